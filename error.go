@@ -1,0 +1,71 @@
+package dormouse
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code classifies an error for machines; its text is for people. Errors are
+// classified once, at the edge where they come in.
+type Code string
+
+// The classes. The first group is of requests to Dormouse, the second of what
+// EC2 answers.
+const (
+	Internal     Code = "internal"
+	Invalid      Code = "invalid"
+	NotFound     Code = "not_found"
+	Conflict     Code = "conflict"
+	Unauthorized Code = "unauthorized"
+	Unavailable  Code = "unavailable" // nobody answers; nothing was carried out
+
+	Capacity      Code = "capacity"      // EC2 has none of this offering now, or asks more than the bid
+	Quota         Code = "quota"         // the account's own limit
+	Throttled     Code = "throttled"     // too many calls; nothing was carried out
+	Configuration Code = "configuration" // will fail again until a person changes something
+	Unanswered    Code = "unanswered"    // sent, and it may or may not have been carried out
+)
+
+// Error is an error with a class. Message says what failed, on which object,
+// and what to do next; Remote is the other side's own code, such as EC2's
+// "InvalidAMIID.NotFound".
+type Error struct {
+	Code    Code
+	Message string
+	Remote  string
+	Err     error
+}
+
+// Error returns the message and the cause, whichever there are.
+func (e *Error) Error() string {
+	switch {
+	case e.Err == nil:
+		return e.Message
+	case e.Message == "":
+		return e.Err.Error()
+	default:
+		return e.Message + ": " + e.Err.Error()
+	}
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an *Error whose whole text is the format's; %w wraps as in
+// fmt.Errorf.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf returns the class of the first *Error in err's chain, [Internal] for
+// any other error, and "" for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Internal
+}

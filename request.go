@@ -1,0 +1,51 @@
+package dormouse
+
+import "time"
+
+// SourceStamp says which source a build is of. The zero value is "whatever
+// the step's own repository has at its default branch".
+type SourceStamp struct {
+	Codebase   string `json:"codebase,omitempty"`
+	Repository string `json:"repository,omitempty"`
+	Branch     string `json:"branch,omitempty"`
+	Revision   string `json:"revision,omitempty"`
+	Project    string `json:"project,omitempty"`
+}
+
+// RequestState is where a build request stands in its life.
+type RequestState string
+
+// The life of a build request. A build that ends in RETRY moves its request
+// from claimed back to pending.
+const (
+	RequestPending  RequestState = "pending"
+	RequestClaimed  RequestState = "claimed"
+	RequestComplete RequestState = "complete"
+)
+
+// BuildRequest asks for one build of one builder. It is durable before anyone
+// is told that it was accepted, and complete only when its last build's result
+// is durable.
+type BuildRequest struct {
+	ID          int64         `json:"id"`
+	Builder     string        `json:"builder"`
+	Priority    int           `json:"priority"` // higher goes first
+	Reason      string        `json:"reason,omitempty"`
+	Sources     []SourceStamp `json:"sources,omitempty"`
+	Properties  Properties    `json:"properties,omitempty"`
+	SubmittedAt time.Time     `json:"submitted_at"`
+	State       RequestState  `json:"state"`
+
+	// BuildID is the request's newest build, 0 while it never had one.
+	BuildID int64 `json:"build_id,omitempty"`
+	// CollapsedInto is the request that this one was merged into (it then is
+	// complete with result SKIPPED), 0 when it was not.
+	CollapsedInto int64 `json:"collapsed_into,omitempty"`
+	// Result is set once the request is complete.
+	Result     *Result   `json:"result,omitempty"`
+	CompleteAt time.Time `json:"complete_at,omitzero"`
+
+	// Waiting says why a pending request has no build yet, in words for the
+	// person who waits. It is computed, never stored.
+	Waiting string `json:"waiting,omitempty"`
+}
