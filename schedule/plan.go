@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -49,7 +51,7 @@ type Worker struct {
 
 // Input is everything a plan is made from.
 type Input struct {
-	Requests []Request
+	Requests []Request // their ids are distinct
 	Builders []Builder
 	Workers  []Worker // in the order of the configuration, which is that of preference
 }
@@ -78,5 +80,89 @@ type Result struct {
 // Plan decides what to do with the waiting requests. Equal inputs give equal
 // plans.
 func Plan(in Input) Result {
-	return Result{Demand: map[string]int{}, Waiting: map[int64]string{}}
+	out := Result{Demand: map[string]int{}, Waiting: make(map[int64]string)}
+	net := newNetwork(in)
+	queue, unknown := net.order(in.Requests)
+	for _, r := range unknown {
+		out.Waiting[r.ID] = "builder " + r.Builder + " is not configured"
+	}
+	queue, out.Collapses = collapse(queue, net.builders)
+	net.takeTurns(queue)
+
+	served, rest := net.place(queue, ready)
+	assigned := net.take(served)
+	for i, q := range served {
+		out.Assignments = append(out.Assignments, Assignment{
+			RequestID: q.req.ID, Builder: q.req.Builder, Worker: net.workers[assigned[i]].Name,
+		})
+	}
+
+	coming, rest := net.place(rest, starting)
+	wanted, rest := net.place(rest, starting|startable)
+	coming = append(coming, wanted...)
+	slices.SortFunc(coming, func(a, b queued) int { return cmp.Compare(a.pos, b.pos) })
+	for i, w := range net.take(coming) {
+		worker := net.workers[w].Worker
+		out.Demand[worker.Name]++
+		out.Waiting[coming[i].req.ID] = comingReason(worker)
+	}
+	reasons := make(map[int]string)
+	for _, q := range rest {
+		why, ok := reasons[q.builder]
+		if !ok {
+			why = net.reason(q.builder)
+			reasons[q.builder] = why
+		}
+		out.Waiting[q.req.ID] = why
+	}
+	return out
+}
+
+// queued is a request with its place in the queue.
+type queued struct {
+	req     *Request
+	builder int // index into network.builders
+	turn    int // builds of its builder that go before it, running ones included
+	pos     int // place in the whole queue
+}
+
+// order returns the requests by priority and age, and apart from them those
+// whose builder is not configured.
+func (n *network) order(requests []Request) (queue []queued, unknown []*Request) {
+	queue = make([]queued, 0, len(requests))
+	for i := range requests {
+		r := &requests[i]
+		if b, ok := n.byBuilder[r.Builder]; ok {
+			queue = append(queue, queued{req: r, builder: b})
+		} else {
+			unknown = append(unknown, r)
+		}
+	}
+	slices.SortFunc(queue, func(a, b queued) int {
+		return cmp.Or(
+			cmp.Compare(b.req.Priority, a.req.Priority),
+			a.req.SubmittedAt.Compare(b.req.SubmittedAt),
+			cmp.Compare(a.req.ID, b.req.ID),
+		)
+	})
+	return queue, unknown
+}
+
+// takeTurns puts the queue, which is in order of priority and age, in the order
+// of service: within a priority, builders take turns.
+func (n *network) takeTurns(queue []queued) {
+	for i := range queue {
+		b := &n.builders[queue[i].builder]
+		queue[i].turn = b.running + b.waiting
+		b.waiting++
+	}
+	slices.SortStableFunc(queue, func(a, b queued) int {
+		return cmp.Or(
+			cmp.Compare(b.req.Priority, a.req.Priority),
+			cmp.Compare(a.turn, b.turn),
+		)
+	})
+	for i := range queue {
+		queue[i].pos = i
+	}
 }

@@ -1,0 +1,59 @@
+package schedule_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/schedule"
+)
+
+// large makes a farm: every builder may use every worker, or a window of them.
+func large(requests, builders, workers, window int, worker func(i int) schedule.Worker) schedule.Input {
+	var in schedule.Input
+	for i := range workers {
+		w := worker(i)
+		w.Name = fmt.Sprintf("w%d", i)
+		in.Workers = append(in.Workers, w)
+	}
+	for i := range builders {
+		b := schedule.Builder{Name: fmt.Sprintf("b%d", i), CollapseRequests: true}
+		for j := range window {
+			b.WorkerNames = append(b.WorkerNames, in.Workers[(i*7+j)%workers].Name)
+		}
+		in.Builders = append(in.Builders, b)
+	}
+	for i := range requests {
+		in.Requests = append(in.Requests, schedule.Request{
+			ID: int64(i + 1), Builder: in.Builders[(i*i)%builders].Name, SubmittedAt: epoch.Add(time.Duration(i%977) * time.Second),
+			Sources:    []dormouse.SourceStamp{{Repository: "https://example.org/r.git", Revision: fmt.Sprintf("%040d", i)}},
+			Properties: dormouse.Properties{"scheduler": {Value: "all", Source: "Scheduler"}},
+		})
+	}
+	return in
+}
+
+func BenchmarkPlan(b *testing.B) {
+	kinds := map[string]func(i int) schedule.Worker{
+		"startable": func(int) schedule.Worker { return schedule.Worker{Latent: true, Startable: true, MaxBuilds: 1} },
+		"ready":     func(int) schedule.Worker { return schedule.Worker{Ready: true, MaxBuilds: 1} },
+		"unlimited": func(int) schedule.Worker {
+			return schedule.Worker{Ready: true, Builds: 1, RunningBuilders: []string{"other"}}
+		},
+		"mixed": func(i int) schedule.Worker {
+			return schedule.Worker{Latent: true, Ready: i%3 == 0, Starting: i%3 == 1, Startable: i%3 == 2, MaxBuilds: 1 + i%2}
+		},
+	}
+	for _, kind := range []string{"startable", "ready", "unlimited", "mixed"} {
+		for _, window := range []int{20, 1000} {
+			b.Run(fmt.Sprintf("%s/eligible=%d", kind, window), func(b *testing.B) {
+				in := large(10_000, 100, 1000, window, kinds[kind])
+				b.ReportAllocs()
+				for b.Loop() {
+					schedule.Plan(in)
+				}
+			})
+		}
+	}
+}
