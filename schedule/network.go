@@ -178,8 +178,8 @@ func (n *network) augment(from int32, on class) bool {
 
 // choose picks the builder's edge to a worker with a free place, -1 if there is
 // none. Among ready workers the one with the fewest builds is the quickest.
-// Among the others it is a starting one, and one that is wanted already, so
-// that few machines are started. Beyond that the configuration's order counts.
+// Among the others it is one that is wanted already, so that few machines are
+// started. Beyond that the configuration's order counts.
 func (n *network) choose(b int32, on class) int32 {
 	best, bestRank := int32(-1), 0
 	for i, e := range n.builders[b].edges {
@@ -188,15 +188,10 @@ func (n *network) choose(b int32, on class) int32 {
 			continue
 		}
 		rank := 0
-		switch {
-		case w.class == ready:
+		if w.class == ready {
 			rank = w.Builds + len(w.holders)
-		case len(w.holders) > 0:
-			rank = 0
-		case w.class == starting:
+		} else if len(w.holders) == 0 {
 			rank = 1
-		default:
-			rank = 2
 		}
 		if best < 0 || rank < bestRank {
 			best, bestRank = int32(i), rank
