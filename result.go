@@ -53,10 +53,10 @@ func (r *Result) UnmarshalText(text []byte) error {
 func (r Result) Good() bool { return r == Success || r == Warnings || r == Skipped }
 
 // severity orders the results as Buildbot does when it combines them.
-var severity = [...]int{Success: 0, Skipped: 1, Warnings: 2, Failure: 3, Exception: 4, Retry: 5, Cancelled: 6}
+var severity = [...]int{Skipped: 0, Success: 1, Warnings: 2, Failure: 3, Exception: 4, Retry: 5, Cancelled: 6}
 
-// Worst returns the more severe of two results, in Buildbot's order: success,
-// skipped, warnings, failure, exception, retry, cancelled.
+// Worst returns the more severe of two results, in Buildbot's order: skipped,
+// success, warnings, failure, exception, retry, cancelled.
 func Worst(a, b Result) Result {
 	if severity[b] > severity[a] {
 		return b
