@@ -1,0 +1,44 @@
+// Package config reads master.star: Starlark with Buildbot's names, turned
+// into typed and validated values.
+//
+// # The language
+//
+// A configuration is a Starlark program that fills the dictionary
+// BuildmasterConfig, usually under its short name c. So that a Buildbot user's
+// text works as it stands, a few forms of Python are understood that Starlark
+// does not have: chained assignment (c = BuildmasterConfig = {}), and import
+// of the modules that have a meaning here (buildbot.plugins and the older
+// places of the same classes, boto3, os for os.environ). They are rewritten in
+// place, so that no line and no column moves; anything else of Python is
+// refused where it stands, with what to write instead.
+//
+// # The stages of reading
+//
+//	source ── lex ──▶ tokens ── rewrite ──▶ Starlark text ── parse, splice ──▶ syntax tree
+//	   one error ends it: form of Python that is not known, missing comma, syntax
+//	syntax tree ── evaluate ──▶ objects, each knowing where each of its arguments stands
+//	   one error ends it: an evaluation error, too many steps, too long, too much memory
+//	objects ── validate ──▶ Master
+//	   all errors are collected, and reported sorted by position
+//
+// A constructor such as worker.EC2LatentWorker never fails while the program
+// runs: it keeps its arguments and finds their places in the syntax tree by the
+// position of the call. Values are judged after the program has ended, which
+// is also when a list that was appended to later is complete. A value that
+// came through a variable is reported at the argument that uses it, one that
+// came through *args or **kwargs at the call.
+//
+// # Listening addresses
+//
+// A port is a number or 'tcp:PORT:interface=ADDRESS'. Without an interface,
+// c['www'] listens on the loopback interface alone, and c['protocols'], which
+// workers on other machines must reach, on all of them. Without c['protocols']
+// workers are awaited on 127.0.0.1:9989.
+//
+// # Secrets
+//
+// util.Secret('name') is the content of the file name in the directory secrets
+// beside the configuration, or of the environment variable
+// DORMOUSE_SECRET_NAME. Passwords, secret keys and user data are never part of
+// an error.
+package config

@@ -1,0 +1,75 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// maxSource is far above any configuration written by a person or a
+// generator: a thousand workers are about 300 kB.
+const maxSource = 16 << 20
+
+// Options say what a configuration may see of its surroundings.
+type Options struct {
+	// Env looks up environment variables for os.environ and secrets;
+	// os.LookupEnv when nil.
+	Env func(string) (string, bool)
+	// BaseDir is what relative paths are relative to; the directory of the
+	// configuration file when empty.
+	BaseDir string
+	// SecretsDir holds one file for each secret; the directory "secrets" in
+	// BaseDir when empty.
+	SecretsDir string
+	// Print gets what the configuration prints; nil discards it.
+	Print func(string)
+}
+
+// Load reads the configuration file at path. The error is [Errors] when the
+// configuration is wrong, and a [dormouse.Error] when the file can not be read.
+func Load(path string, opts Options) (*Master, error) {
+	src, err := readFile(path)
+	if err != nil {
+		code := dormouse.Unavailable
+		if errors.Is(err, os.ErrNotExist) {
+			code = dormouse.NotFound
+		}
+		return nil, dormouse.Errorf(code, "can not read the configuration: %w", err)
+	}
+	return Parse(path, src, opts)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSource+1))
+}
+
+func (o Options) withDefaults(filename string) Options {
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	if o.BaseDir == "" {
+		o.BaseDir = filepath.Dir(filename)
+		if abs, err := filepath.Abs(o.BaseDir); err == nil {
+			o.BaseDir = abs
+		}
+	}
+	if o.SecretsDir == "" {
+		o.SecretsDir = filepath.Join(o.BaseDir, "secrets")
+	}
+	return o
+}
+
+// Parse reads a configuration from src; filename is for positions, and for
+// where relative paths begin. The error is [Errors].
+func Parse(filename string, src []byte, opts Options) (*Master, error) {
+	opts = opts.withDefaults(filename)
+	return nil, Errors{{File: filename, Message: "nothing is understood yet"}}
+}

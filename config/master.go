@@ -1,0 +1,141 @@
+package config
+
+import (
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Master is a whole, valid configuration.
+type Master struct {
+	File    string // as it was named to [Load] or [Parse]
+	BaseDir string // what relative paths are relative to
+
+	Title       string
+	TitleURL    string
+	BuildbotURL string // always ends in a slash; empty when it was not given
+
+	Protocols Protocols
+	WWW       WWW
+	DB        DB
+	// CollapseRequests is the default that builders which do not say have
+	// already taken over.
+	CollapseRequests bool
+	Properties       map[string]any // c['properties'], for every build
+
+	Workers         []Worker
+	Builders        []dormouse.Builder
+	ForceSchedulers []dormouse.ForceScheduler
+
+	// Secrets is where util.Secret and %(secret:…)s are looked up.
+	Secrets Secrets
+	// Warnings are about what is legal but probably not meant, sorted by
+	// position.
+	Warnings []Error
+}
+
+// Protocols says where workers attach.
+type Protocols struct {
+	// MsgpackListen is the address, "host:port", for Buildbot's
+	// msgpack_experimental_v7. Port 0 takes any free one.
+	MsgpackListen string
+}
+
+// WWW says where the REST API is served.
+type WWW struct {
+	Listen string // "host:port"; empty when it is not served
+}
+
+// DB is where durable state is kept.
+type DB struct {
+	Driver string // "sqlite" or "postgresql"
+	// URL is as it was configured; it may hold a password.
+	URL  string
+	Path string // SQLite's file, absolute unless BaseDir is not
+}
+
+// Worker is a configured worker.
+type Worker struct {
+	Name              string
+	Password          string
+	MaxBuilds         int // builds at a time; 0 is no limit
+	MissingTimeout    time.Duration
+	NotifyOnMissing   []string      // mail addresses
+	KeepaliveInterval time.Duration // 0 is never
+	Properties        map[string]any
+	DefaultProperties map[string]any
+	// EC2 is set when the worker is latent.
+	EC2 *EC2LatentWorker
+	// Pos is where the worker is constructed, "file:line:column".
+	Pos string
+}
+
+// EC2LatentWorker is what a worker needs beyond [Worker] to be started on EC2.
+// An empty string, list or nil means that the argument was not given.
+type EC2LatentWorker struct {
+	InstanceTypes []string // at least one; tried in turn
+
+	AMI string // or else one or both of:
+	// ValidAMIOwners are account numbers of 12 digits.
+	ValidAMIOwners []string
+	// ValidAMILocationRegex matches from the start of the image's location; it
+	// is known to compile.
+	ValidAMILocationRegex string
+
+	ElasticIP        string
+	KeypairName      string
+	SecurityName     string
+	SecurityGroupIDs []string
+	SubnetIDs        []string // tried in turn
+	// Region is the worker's, else its session's; when empty it is what the
+	// AWS SDK finds, and us-east-1 when that is nothing.
+	Region    string
+	Placement string // what is added to the region's name to name the zone
+	// UserData is a string, or a dormouse.Renderable that yields one; nil for
+	// none.
+	UserData any
+
+	// BuildWaitTimeout is how long an idle instance is kept: 0 not at all,
+	// negative until the master stops.
+	BuildWaitTimeout      time.Duration
+	MissingTimeout        time.Duration // the same as in Worker
+	CheckInstanceInterval time.Duration
+
+	Session Session
+
+	SpotInstance bool
+	// MaxSpotPrice (US dollars an hour) and PriceMultiplier (of the average
+	// price) are nil when they were set to None, never both on a spot instance.
+	MaxSpotPrice        *float64
+	PriceMultiplier     *float64
+	ProductDescription  string
+	FallbackToOnDemand  bool
+	Instances           int      // how many workers this definition stands for, at least 1
+	PricePerHour        *float64 // on demand, in US dollars; nil when not given
+	Volumes             []Volume
+	BlockDeviceMap      []map[string]any // keys and values as in EC2's API
+	Tags                map[string]string
+	InstanceProfileName string
+
+	// Pos is where each argument that was given stands, "file:line:column".
+	Pos map[string]string
+}
+
+// Session is where AWS credentials come from. It is comparable: workers whose
+// sessions are equal share their client.
+type Session struct {
+	Identifier       string // access key id
+	SecretIdentifier string // secret access key
+	SessionToken     string
+	Profile          string // of the shared AWS files
+	Region           string
+	EndpointURL      string
+	RoleARN          string // role to assume
+	ExternalID       string // to assume it with
+}
+
+// Volume is an EBS volume to attach, and the device to attach it as.
+type Volume struct {
+	ID     string
+	Device string
+}
