@@ -1,0 +1,625 @@
+package latent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Policy is what a worker's configuration says of its life. It may differ from
+// one step to the next: a reconfigured master passes the new one.
+type Policy struct {
+	// BuildWaitTimeout is how long a worker with nothing to do is kept:
+	// positive, so long; zero, not at all, and every instance runs one build;
+	// negative, until the master stops.
+	BuildWaitTimeout time.Duration
+	// MissingTimeout is how long an instance has, from the accepted launch, to
+	// attach. It is positive.
+	MissingTimeout time.Duration
+	// CheckInterval is how often an instance that is awaited is looked at. It
+	// is positive.
+	CheckInterval time.Duration
+	// Grace is how long a worker whose connection dropped has to come back
+	// before its instance is given up. It is positive.
+	Grace time.Duration
+	// Prepares says that an instance needs work once it runs (an address, a
+	// volume) before it may build.
+	Prepares bool
+	// Exclusive says that a generation holds something the next one needs, so
+	// that the next can start only when the last has ended.
+	Exclusive bool
+}
+
+// The lengths of a quarantine, as Buildbot has them: the first, doubled by
+// each failure in a row, up to the longest.
+const (
+	QuarantineFirst = 10 * time.Second
+	QuarantineMax   = time.Hour
+)
+
+// The pauses between attempts of the same thing: a start that EC2 may grant in
+// a moment, a stop that failed. Short at first, since the cause is mostly one
+// call; long enough later that 300 workers do not drown a sick API.
+const (
+	retryFirst = 2 * time.Second
+	retryMax   = 2 * time.Minute
+)
+
+// Phase is where a latent worker stands. The seven are Buildbot's.
+type Phase string
+
+// The phases.
+const (
+	NotSubstantiated               Phase = "not substantiated"
+	Substantiating                 Phase = "substantiating"                 // waiting to start
+	Starting                       Phase = "starting"                       // the start was ordered; not attached yet
+	Substantiated                  Phase = "substantiated"                  // attached, at least once
+	Insubstantiating               Phase = "insubstantiating"               // being stopped
+	InsubstantiatingSubstantiating Phase = "insubstantiating, wanted again" // and to be started again
+	ShutDown                       Phase = "shut down"
+)
+
+// State is everything known of one latent worker. The zero value is a worker
+// that never ran. Deadlines are the machine's timers: a zero time is none, and
+// all of them belong to the current generation except the quarantine.
+type State struct {
+	Phase Phase     `json:"phase"`
+	Since time.Time `json:"since"` // when the phase began
+
+	// Generation is the current or last one; 0 before the first.
+	Generation int64 `json:"generation"`
+	// Open says that Generation was opened and not closed yet.
+	Open       bool      `json:"open"`
+	OpenedAt   time.Time `json:"opened_at,omitzero"`
+	AttachedAt time.Time `json:"attached_at,omitzero"` // first attachment
+	// Held is a closed generation whose volumes or address the next one must
+	// wait for; 0 for none.
+	Held int64 `json:"held,omitempty"`
+
+	// These vary independently of the phase.
+	Wanted        bool   `json:"wanted,omitempty"`   // requests wait for it
+	Paused        bool   `json:"paused,omitempty"`   // by a person: no new builds
+	Graceful      bool   `json:"graceful,omitempty"` // by a person: no new builds, and end when idle
+	Closing       bool   `json:"closing,omitempty"`  // the master stops: end now
+	StartInFlight bool   `json:"start_in_flight,omitempty"`
+	Launched      bool   `json:"launched,omitempty"` // EC2 accepted the launch
+	InstanceID    string `json:"instance_id,omitempty"`
+	Prepared      bool   `json:"prepared,omitempty"`
+	Preparing     bool   `json:"preparing,omitempty"`
+	Retiring      bool   `json:"retiring,omitempty"` // EC2 will take the instance: no new builds
+	StopInFlight  bool   `json:"stop_in_flight,omitempty"`
+	Died          bool   `json:"died,omitempty"` // the instance is known to have ended
+
+	// These hold only as long as the master runs.
+	Connected bool `json:"-"`
+	Builds    int  `json:"-"`
+
+	// Deadlines.
+	RetryAt   time.Time `json:"retry_at,omitzero"`   // start or stop again
+	MissingAt time.Time `json:"missing_at,omitzero"` // give up waiting for the attachment
+	CheckAt   time.Time `json:"check_at,omitzero"`   // look at the instance
+	GraceAt   time.Time `json:"grace_at,omitzero"`   // give up waiting for the reconnection
+	IdleAt    time.Time `json:"idle_at,omitzero"`    // stop, having had nothing to do
+	TakenAt   time.Time `json:"taken_at,omitzero"`   // EC2 takes the instance
+
+	QuarantinedUntil time.Time     `json:"quarantined_until,omitzero"`
+	Quarantine       time.Duration `json:"quarantine,omitempty"` // length of the last one, 0 after a good build
+	Tries            int           `json:"tries,omitempty"`      // failures in a row of the start or stop at hand
+	// Console asks the stop at hand to keep what the machine printed.
+	Console bool `json:"console,omitempty"`
+	// Reason says why the worker is not ready, for people; "" when it is.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Ready reports whether the worker may be given a build now.
+func (s State) Ready() bool {
+	return s.Phase == Substantiated && s.Connected && s.Prepared &&
+		!s.Paused && !s.Graceful && !s.Closing && !s.Retiring
+}
+
+// Live reports whether the current generation may have an instance that is or
+// will be in use: whether its worker may attach.
+func (s State) Live() bool {
+	return s.Open && (s.Phase == Substantiating || s.Phase == Starting || s.Phase == Substantiated)
+}
+
+// Startable reports whether demand would be met, now or once the worker is
+// attached: not paused, quarantined or ending.
+func (s State) Startable(now time.Time) bool {
+	if s.Paused || s.Graceful || s.Closing || s.Phase == ShutDown {
+		return false
+	}
+	return s.Live() && !s.Retiring || !now.Before(s.QuarantinedUntil)
+}
+
+// Next returns the earliest deadline that can change anything; the zero time
+// when only an event can.
+func (s State) Next() time.Time {
+	deadlines := []time.Time{s.RetryAt, s.MissingAt, s.CheckAt, s.GraceAt, s.IdleAt, s.TakenAt}
+	if s.Phase == NotSubstantiated {
+		deadlines = append(deadlines, s.QuarantinedUntil)
+	}
+	var next time.Time
+	for _, d := range deadlines {
+		if !d.IsZero() && (next.IsZero() || d.Before(next)) {
+			next = d
+		}
+	}
+	return next
+}
+
+// Step applies one event at one moment, and returns the new state with what
+// must be done about it. It is pure and total: any event is safe in any state.
+// The new state, and the Open and Close records among the actions, are to be
+// durable before any other action is performed.
+func Step(p Policy, s State, now time.Time, e Event) (State, []Action) {
+	if s.Phase == "" {
+		s.Phase, s.Since = NotSubstantiated, now
+	}
+	m := machine{policy: p, State: s, now: now}
+	m.apply(e)
+	m.settle()
+	return m.State, m.actions
+}
+
+type machine struct {
+	State
+	policy  Policy
+	now     time.Time
+	actions []Action
+}
+
+func (m *machine) do(a Action) { m.actions = append(m.actions, a) }
+
+func (m *machine) enter(p Phase) {
+	if m.Phase != p {
+		m.Phase, m.Since = p, m.now
+	}
+}
+
+// apply writes the event's facts into the state. What follows from them is
+// settle's, but for what only the event can tell.
+func (m *machine) apply(e Event) {
+	if g, ok := e.(generational); ok && !m.concerns(g.generation()) {
+		if ended, ok := e.(Ended); ok && ended.Generation == m.Held {
+			m.Held = 0
+		}
+		return // of an earlier generation
+	}
+	switch e := e.(type) {
+	case Tick:
+	case Demand:
+		m.Wanted = e.Wanted
+	case Pause:
+		m.Paused = e.On
+	case Graceful:
+		m.Graceful = e.On
+		if !e.On && m.Phase == ShutDown && !m.Closing {
+			m.enter(NotSubstantiated)
+		}
+	case ShutDownNow:
+		m.Graceful = true
+		m.stop("shut down by request", false)
+	case MasterStops:
+		m.Closing = true
+	case Resumed:
+		m.resume()
+	case StartAccepted:
+		m.launched(e.InstanceID)
+	case StartFailed:
+		m.startFailed(e)
+	case Attached:
+		m.attached()
+	case Detached:
+		m.detached()
+	case Checked:
+		m.checked(e)
+	case PrepareDone:
+		m.Prepared, m.Preparing = true, false
+	case PrepareFailed:
+		m.Preparing = false
+		m.fail(e.Reason, false)
+	case BuildStarted:
+		if m.Ready() {
+			m.Builds++
+		}
+	case BuildFinished:
+		m.buildFinished(e.Result)
+	case Interruption:
+		m.interruption(e.At)
+	case StopAccepted:
+		m.stopAccepted()
+	case StopFailed:
+		m.stopFailed(e.Reason)
+	case Ended:
+		m.Died = true
+		m.instanceDied(orElse(e.Reason, "the instance ended by itself"))
+	}
+}
+
+// concerns reports whether an event that carries a generation is about the
+// one that is open.
+func (m *machine) concerns(generation int64) bool {
+	return m.Open && generation == m.Generation
+}
+
+func (m *machine) launched(instanceID string) {
+	m.StartInFlight, m.Launched = false, true
+	m.InstanceID = instanceID
+	m.Tries = 0
+	if m.Phase == Substantiating {
+		// The answer came after the start had been given up for now.
+		m.RetryAt = time.Time{}
+		m.enter(Starting)
+	}
+	if m.Phase == Starting && m.MissingAt.IsZero() {
+		m.MissingAt = m.now.Add(m.policy.MissingTimeout)
+		m.CheckAt = m.nextCheck()
+		m.Reason = "instance " + instanceID + " is booting"
+	}
+}
+
+func (m *machine) startFailed(e StartFailed) {
+	m.StartInFlight = false
+	if m.Phase != Starting || m.Launched {
+		return // it is being stopped, and the stop settles what the start may have left
+	}
+	if e.Transient {
+		m.Tries++
+		m.clearDeadlines()
+		m.RetryAt = m.now.Add(pause(m.Tries))
+		m.Retiring = false
+		m.Reason = fmt.Sprintf("%s; trying again at %s", e.Reason, clock(m.RetryAt))
+		m.enter(Substantiating)
+		return
+	}
+	if m.Connected { // against the refusal, an instance is there: end it
+		m.fail(e.Reason, false)
+		return
+	}
+	// A definite refusal: nothing was started, so there is nothing to stop.
+	m.quarantine()
+	m.close(e.Reason)
+}
+
+func (m *machine) attached() {
+	if !m.Live() {
+		return
+	}
+	m.Connected = true
+	m.GraceAt = time.Time{}
+	if m.AttachedAt.IsZero() {
+		m.AttachedAt = m.now
+	}
+	if m.Phase == Substantiating {
+		// A start whose answer was lost has worked after all.
+		m.RetryAt = time.Time{}
+		m.CheckAt = m.nextCheck()
+		m.MissingAt = m.now.Add(m.policy.MissingTimeout)
+		m.enter(Starting)
+	}
+	m.do(Check{Generation: m.Generation}) // notes when it was first seen running
+}
+
+func (m *machine) detached() {
+	if !m.Connected {
+		return
+	}
+	m.Connected = false
+	if m.Phase == Substantiated {
+		m.GraceAt = m.now.Add(m.policy.Grace)
+		m.CheckAt = m.now
+		m.Reason = "its connection dropped; waiting until " + clock(m.GraceAt) + " for it to come back"
+	}
+}
+
+func (m *machine) checked(e Checked) {
+	switch {
+	case !m.Live():
+	case e.State.Dying() || e.State == dormouse.InstanceStopping || e.State == dormouse.InstanceStopped:
+		m.instanceDied(fmt.Sprintf("instance %s is %s: %s", m.InstanceID, e.State, orElse(e.Reason, "EC2 gives no reason")))
+	case e.State == dormouse.InstanceRunning && m.policy.Prepares && !m.Prepared && !m.Preparing:
+		m.Preparing = true
+		m.do(Prepare{Generation: m.Generation})
+	}
+}
+
+// instanceDied ends a generation whose instance is no more. While it starts,
+// that is a failure to start.
+func (m *machine) instanceDied(reason string) {
+	switch m.Phase {
+	case Starting, Substantiating:
+		m.fail(reason, true)
+	case Substantiated:
+		m.stop(reason, false)
+	}
+}
+
+func (m *machine) buildFinished(result dormouse.Result) {
+	if m.Builds == 0 {
+		return
+	}
+	m.Builds--
+	if result != dormouse.Retry && result != dormouse.Exception {
+		m.Quarantine = 0
+	}
+	if m.Builds == 0 && m.policy.BuildWaitTimeout == 0 && m.Phase == Substantiated {
+		m.stop("the build ended and build_wait_timeout is 0", false)
+	}
+}
+
+func (m *machine) interruption(at time.Time) {
+	if m.Phase != Starting && m.Phase != Substantiated {
+		return
+	}
+	m.Retiring = true
+	m.TakenAt = at
+	m.Reason = "EC2 takes the instance back at " + clock(at)
+}
+
+func (m *machine) stopAccepted() {
+	if m.Phase != Insubstantiating && m.Phase != InsubstantiatingSubstantiating {
+		return
+	}
+	if m.policy.Exclusive && !m.Died {
+		m.Held = m.Generation
+	}
+	m.close(m.Reason)
+}
+
+func (m *machine) stopFailed(reason string) {
+	if !m.StopInFlight {
+		return
+	}
+	m.StopInFlight = false
+	m.Tries++
+	m.RetryAt = m.now.Add(pause(m.Tries))
+	m.Reason = fmt.Sprintf("could not be stopped: %s; trying again at %s", reason, clock(m.RetryAt))
+}
+
+// resume takes up a state that an earlier process left. Connections and builds
+// died with it; whatever it had in flight is ordered again, which the provider
+// makes harmless.
+func (m *machine) resume() {
+	m.Connected, m.Builds, m.Wanted = false, 0, false
+	m.Closing = false
+	m.Preparing = false
+	if m.Phase == ShutDown && !m.Graceful {
+		m.enter(NotSubstantiated)
+	}
+	if !m.Open {
+		return
+	}
+	switch m.Phase {
+	case Starting:
+		if m.StartInFlight {
+			m.do(Start{Generation: m.Generation})
+		} else {
+			m.CheckAt = m.now
+		}
+	case Substantiated:
+		m.GraceAt = m.now.Add(m.policy.Grace)
+		m.CheckAt = m.now
+		m.IdleAt = time.Time{}
+		m.Reason = "the master was restarted; waiting until " + clock(m.GraceAt) + " for the worker to come back"
+	case Insubstantiating, InsubstantiatingSubstantiating:
+		m.StopInFlight = false
+		m.RetryAt = m.now
+	}
+}
+
+// settle draws the conclusions that hold whatever the event was, until there
+// are no more.
+func (m *machine) settle() {
+	// Each round moves forward along start → attach → stop → closed, so that
+	// eight cover the longest chain; the bound only guards against a mistake.
+	for range 8 {
+		before := m.Phase
+		switch m.Phase {
+		case NotSubstantiated:
+			m.settleNotSubstantiated()
+		case Substantiating:
+			m.settleSubstantiating()
+		case Starting:
+			m.settleStarting()
+		case Substantiated:
+			m.settleSubstantiated()
+		case Insubstantiating, InsubstantiatingSubstantiating:
+			m.settleInsubstantiating()
+		}
+		if m.Phase == before {
+			return
+		}
+	}
+}
+
+func (m *machine) ending() bool { return m.Closing || m.Graceful }
+
+func (m *machine) settleNotSubstantiated() {
+	if passed(m.QuarantinedUntil, m.now) {
+		m.QuarantinedUntil = time.Time{}
+		m.Reason = ""
+	}
+	switch {
+	case m.ending():
+		m.enter(ShutDown)
+	case m.Wanted && !m.Paused && m.QuarantinedUntil.IsZero():
+		m.Generation++
+		m.Open, m.OpenedAt, m.AttachedAt = true, m.now, time.Time{}
+		m.Prepared = !m.policy.Prepares
+		m.do(Open{Generation: m.Generation})
+		m.enter(Substantiating)
+	}
+}
+
+func (m *machine) settleSubstantiating() {
+	switch {
+	case m.ending():
+		m.stop("shut down before it was started", false)
+	case m.idle():
+		m.stop("no request waits for it any more", false)
+	case m.Held != 0:
+		m.Reason = fmt.Sprintf("waiting for generation %d to give up its volumes and address", m.Held)
+	case !m.now.Before(m.RetryAt):
+		m.RetryAt = time.Time{}
+		m.StartInFlight = true
+		m.Reason = "an instance is being requested"
+		m.do(Start{Generation: m.Generation})
+		m.enter(Starting)
+	}
+}
+
+func (m *machine) settleStarting() {
+	switch {
+	case m.ending():
+		m.stop("shut down while it was starting", false)
+	case m.Connected && m.Prepared:
+		m.MissingAt, m.CheckAt = time.Time{}, time.Time{}
+		m.Reason = ""
+		m.enter(Substantiated)
+	case passed(m.TakenAt, m.now):
+		m.stop(m.Reason, false)
+	case passed(m.MissingAt, m.now):
+		reason := fmt.Sprintf("instance %s did not attach within missing_timeout (%s)", m.InstanceID, m.policy.MissingTimeout)
+		if m.Connected {
+			reason = fmt.Sprintf("instance %s was not made ready within missing_timeout (%s)", m.InstanceID, m.policy.MissingTimeout)
+		}
+		m.do(NotifyMissing{Generation: m.Generation, Reason: reason})
+		m.fail(reason, true)
+	case m.idle():
+		m.stop("no request waits for it any more", false)
+	default:
+		m.check()
+	}
+}
+
+func (m *machine) settleSubstantiated() {
+	if m.Connected && m.Prepared && !m.Retiring {
+		m.Reason = ""
+	}
+	switch {
+	case m.Closing:
+		m.stop("the master stops", false)
+	case m.Builds == 0 && m.Graceful:
+		m.stop("shut down by request", false)
+	case passed(m.TakenAt, m.now), m.Retiring && m.Builds == 0:
+		m.stop(m.Reason, false)
+	case !m.Connected && passed(m.GraceAt, m.now):
+		m.stop("its connection dropped and it did not come back", false)
+	case m.idle():
+		m.stop("idle", false)
+	case !m.Connected:
+		m.check()
+	default:
+		m.CheckAt = time.Time{}
+	}
+}
+
+func (m *machine) settleInsubstantiating() {
+	if !m.StopInFlight && !m.now.Before(m.RetryAt) {
+		m.RetryAt = time.Time{}
+		m.StopInFlight = true
+		m.do(Stop{Generation: m.Generation, Console: m.Console, Reason: m.Reason})
+	}
+	if m.Wanted && !m.Paused && !m.ending() {
+		m.enter(InsubstantiatingSubstantiating)
+	} else {
+		m.enter(Insubstantiating)
+	}
+}
+
+// idle keeps the idle timer, and reports whether it has run out. A worker is
+// idle when it has no build and no request waits for it, whether it has
+// attached or not; the time counts from when that began.
+func (m *machine) idle() bool {
+	if m.Builds > 0 || m.Wanted || m.policy.BuildWaitTimeout < 0 {
+		m.IdleAt = time.Time{}
+		return false
+	}
+	if m.IdleAt.IsZero() {
+		m.IdleAt = m.now.Add(m.policy.BuildWaitTimeout)
+	}
+	return passed(m.IdleAt, m.now)
+}
+
+// check looks at the instance when it is time to.
+func (m *machine) check() {
+	if passed(m.CheckAt, m.now) {
+		m.do(Check{Generation: m.Generation})
+		m.CheckAt = m.nextCheck()
+	}
+}
+
+// nextCheck falls on a multiple of the interval, so that all workers who wait
+// ask at the same moments and one listing of the cloud answers them all.
+func (m *machine) nextCheck() time.Time {
+	return m.now.Truncate(m.policy.CheckInterval).Add(m.policy.CheckInterval)
+}
+
+// fail ends a generation that could not be brought up.
+func (m *machine) fail(reason string, console bool) {
+	m.quarantine()
+	m.stop(reason, console)
+}
+
+// quarantine keeps the worker from being started for a while.
+func (m *machine) quarantine() {
+	m.Quarantine = min(max(2*m.Quarantine, QuarantineFirst), QuarantineMax)
+	m.QuarantinedUntil = m.now.Add(m.Quarantine)
+}
+
+// stop begins to end the open generation; without one there is nothing to end.
+func (m *machine) stop(reason string, console bool) {
+	if !m.Live() {
+		return
+	}
+	m.clearDeadlines()
+	m.Console = console
+	m.Reason = reason
+	m.Tries = 0
+	m.StopInFlight = false
+	if m.Connected {
+		m.do(Disconnect{Generation: m.Generation, Reason: reason})
+	}
+	m.enter(Insubstantiating)
+}
+
+// close ends the generation's record: no instance of it is in use, or will be.
+func (m *machine) close(reason string) {
+	m.do(Close{Generation: m.Generation, Reason: reason})
+	m.clearDeadlines()
+	m.Open, m.Launched, m.StartInFlight, m.StopInFlight = false, false, false, false
+	m.Prepared, m.Preparing, m.Retiring, m.Console, m.Died = false, false, false, false, false
+	m.Connected, m.Builds, m.InstanceID, m.Tries = false, 0, "", 0
+	m.Reason = ""
+	if m.now.Before(m.QuarantinedUntil) {
+		m.Reason = reason
+	}
+	m.enter(NotSubstantiated)
+}
+
+func (m *machine) clearDeadlines() {
+	m.RetryAt, m.MissingAt, m.CheckAt = time.Time{}, time.Time{}, time.Time{}
+	m.GraceAt, m.IdleAt, m.TakenAt = time.Time{}, time.Time{}, time.Time{}
+}
+
+// pause is the back-off before attempt tries+1, doubling.
+func pause(tries int) time.Duration {
+	d := retryFirst
+	for range min(tries, 16) - 1 {
+		d = min(2*d, retryMax)
+	}
+	return d
+}
+
+func passed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+
+func clock(t time.Time) string { return t.Format("15:04:05") }
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,340 @@
+package latent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func testPolicy() Policy {
+	return Policy{
+		BuildWaitTimeout: 10 * time.Minute,
+		MissingTimeout:   20 * time.Minute,
+		CheckInterval:    10 * time.Second,
+		Grace:            time.Minute,
+	}
+}
+
+// script drives a machine through events, a moment apart or at given offsets.
+type script struct {
+	t       *testing.T
+	policy  Policy
+	state   State
+	now     time.Time
+	actions []Action // of the last event
+}
+
+func newScript(t *testing.T) *script {
+	return &script{t: t, policy: testPolicy(), now: t0}
+}
+
+func (s *script) send(events ...Event) *script {
+	s.t.Helper()
+	for _, e := range events {
+		s.state, s.actions = Step(s.policy, s.state, s.now, e)
+	}
+	return s
+}
+
+// wait lets time pass, stopping at each deadline on the way as a host does.
+func (s *script) wait(d time.Duration) *script {
+	s.t.Helper()
+	end := s.now.Add(d)
+	s.actions = nil
+	for {
+		next := s.state.Next()
+		if next.IsZero() || next.After(end) {
+			break
+		}
+		s.now = next
+		var actions []Action
+		s.state, actions = Step(s.policy, s.state, s.now, Tick{})
+		s.actions = append(s.actions, actions...)
+	}
+	s.now = end
+	return s
+}
+
+func (s *script) phase(want Phase) *script {
+	s.t.Helper()
+	if s.state.Phase != want {
+		s.t.Fatalf("phase is %q, want %q (reason %q)", s.state.Phase, want, s.state.Reason)
+	}
+	return s
+}
+
+func (s *script) did(want ...Action) *script {
+	s.t.Helper()
+	if diff := cmp.Diff(want, s.actions); diff != "" {
+		s.t.Fatalf("actions (-want +got):\n%s", diff)
+	}
+	return s
+}
+
+// running brings a script to a substantiated, idle worker.
+func (s *script) running() *script {
+	s.t.Helper()
+	s.send(Demand{true}, StartAccepted{1, "i-1"}, Attached{1}, Demand{false})
+	return s.phase(Substantiated)
+}
+
+func TestLifeOfOneGeneration(t *testing.T) {
+	s := newScript(t)
+	s.send(Demand{true}).phase(Starting).did(Open{1}, Start{1})
+	s.send(StartAccepted{1, "i-1"}).phase(Starting).did()
+	s.wait(10 * time.Second).did(Check{1})
+	s.send(Checked{1, dormouse.InstanceRunning, ""}).phase(Starting)
+	s.send(Attached{1}).phase(Substantiated).did(Check{1})
+	if !s.state.Ready() {
+		t.Fatalf("attached, but not ready: %+v", s.state)
+	}
+	s.send(BuildStarted{1}, Demand{false})
+	s.wait(time.Hour).phase(Substantiated).did()
+	s.send(BuildFinished{1, dormouse.Success}).phase(Substantiated)
+	s.wait(10*time.Minute - 1).phase(Substantiated)
+	s.wait(1).phase(Insubstantiating).did(Disconnect{1, "idle"}, Stop{1, false, "idle"})
+	s.send(Detached{1})
+	s.send(StopAccepted{1}).phase(NotSubstantiated).did(Close{1, "idle"})
+	if next := s.state.Next(); !next.IsZero() {
+		t.Errorf("an ended worker still waits for %v", next)
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		run  func(s *script)
+	}{
+		{"the attachment may come before the start call returns", func(s *script) {
+			s.send(Demand{true}, Attached{1}).phase(Substantiated)
+			s.send(StartAccepted{1, "i-1"}).phase(Substantiated)
+			s.wait(time.Hour).phase(Substantiated) // missing_timeout does not run
+		}},
+		{"a transient start failure is tried again in the same generation", func(s *script) {
+			s.send(Demand{true}, StartFailed{1, true, "throttled"}).phase(Substantiating).did()
+			s.wait(2*time.Second).phase(Starting).did(Start{1})
+			s.send(StartFailed{1, true, "throttled"})
+			s.wait(3 * time.Second).phase(Substantiating)
+			s.wait(time.Second).phase(Starting).did(Start{1})
+		}},
+		{"the worker of an unanswered start attaches", func(s *script) {
+			s.send(Demand{true}, StartFailed{1, true, "no answer"}).phase(Substantiating)
+			s.send(Attached{1}).phase(Substantiated)
+			s.wait(2 * time.Minute).phase(Substantiated)
+		}},
+		{"a refused start closes the generation and quarantines", func(s *script) {
+			s.send(Demand{true}, StartFailed{1, false, "no such AMI"}).phase(NotSubstantiated).did(Close{1, "no such AMI"})
+			if s.state.Reason != "no such AMI" || s.state.Startable(s.now) {
+				s.t.Errorf("reason %q, startable %v", s.state.Reason, s.state.Startable(s.now))
+			}
+			s.wait(10 * time.Second).phase(Starting).did(Open{2}, Start{2})
+		}},
+		{"withdrawn demand lets the idle time run, also before the attachment", func(s *script) {
+			s.send(Demand{true}, StartAccepted{1, "i-1"}, Demand{false})
+			s.wait(10*time.Minute - 1).phase(Starting)
+			s.wait(1).phase(Insubstantiating)
+		}},
+		{"demand that comes back stops the idle time", func(s *script) {
+			s.send(Demand{true}, StartAccepted{1, "i-1"}, Demand{false})
+			s.wait(9 * time.Minute)
+			s.send(Demand{true}).wait(5 * time.Minute).phase(Starting)
+		}},
+		{"wanted again while it stops: the next generation waits for the accepted termination only", func(s *script) {
+			s.running().wait(10 * time.Minute).phase(Insubstantiating)
+			s.send(Demand{true}).phase(InsubstantiatingSubstantiating).did()
+			s.send(StopAccepted{1}).phase(Starting).did(Close{1, "idle"}, Open{2}, Start{2})
+		}},
+		{"an exclusive worker waits for the instance to end", func(s *script) {
+			s.policy.Exclusive = true
+			s.running().wait(10 * time.Minute)
+			s.send(Demand{true}, StopAccepted{1}).phase(Substantiating)
+			s.wait(time.Minute).phase(Substantiating).did()
+			s.send(Ended{1, ""}).phase(Starting).did(Start{2})
+		}},
+		{"an exclusive worker whose instance ended before the stop was accepted does not wait", func(s *script) {
+			s.policy.Exclusive = true
+			s.running().wait(10 * time.Minute)
+			s.send(Demand{true}, Ended{1, ""}, StopAccepted{1}).phase(Starting)
+		}},
+		{"late events of an earlier generation are dropped", func(s *script) {
+			s.running().wait(10*time.Minute).send(StopAccepted{1}, Demand{true}).phase(Starting)
+			before := s.state
+			s.send(Attached{1}, Detached{1}, StartAccepted{1, "i-0"}, StartFailed{1, false, "x"}, Checked{1, dormouse.InstanceTerminated, ""},
+				BuildFinished{1, dormouse.Success}, StopAccepted{1}, StopFailed{1, "x"}, Ended{1, ""}, PrepareFailed{1, "x"}, Interruption{1, s.now}).did()
+			if s.state != before {
+				s.t.Errorf("the state changed: %s", cmp.Diff(before, s.state))
+			}
+		}},
+		{"an instance that dies while it starts is not waited for", func(s *script) {
+			s.send(Demand{true}, StartAccepted{1, "i-1"})
+			s.send(Checked{1, dormouse.InstanceTerminated, "Server.InternalError"}).phase(InsubstantiatingSubstantiating)
+			s.did(Stop{1, true, "instance i-1 is terminated: Server.InternalError"})
+			s.send(StopAccepted{1}).phase(NotSubstantiated)
+			s.wait(10 * time.Second).phase(Starting)
+		}},
+		{"a dropped connection has the grace time to come back", func(s *script) {
+			s.running().send(BuildStarted{1}, Detached{1}).phase(Substantiated)
+			if s.state.Ready() {
+				s.t.Error("ready without a connection")
+			}
+			s.wait(time.Minute - 1).phase(Substantiated)
+			s.send(Attached{1}).wait(time.Hour).phase(Substantiated)
+		}},
+		{"a connection that does not come back ends the generation", func(s *script) {
+			s.running().send(BuildStarted{1}, Detached{1}).wait(time.Minute).phase(Insubstantiating)
+			if !s.state.Startable(s.now) {
+				s.t.Error("a lost connection must not quarantine")
+			}
+		}},
+		{"an instance that dies under a dropped connection is found before the grace time ends", func(s *script) {
+			s.running().send(Detached{1}).did(Check{1})
+			s.send(Checked{1, dormouse.InstanceShuttingDown, ""}).phase(Insubstantiating)
+		}},
+		{"an interruption: no new builds, the running one may end", func(s *script) {
+			s.running().send(BuildStarted{1}, Interruption{1, s.now.Add(2 * time.Minute)}).phase(Substantiated)
+			if s.state.Ready() {
+				s.t.Error("ready although EC2 takes the instance")
+			}
+			s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+		}},
+		{"an interruption: the deadline ends what did not end by itself", func(s *script) {
+			s.running().send(BuildStarted{1}, Interruption{1, s.now.Add(2 * time.Minute)})
+			s.wait(2 * time.Minute).phase(Insubstantiating)
+		}},
+		{"a stop that fails is tried for ever, with growing pauses", func(s *script) {
+			s.running().wait(10 * time.Minute)
+			for range 50 {
+				s.send(StopFailed{1, "throttled"}).phase(Insubstantiating).did()
+				if pause := s.state.RetryAt.Sub(s.now); pause <= 0 || pause > retryMax {
+					s.t.Fatalf("pause of %v", pause)
+				}
+				s.wait(retryMax).did(Stop{1, false, s.state.Reason})
+			}
+			s.send(StopAccepted{1}).phase(NotSubstantiated)
+		}},
+		{"a paused worker is not started, and takes no build", func(s *script) {
+			s.send(Pause{true}, Demand{true}).phase(NotSubstantiated).did()
+			s.send(Pause{false}).phase(Starting)
+			s.send(Attached{1}, Pause{true})
+			if s.state.Ready() {
+				s.t.Error("ready although paused")
+			}
+		}},
+		{"graceful shutdown waits for the build", func(s *script) {
+			s.running().send(BuildStarted{1}, Graceful{true}).phase(Substantiated)
+			s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+			s.send(StopAccepted{1}).phase(ShutDown)
+			s.send(Demand{true}).phase(ShutDown).did()
+			s.send(Graceful{false}).phase(Starting)
+		}},
+		{"forced shutdown does not", func(s *script) {
+			s.running().send(BuildStarted{1}, ShutDownNow{}).phase(Insubstantiating)
+			s.send(StopAccepted{1}).phase(ShutDown)
+		}},
+		{"the master stops in mid-start: the start is called off and the stop finished first", func(s *script) {
+			s.send(Demand{true}, MasterStops{}).phase(Insubstantiating)
+			s.did(Stop{1, false, "shut down while it was starting"})
+			s.send(StartAccepted{1, "i-1"}).phase(Insubstantiating)
+			s.send(StopAccepted{1}).phase(ShutDown)
+			s.send(Resumed{}).phase(NotSubstantiated)
+		}},
+		{"an instance is prepared once it runs, and builds only after", func(s *script) {
+			s.policy.Prepares = true
+			s.send(Demand{true}, StartAccepted{1, "i-1"}, Attached{1}).phase(Starting)
+			s.send(Checked{1, dormouse.InstanceRunning, ""}).did(Prepare{1})
+			s.send(Checked{1, dormouse.InstanceRunning, ""}).did()
+			s.send(PrepareDone{1}).phase(Substantiated)
+		}},
+		{"an instance that can not be prepared is stopped", func(s *script) {
+			s.policy.Prepares = true
+			s.send(Demand{true}, StartAccepted{1, "i-1"}, Attached{1}, Checked{1, dormouse.InstanceRunning, ""})
+			s.send(PrepareFailed{1, "address taken"}).phase(InsubstantiatingSubstantiating)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) { tc.run(newScript(t)) })
+	}
+}
+
+func TestResumed(t *testing.T) {
+	reload := func(s *script) *script { // as a new process finds it
+		s.state.Connected, s.state.Builds = false, 0
+		return s.send(Resumed{})
+	}
+	t.Run("with a start in flight", func(t *testing.T) {
+		s := newScript(t).send(Demand{true})
+		reload(s).phase(Starting).did(Start{1})
+	})
+	t.Run("with a launch accepted", func(t *testing.T) {
+		s := newScript(t).send(Demand{true}, StartAccepted{1, "i-1"})
+		s.now = s.now.Add(5 * time.Minute)
+		reload(s).phase(Starting).did(Check{1})
+		s.send(Demand{true}).wait(15 * time.Minute).phase(InsubstantiatingSubstantiating)
+	})
+	t.Run("with a worker attached", func(t *testing.T) {
+		s := newScript(t).running().send(BuildStarted{1})
+		reload(s).phase(Substantiated).did(Check{1})
+		s.send(Attached{1})
+		if !s.state.Ready() {
+			t.Errorf("not ready after it came back: %+v", s.state)
+		}
+	})
+	t.Run("with a worker that does not come back", func(t *testing.T) {
+		s := newScript(t).running()
+		reload(s).wait(time.Minute).phase(Insubstantiating)
+	})
+	t.Run("with a stop in flight", func(t *testing.T) {
+		s := newScript(t).running().wait(10 * time.Minute)
+		reload(s).phase(Insubstantiating).did(Stop{1, false, "idle"})
+	})
+}
+
+func TestQuarantineDoubles(t *testing.T) {
+	s := newScript(t).send(Demand{true})
+	want := QuarantineFirst
+	for g := int64(1); g <= 12; g++ {
+		s.send(StartFailed{g, false, "refused"}).phase(NotSubstantiated)
+		if got := s.state.QuarantinedUntil.Sub(s.now); got != want {
+			t.Fatalf("quarantine %d lasts %v, want %v", g, got, want)
+		}
+		s.wait(want - 1).phase(NotSubstantiated)
+		s.wait(1).phase(Starting)
+		want = min(2*want, QuarantineMax)
+	}
+	for _, tc := range []struct {
+		result dormouse.Result
+		want   time.Duration
+	}{
+		{dormouse.Retry, QuarantineMax},
+		{dormouse.Exception, QuarantineMax},
+		{dormouse.Failure, 0},
+	} {
+		g := s.state.Generation
+		s.send(StartAccepted{g, "i"}, Attached{g}, BuildStarted{g}, BuildFinished{g, tc.result})
+		if s.state.Quarantine != tc.want {
+			t.Errorf("after a build that ended in %v the quarantine is %v, want %v", tc.result, s.state.Quarantine, tc.want)
+		}
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	p := testPolicy()
+	life := []Event{
+		Demand{true}, StartAccepted{1, "i-1"}, Checked{1, dormouse.InstanceRunning, ""}, Attached{1}, Demand{false},
+		BuildStarted{1}, BuildFinished{1, dormouse.Success}, Tick{}, ShutDownNow{}, StopAccepted{1},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var s State
+		for _, e := range life {
+			s, _ = Step(p, s, t0, e)
+		}
+		if s.Phase != ShutDown {
+			b.Fatal(s.Phase)
+		}
+	}
+}
