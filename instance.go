@@ -12,20 +12,25 @@ const (
 )
 
 // Offering is something EC2 can sell or be short of: an instance type in an
-// availability zone in a market. An empty Zone leaves the zone to EC2.
+// availability zone in a market. An empty Zone leaves the zone to EC2, or to
+// the Subnet where one is named: a subnet lies in one zone.
 type Offering struct {
 	InstanceType string `json:"instance_type"`
 	Zone         string `json:"zone,omitempty"`
+	Subnet       string `json:"subnet,omitempty"`
 	Market       Market `json:"market"`
 }
 
 // String returns the offering as it is named in messages.
 func (o Offering) String() string {
-	zone := o.Zone
-	if zone == "" {
-		zone = "any zone"
+	place := "any zone"
+	switch {
+	case o.Zone != "" && o.Subnet != "":
+		place = o.Zone + " (" + o.Subnet + ")"
+	case o.Zone != "" || o.Subnet != "":
+		place = o.Zone + o.Subnet
 	}
-	return o.InstanceType + " " + string(o.Market) + " in " + zone
+	return o.InstanceType + " " + string(o.Market) + " in " + place
 }
 
 // InstanceState is EC2's name of an instance's state.
