@@ -1,0 +1,334 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Settings are a master's wishes of how output is cut and collected.
+type Settings struct {
+	NewlineRE     string // Python's syntax; what it matches becomes a newline
+	MaxLineLength int    // characters
+	BufferSize    int    // bytes; more than that is sent at once
+	BufferTimeout time.Duration
+}
+
+// AgentHandler is what the agent does for its master. Calls come in order, one
+// at a time, from one goroutine; each request is answered when its call has
+// returned, so a call that lasts holds later ones back. An error is told to
+// the master in its words.
+type AgentHandler interface {
+	// WorkerInfo describes the worker: basedir, version, system, numcpus,
+	// environ, worker_commands, …
+	WorkerInfo() map[string]any
+	Settings(Settings)
+	// StartCommand returns once the command is started. The context ends with
+	// the connection. Ids are unique within a connection only.
+	StartCommand(ctx context.Context, id, name string, args map[string]any) error
+	// InterruptCommand of a command that has ended is no error.
+	InterruptCommand(id, why string) error
+	Print(msg string)
+	// Shutdown asks the process to end. The master has its answer already.
+	Shutdown()
+}
+
+// requestBacklog bounds the requests of a master that wait for the handler. A
+// master has one start and one interruption open per command.
+const requestBacklog = 256
+
+// AgentConn is the agent's end of a connection. Its methods may be called from
+// any goroutine.
+type AgentConn struct {
+	*peer
+	handler AgentHandler
+	work    chan func()
+	wait    sync.WaitGroup
+}
+
+func newAgentConn(ws *websocket.Conn, name string, handler AgentHandler, log *slog.Logger) *AgentConn {
+	c := &AgentConn{handler: handler, work: make(chan func(), requestBacklog)}
+	c.peer = newPeer(ws, name, log)
+	c.peer.serve = c.dispatch
+	return c
+}
+
+func (c *AgentConn) run() {
+	c.wait.Go(func() {
+		for {
+			select {
+			case f := <-c.work:
+				f()
+			case <-c.done:
+				return
+			}
+		}
+	})
+	c.start(func() {})
+}
+
+// dispatch queues a master's request for the handler. It runs in the reader.
+func (c *AgentConn) dispatch(f *frame, buf []byte) {
+	defer putBuffer(buf)
+	seq := f.seq
+	var do func() (any, error)
+	var after func()
+	switch f.op {
+	case "keepalive":
+		c.replyNow(seq, nil, nil)
+		return
+	case "get_worker_info":
+		do = func() (any, error) { return c.handler.WorkerInfo(), nil }
+	case "print":
+		msg, err := f.need("message")
+		do = func() (any, error) {
+			if err == nil {
+				c.handler.Print(msg)
+			}
+			return nil, err
+		}
+	case "set_worker_settings":
+		s, err := settingsFrom(f.value("args"))
+		do = func() (any, error) {
+			if err == nil {
+				c.handler.Settings(s)
+			}
+			return nil, err
+		}
+	case "start_command":
+		id, err1 := f.need("command_id")
+		name, err2 := f.need("command_name")
+		args, isMap := f.value("args").(map[string]any)
+		err := errors.Join(err1, err2)
+		if err == nil && !isMap {
+			err = errors.New("start_command without a map of args")
+		}
+		do = func() (any, error) {
+			if err != nil {
+				return nil, err
+			}
+			return nil, c.handler.StartCommand(c.ctx, id, name, args)
+		}
+	case "interrupt_command":
+		id, err := f.need("command_id")
+		why := f.text("why")
+		do = func() (any, error) {
+			if err != nil {
+				return nil, err
+			}
+			return nil, c.handler.InterruptCommand(id, why)
+		}
+	case "shutdown":
+		do = func() (any, error) { return nil, nil }
+		after = c.handler.Shutdown
+	case "":
+		c.replyNow(seq, nil, errors.New("the frame has no op"))
+		return
+	default:
+		c.replyNow(seq, nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName)))
+		return
+	}
+	work := func() {
+		result, err := do()
+		c.reply(seq, result, err)
+		if after != nil {
+			after()
+		}
+	}
+	select {
+	case c.work <- work:
+	default:
+		c.replyNow(seq, nil, fmt.Errorf("more than %d requests at once", requestBacklog))
+	}
+}
+
+// need returns a text that a request must carry.
+func (f *frame) need(key string) (string, error) {
+	s, ok := f.value(key).(string)
+	if !ok {
+		return "", fmt.Errorf("%s without a text %s", f.op, key)
+	}
+	return s, nil
+}
+
+func settingsFrom(v any) (Settings, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return Settings{}, errors.New("set_worker_settings without a map of args")
+	}
+	var s Settings
+	var bad []error
+	number := func(key string) float64 {
+		switch v := m[key].(type) {
+		case int64:
+			if v >= 0 {
+				return float64(v)
+			}
+		case float64:
+			if v >= 0 {
+				return v
+			}
+		}
+		bad = append(bad, fmt.Errorf("set_worker_settings: %s is not a number", key))
+		return 0
+	}
+	// An hour and a gigabyte are beyond any use, and within any type.
+	s.BufferTimeout = time.Duration(min(number("buffer_timeout"), 3600) * float64(time.Second))
+	s.BufferSize = int(min(number("buffer_size"), 1<<30))
+	s.MaxLineLength = int(min(number("max_line_length"), 1<<30))
+	if s.NewlineRE, ok = m["newline_re"].(string); !ok {
+		bad = append(bad, errors.New("set_worker_settings: newline_re is not a text"))
+	}
+	return s, errors.Join(bad...)
+}
+
+// UpdatePair is one thing a command reports: "stdout" with the value of
+// [EncodeOutput], "rc" with a number, …
+type UpdatePair struct {
+	Key string
+	// Value is nil, a bool, number, string, []byte, a list or a map of such, or
+	// encoded output.
+	Value any
+}
+
+// updateArgs encodes as a list of [key, value].
+type updateArgs []UpdatePair
+
+// Update sends updates of a command and returns when the master has
+// acknowledged them.
+func (c *AgentConn) Update(ctx context.Context, commandID string, updates []UpdatePair) error {
+	wait, err := c.SendUpdate(ctx, commandID, updates)
+	if err != nil {
+		return err
+	}
+	return wait(ctx)
+}
+
+// SendUpdate returns once the updates have their place on the wire: those that
+// one goroutine sends arrive in that order. wait returns when they are
+// acknowledged. The caller chooses how many may be unacknowledged at once. The
+// values of updates are not kept.
+func (c *AgentConn) SendUpdate(ctx context.Context, commandID string, updates []UpdatePair) (wait func(context.Context) error, err error) {
+	p, err := c.send(ctx, "update", field{"command_id", commandID}, field{"args", updateArgs(updates)})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		_, err := p.wait(ctx)
+		return err
+	}, nil
+}
+
+// Complete ends a command: the master takes no more updates of it. failure is
+// "" unless the agent itself failed. It returns when the master has
+// acknowledged.
+func (c *AgentConn) Complete(ctx context.Context, commandID, failure string) error {
+	var args any
+	if failure != "" {
+		args = failure
+	}
+	_, err := c.call(ctx, "complete", field{"command_id", commandID}, field{"args", args})
+	return err
+}
+
+// Keepalive returns nil once the master has answered. A stock master does not
+// know the request; its refusal is a sign of life too.
+func (c *AgentConn) Keepalive(ctx context.Context) error {
+	_, err := c.call(ctx, "keepalive")
+	var refused *RemoteError
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
+
+// UploadWrite sends the next block of a file. Blocks should be well under
+// [MaxFrame].
+func (c *AgentConn) UploadWrite(ctx context.Context, commandID string, p []byte) error {
+	return c.transfer(ctx, "update_upload_file_write", commandID, field{"args", p})
+}
+
+// UploadClose ends a file.
+func (c *AgentConn) UploadClose(ctx context.Context, commandID string) error {
+	return c.transfer(ctx, "update_upload_file_close", commandID)
+}
+
+// UploadTimes gives a file that was closed its times.
+func (c *AgentConn) UploadTimes(ctx context.Context, commandID string, accessed, modified time.Time) error {
+	return c.transfer(ctx, "update_upload_file_utime", commandID,
+		field{"access_time", seconds(accessed)}, field{"modified_time", seconds(modified)})
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+// DirectoryWrite sends the next block of a directory's tar archive.
+func (c *AgentConn) DirectoryWrite(ctx context.Context, commandID string, p []byte) error {
+	return c.transfer(ctx, "update_upload_directory_write", commandID, field{"args", p})
+}
+
+// DirectoryUnpack ends the archive and has the master unpack it.
+func (c *AgentConn) DirectoryUnpack(ctx context.Context, commandID string) error {
+	return c.transfer(ctx, "update_upload_directory_unpack", commandID)
+}
+
+// ReadFile returns the next block of a file of the master's, of n bytes at
+// most; nothing at the end.
+func (c *AgentConn) ReadFile(ctx context.Context, commandID string, n int) ([]byte, error) {
+	v, err := c.call(ctx, "update_read_file", field{"command_id", commandID}, field{"length", n})
+	if err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case []byte:
+		return v, nil
+	case string:
+		return []byte(v), nil
+	}
+	return nil, dormouse.Errorf(dormouse.Internal, "%s answered update_read_file with something that is not bytes", c.name)
+}
+
+// ReadFileClose says that no more of the file is wanted.
+func (c *AgentConn) ReadFileClose(ctx context.Context, commandID string) error {
+	return c.transfer(ctx, "update_read_file_close", commandID)
+}
+
+func (c *AgentConn) transfer(ctx context.Context, op, commandID string, fields ...field) error {
+	_, err := c.call(ctx, op, append([]field{{"command_id", commandID}}, fields...)...)
+	return err
+}
+
+// Done is closed when the connection has ended.
+func (c *AgentConn) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection has ended; nil while it has not.
+func (c *AgentConn) Err() error {
+	select {
+	case <-c.done:
+		return c.lost("connection ended")
+	default:
+		return nil
+	}
+}
+
+// Close ends the connection and waits until the socket is closed, ten seconds
+// at most. Methods of the handler may call it.
+func (c *AgentConn) Close() error {
+	c.end(websocket.StatusNormalClosure, "the worker ends")
+	<-c.closed
+	return nil
+}
+
+// Wait waits, after the connection has ended, for every goroutine of it. A
+// method of the handler must not call it.
+func (c *AgentConn) Wait() {
+	<-c.done
+	c.wait.Wait()
+	c.wg.Wait()
+}

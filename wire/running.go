@@ -1,0 +1,314 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Command is what [Worker.Start] has a worker run. Names and arguments are the
+// protocol's: see the package comment.
+type Command struct {
+	Name     string // "shell", "mkdir", …
+	Builder  string // the builder's name, for the worker's log only
+	Args     map[string]any
+	Transfer Transfer
+}
+
+// Update is one thing a command reported: output, or a value. Long output
+// comes as several Updates.
+type Update struct {
+	// Kind is "stdout", "stderr", "header" or "log" for output, and the
+	// command's own word otherwise: "rc", "elapsed", "files", "stat",
+	// "failure_reason", …
+	Kind    string
+	LogName string // of Kind "log"
+	// Lines are output; their Stream follows Kind, and is Stdout for a log.
+	Lines []dormouse.LogLine
+	// Value is any other update's: nil, bool, int64, uint64 (above the range
+	// of int64), float64, string, []byte, []any or map[string]any.
+	Value any
+}
+
+// Running is a command that the worker has accepted.
+type Running struct {
+	w       *Worker
+	id      string
+	command Command
+	on      func(context.Context, Update) error
+
+	mu     sync.Mutex
+	queue  []item // bounded by the connection's budget
+	wake   chan struct{}
+	closed error // no more will be pushed, and why
+
+	once     sync.Once
+	finished chan struct{}
+	err      error
+}
+
+// item is a request for this command that waits to be handled.
+type item struct {
+	frame frame
+	buf   []byte
+	cost  int
+}
+
+func newRunning(w *Worker, id string, c Command, on func(context.Context, Update) error) *Running {
+	return &Running{
+		w: w, id: id, command: c, on: on,
+		wake: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+}
+
+// Wait returns nil once the worker has said that the command is complete and
+// all its updates are handled. It returns the failure that the worker reported
+// instead (code Internal), the error of the function that handles updates, or
+// why the connection ended (code Unavailable, [ErrConnectionLost]).
+func (r *Running) Wait(ctx context.Context) error {
+	select {
+	case <-r.finished:
+		return r.err
+	default:
+	}
+	select {
+	case <-r.finished:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Interrupt asks the worker to stop the command, which then completes as
+// usual. It returns once the worker has heard; of a command that has ended it
+// returns nil at once.
+func (r *Running) Interrupt(ctx context.Context, why string) error {
+	select {
+	case <-r.finished:
+		if !errors.Is(r.err, ErrConnectionLost) {
+			r.mu.Lock()
+			over := r.closed != nil
+			r.mu.Unlock()
+			if over {
+				return nil
+			}
+		}
+	default:
+	}
+	return r.interrupt(ctx, why)
+}
+
+func (r *Running) interrupt(ctx context.Context, why string) error {
+	_, err := r.w.call(ctx, "interrupt_command", field{"builder_name", r.command.Builder},
+		field{"command_id", r.id}, field{"why", why})
+	return err
+}
+
+// push queues an item. It reports false if the command takes no more.
+func (r *Running) push(it item) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		return false
+	}
+	if it.frame.op == "complete" {
+		r.closed = errComplete
+	}
+	r.queue = append(r.queue, it)
+	r.signal()
+	return true
+}
+
+var errComplete = errors.New("complete")
+
+// close ends the queue: after what is in it, err is the outcome.
+func (r *Running) close(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed == nil {
+		r.closed = err
+		r.signal()
+	}
+}
+
+func (r *Running) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Running) finish(err error) {
+	r.once.Do(func() {
+		r.err = err
+		close(r.finished)
+	})
+}
+
+// run handles the items in order until the command is over.
+func (r *Running) run(ctx context.Context) {
+	var failed error // of on: no further update is taken
+	for {
+		r.mu.Lock()
+		items, closed := r.queue, r.closed
+		r.queue = nil
+		r.mu.Unlock()
+		for _, it := range items {
+			if it.frame.op == "complete" {
+				r.w.budget.release(it.cost)
+				r.complete(it)
+				return
+			}
+			var result any
+			err := error(nil)
+			if failed != nil {
+				err = errGivenUp
+			} else {
+				result, err = r.handle(ctx, &it.frame)
+				var own *handlerError
+				if errors.As(err, &own) {
+					failed = own.err
+					r.finish(failed)
+					err = errGivenUp
+				}
+			}
+			seq := it.frame.seq
+			putBuffer(it.buf)
+			r.w.budget.release(it.cost)
+			r.w.reply(seq, result, err)
+		}
+		if len(items) > 0 {
+			continue
+		}
+		if closed != nil {
+			r.finish(closed)
+			return
+		}
+		<-r.wake
+	}
+}
+
+// complete handles the last word of a command.
+func (r *Running) complete(it item) {
+	failure := it.frame.value("args")
+	putBuffer(it.buf)
+	r.w.reply(it.frame.seq, nil, nil)
+	if failure == nil {
+		r.finish(nil)
+		return
+	}
+	text := remoteText(failure)
+	r.finish(&dormouse.Error{
+		Code:    dormouse.Internal,
+		Message: fmt.Sprintf("%s: command %s failed: %s", r.w.name, r.command.Name, text),
+		Remote:  text,
+	})
+}
+
+// handlerError is an error of the command's own update function, as opposed to
+// one over what the worker sent.
+type handlerError struct{ err error }
+
+func (e *handlerError) Error() string { return e.err.Error() }
+
+func (r *Running) handle(ctx context.Context, f *frame) (any, error) {
+	if f.op == "update" {
+		args, _ := f.raw("args")
+		return nil, r.update(ctx, args)
+	}
+	return r.command.Transfer.handle(ctx, f)
+}
+
+var errUpdate = errors.New("update args that are not a list of [key, value]")
+
+// update hands the pairs of an update to the command's function.
+func (r *Running) update(ctx context.Context, args []byte) error {
+	return decodeUpdates(args, time.Now(), func(u Update) error {
+		if err := r.on(ctx, u); err != nil {
+			return &handlerError{err}
+		}
+		return nil
+	})
+}
+
+// decodeUpdates calls on for each Update that the encoded args of an update
+// hold.
+func decodeUpdates(args []byte, now time.Time, on func(Update) error) error {
+	if msgp.NextType(args) != msgp.ArrayType {
+		return errUpdate
+	}
+	n, b, err := msgp.ReadArrayHeaderBytes(args)
+	if err != nil {
+		return errUpdate
+	}
+	for range n {
+		pair := b
+		if b, err = msgp.Skip(b); err != nil {
+			return errUpdate
+		}
+		key, value, err := readPair(pair)
+		if err != nil {
+			return err
+		}
+		if err := decodeUpdate(key, value, now, on); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readPair reads [text, value]; the value stays encoded.
+func readPair(b []byte) (key string, value []byte, err error) {
+	if msgp.NextType(b) != msgp.ArrayType {
+		return "", nil, errUpdate
+	}
+	n, b, err := msgp.ReadArrayHeaderBytes(b)
+	if err != nil || n != 2 {
+		return "", nil, errUpdate
+	}
+	text, value, err := readText(b)
+	if err != nil {
+		return "", nil, errUpdate
+	}
+	return validText(text), value, nil
+}
+
+func decodeUpdate(key string, value []byte, now time.Time, on func(Update) error) error {
+	u := Update{Kind: key}
+	stream := dormouse.Stdout
+	switch key {
+	case "stdout":
+	case "stderr":
+		stream = dormouse.Stderr
+	case "header":
+		stream = dormouse.Header
+	case "log":
+		var err error
+		if u.LogName, value, err = readPair(value); err != nil {
+			return err
+		}
+	default:
+		v, _, err := decodeValue(value)
+		if err != nil {
+			return errUpdate
+		}
+		u.Value = v
+		return on(u)
+	}
+	r, err := newOutputReader(value, stream, now)
+	if err != nil {
+		return err
+	}
+	for u.Lines = r.next(); u.Lines != nil; u.Lines = r.next() {
+		if err := on(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
