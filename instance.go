@@ -143,3 +143,12 @@ type LaunchAttempt struct {
 	// Console is what the machine printed, kept when its worker never attached.
 	Console string `json:"console,omitempty"`
 }
+
+// The tags that say whose an instance is. They are set in the launch itself, so
+// that no instance exists without them, and the reaper finds what is ours by
+// the first.
+const (
+	TagDeployment = "dormouse:deployment"
+	TagWorker     = "dormouse:worker"
+	TagGeneration = "dormouse:generation"
+)

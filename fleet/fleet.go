@@ -1,0 +1,209 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Cloud is one account in one region: what the fleet needs of EC2. Errors are
+// classified ([dormouse.CodeOf]).
+type Cloud interface {
+	Key() string // names the account and region; not secret
+	Region() string
+	// Launch sends rendered bytes with an idempotency token.
+	Launch(ctx context.Context, rendered []byte, token string) ([]dormouse.CloudInstance, error)
+	// List returns all instances with the deployment's tag, also ended ones
+	// that EC2 still shows.
+	List(ctx context.Context) ([]dormouse.CloudInstance, error)
+	// Terminate returns an error for each id that was not accepted.
+	Terminate(ctx context.Context, ids []string) (map[string]error, error)
+	Console(ctx context.Context, id string) (string, error)
+}
+
+// Store keeps attempts and the ledger.
+type Store interface {
+	Attempts(ctx context.Context, worker string, generation int64) ([]dormouse.LaunchAttempt, error)
+	OpenAttempt(ctx context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error)
+	SettleAttempt(ctx context.Context, a dormouse.LaunchAttempt, instances []dormouse.Instance) error
+	SetAttemptConsole(ctx context.Context, id int64, console string) error
+	SaveInstance(ctx context.Context, i dormouse.Instance) error
+	LiveInstances(ctx context.Context) ([]dormouse.Instance, error)
+}
+
+// Options of a [Fleet].
+type Options struct {
+	Store      Store
+	Deployment string
+	// Live reports whether a generation may have an instance in use. An
+	// instance of any other generation is terminated.
+	Live func(worker string, generation int64) bool
+	// Ended hears that nothing of a generation exists any more. It may block.
+	Ended func(worker string, generation int64, reason string)
+	// Changed hears of every change of a ledger row, after it is durable. It
+	// must not block.
+	Changed func(dormouse.Instance)
+	// Token makes the idempotency token of an attempt: at most 64 characters,
+	// the same for the same attempt for ever.
+	Token func(deployment, launch string, attempt int) string
+	Log   *slog.Logger
+}
+
+// Fleet is all instances of a deployment. Its methods may be called at once.
+type Fleet struct {
+	opt Options
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	rows     map[string]*dormouse.Instance // of the ledger, by id, that have not ended
+	attached map[generationKey]time.Time   // attachments whose instance is not known yet
+	short    shortages
+}
+
+type generationKey struct {
+	worker     string
+	generation int64
+}
+
+// New returns a fleet with the ledger rows that are live in the store.
+func New(ctx context.Context, opt Options) (*Fleet, error) {
+	live, err := opt.Store.LiveInstances(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the instances that were alive: %w", err)
+	}
+	f := &Fleet{
+		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
+		attached: map[generationKey]time.Time{},
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	for _, i := range live {
+		f.rows[i.ID] = &i
+	}
+	return f, nil
+}
+
+// AddAccount makes an account known, so that it is listed. Every account that a
+// live generation used must be added before [Fleet.Reconcile]. Adding one again
+// changes nothing.
+func (f *Fleet) AddAccount(c Cloud) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.accounts[c.Key()] != nil {
+		return
+	}
+	a := newAccount(f, c)
+	f.accounts[c.Key()] = a
+	f.wg.Go(a.watch)
+}
+
+// Reconcile lists every account once, which updates the ledger and ends what no
+// live generation owns. It returns the accounts that could not be listed.
+func (f *Fleet) Reconcile(ctx context.Context) map[string]error {
+	f.mu.Lock()
+	accounts := slices.Collect(maps.Values(f.accounts))
+	f.mu.Unlock()
+	failed := make(map[string]error)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, a := range accounts {
+		wg.Go(func() {
+			if err := a.refresh(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[a.cloud.Key()] = err
+			}
+		})
+	}
+	wg.Wait()
+	return failed
+}
+
+// Close stops watching and waits. Instances go on.
+func (f *Fleet) Close() {
+	f.cancel()
+	f.wg.Wait()
+}
+
+// Stopping returns how many instances have been ordered to end and were not
+// seen to have.
+func (f *Fleet) Stopping() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, r := range f.rows {
+		if !r.StoppingAt.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// NoteAttached enters the first attachment of a generation's worker into the
+// ledger. A worker that is attached runs, whatever the last listing said.
+func (f *Fleet) NoteAttached(worker string, generation int64, at time.Time) {
+	f.mu.Lock()
+	var changed []dormouse.Instance
+	found := false
+	for _, r := range f.rows {
+		if r.Worker != worker || r.Generation != generation {
+			continue
+		}
+		found = true
+		if r.AttachedAt.IsZero() {
+			markAttached(r, at)
+			changed = append(changed, *r)
+		}
+	}
+	if !found {
+		f.attached[generationKey{worker, generation}] = at
+	}
+	f.mu.Unlock()
+	f.save(changed...)
+}
+
+func markAttached(r *dormouse.Instance, at time.Time) {
+	r.AttachedAt = at
+	if r.RunningAt.IsZero() {
+		r.RunningAt = at
+	}
+	if r.State == dormouse.InstancePending {
+		r.State = dormouse.InstanceRunning
+	}
+}
+
+// save writes ledger rows and announces them. A row that can not be written is
+// written again with its next change; what money depends on (the instance's
+// existence) was durable before.
+func (f *Fleet) save(rows ...dormouse.Instance) {
+	for _, r := range rows {
+		if err := f.opt.Store.SaveInstance(f.ctx, r); err != nil {
+			f.opt.Log.Error("the ledger could not be written", "instance", r.ID, "worker", r.Worker, "error", err)
+			continue
+		}
+		f.opt.Changed(r)
+	}
+}
+
+// instancesOf returns the live ledger rows of a generation.
+func (f *Fleet) instancesOf(worker string, generation int64) []dormouse.Instance {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []dormouse.Instance
+	for _, r := range f.rows {
+		if r.Worker == worker && r.Generation == generation {
+			out = append(out, *r)
+		}
+	}
+	slices.SortFunc(out, func(a, b dormouse.Instance) int { return a.LaunchedAt.Compare(b.LaunchedAt) })
+	return out
+}

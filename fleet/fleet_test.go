@@ -1,0 +1,631 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// region is EC2 as the fleet sees it: launches by token, instances that end.
+type region struct {
+	mu        sync.Mutex
+	instances map[string]*dormouse.CloudInstance
+	byToken   map[string]string // token → id
+	sent      []string          // token + " " + bytes of each launch
+	lists     int
+	batches   [][]string
+	// launch, list and terminate may refuse or lose a call.
+	launch    func(n int) (err error, lost bool)
+	list      func() error
+	terminate func(id string) error
+}
+
+func newRegion() *region {
+	return &region{instances: map[string]*dormouse.CloudInstance{}, byToken: map[string]string{}}
+}
+
+func (r *region) Key() string    { return "us-east-1/test" }
+func (r *region) Region() string { return "us-east-1" }
+
+func (r *region) Launch(_ context.Context, rendered []byte, token string) ([]dormouse.CloudInstance, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, token+" "+string(rendered))
+	var lost bool
+	if r.launch != nil {
+		var err error
+		if err, lost = r.launch(len(r.sent)); err != nil {
+			return nil, err
+		}
+	}
+	id := r.byToken[token]
+	if id == "" {
+		id = fmt.Sprintf("i-%d", len(r.instances)+1)
+		r.byToken[token] = id
+		var worker string
+		var generation int64
+		fmt.Sscanf(string(rendered), "%s %d", &worker, &generation)
+		r.instances[id] = &dormouse.CloudInstance{
+			ID: id, State: dormouse.InstancePending, LaunchTime: time.Now(),
+			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagWorker: worker, dormouse.TagGeneration: fmt.Sprint(generation)},
+		}
+	}
+	if lost {
+		return nil, dormouse.Errorf(dormouse.Unanswered, "connection reset")
+	}
+	return []dormouse.CloudInstance{*r.instances[id]}, nil
+}
+
+func (r *region) List(context.Context) ([]dormouse.CloudInstance, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lists++
+	if r.list != nil {
+		if err := r.list(); err != nil {
+			return nil, err
+		}
+	}
+	var out []dormouse.CloudInstance
+	for _, i := range r.instances {
+		out = append(out, *i)
+	}
+	return out, nil
+}
+
+func (r *region) Terminate(_ context.Context, ids []string) (map[string]error, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.batches = append(r.batches, slices.Sorted(slices.Values(ids)))
+	errs := map[string]error{}
+	for _, id := range ids {
+		if r.terminate != nil {
+			if err := r.terminate(id); err != nil {
+				errs[id] = err
+				continue
+			}
+		}
+		if i := r.instances[id]; i != nil {
+			i.State = dormouse.InstanceShuttingDown
+		} else {
+			errs[id] = dormouse.Errorf(dormouse.NotFound, "no such instance")
+		}
+	}
+	return errs, nil
+}
+
+func (r *region) Console(_ context.Context, id string) (string, error) {
+	return "console of " + id, nil
+}
+
+func (r *region) set(id string, state dormouse.InstanceState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.instances[id].State = state
+}
+
+// books is a store in memory, which outlives a fleet as a database does.
+type books struct {
+	mu        sync.Mutex
+	attempts  []dormouse.LaunchAttempt
+	instances map[string]dormouse.Instance
+	consoles  map[int64]string
+	fail      func(method string) error
+}
+
+func newBooks() *books {
+	return &books{instances: map[string]dormouse.Instance{}, consoles: map[int64]string{}}
+}
+
+func (b *books) failure(method string) error {
+	if b.fail != nil {
+		return b.fail(method)
+	}
+	return nil
+}
+
+func (b *books) Attempts(_ context.Context, worker string, g int64) ([]dormouse.LaunchAttempt, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []dormouse.LaunchAttempt
+	for _, a := range b.attempts {
+		if a.Worker == worker && a.Generation == g {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+func (b *books) OpenAttempt(_ context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.failure("OpenAttempt"); err != nil {
+		return a, err
+	}
+	a.ID = int64(len(b.attempts) + 1)
+	b.attempts = append(b.attempts, a)
+	return a, nil
+}
+
+func (b *books) SettleAttempt(_ context.Context, a dormouse.LaunchAttempt, rows []dormouse.Instance) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.failure("SettleAttempt"); err != nil {
+		return err
+	}
+	b.attempts[a.ID-1] = a
+	for _, r := range rows {
+		b.instances[r.ID] = r
+	}
+	return nil
+}
+
+func (b *books) SetAttemptConsole(_ context.Context, id int64, text string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.consoles[id] = text
+	return nil
+}
+
+func (b *books) SaveInstance(_ context.Context, i dormouse.Instance) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.instances[i.ID] = i
+	return nil
+}
+
+func (b *books) LiveInstances(context.Context) ([]dormouse.Instance, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []dormouse.Instance
+	for _, i := range b.instances {
+		if i.EndedAt.IsZero() {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func (b *books) instance(id string) dormouse.Instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.instances[id]
+}
+
+// world is a fleet over a region and books, in a synctest bubble.
+type world struct {
+	*Fleet
+	region *region
+	books  *books
+	mu     sync.Mutex
+	live   map[string]bool // "worker/generation"
+	ended  []string
+}
+
+func inWorld(t *testing.T, run func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		run(t, newWorld(t, newRegion(), newBooks()))
+	})
+}
+
+func newWorld(t *testing.T, r *region, b *books) *world {
+	w := &world{region: r, books: b, live: map[string]bool{}}
+	f, err := New(t.Context(), Options{
+		Store: b, Deployment: "d",
+		Live: func(worker string, g int64) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.live[fmt.Sprintf("%s/%d", worker, g)]
+		},
+		Ended: func(worker string, g int64, reason string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.ended = append(w.ended, fmt.Sprintf("%s/%d", worker, g))
+		},
+		Changed: func(dormouse.Instance) {},
+		Token:   func(d, launch string, n int) string { return fmt.Sprintf("%s-%s-%d", d, launch, n) },
+		Log:     slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Fleet = f
+	t.Cleanup(f.Close)
+	return w
+}
+
+func (w *world) member(name string, types ...string) *Member {
+	m := &Member{Fleet: w.Fleet, Worker: name, Cloud: w.region, Render: func(_ context.Context, o dormouse.Offering, g int64) ([]byte, error) {
+		return fmt.Appendf(nil, "%s %d %s", name, g, o.InstanceType), nil
+	}}
+	if len(types) == 0 {
+		types = []string{"m5.large"}
+	}
+	for _, t := range types {
+		m.Offerings = append(m.Offerings, dormouse.Offering{InstanceType: t, Market: dormouse.OnDemand})
+	}
+	return m
+}
+
+func (w *world) alive(worker string, g int64, on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.live[fmt.Sprintf("%s/%d", worker, g)] = on
+}
+
+func TestStartAndStop(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		m := w.member("bot1")
+		w.alive("bot1", 1, true)
+		id, err := m.Start(t.Context(), 1)
+		if err != nil || id != "i-1" {
+			t.Fatal(id, err)
+		}
+		w.region.set("i-1", dormouse.InstanceRunning)
+		if state, _, err := m.Check(t.Context(), 1); state != dormouse.InstanceRunning || err != nil {
+			t.Fatal(state, err)
+		}
+		if w.books.instance("i-1").RunningAt.IsZero() {
+			t.Error("the ledger does not say when it ran")
+		}
+		w.alive("bot1", 1, false)
+		if err := m.Stop(t.Context(), 1, true); err != nil {
+			t.Fatal(err)
+		}
+		if w.books.consoles[1] != "console of i-1" {
+			t.Errorf("console: %v", w.books.consoles)
+		}
+		if w.Stopping() != 1 {
+			t.Errorf("%d stopping, want 1 until it was seen to end", w.Stopping())
+		}
+		w.region.set("i-1", dormouse.InstanceTerminated)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		row := w.books.instance("i-1")
+		if row.EndedAt.IsZero() || row.State != dormouse.InstanceTerminated || w.Stopping() != 0 {
+			t.Errorf("ledger row %+v", row)
+		}
+		if diff := cmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
+			t.Error(diff)
+		}
+		before := w.region.lists
+		time.Sleep(time.Minute)
+		if w.region.lists != before {
+			t.Error("listed although nothing is there to be seen")
+		}
+	})
+}
+
+func TestCapacityFallsBackAndIsRemembered(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(n int) (error, bool) {
+			if n == 1 {
+				return dormouse.Errorf(dormouse.Capacity, "InsufficientInstanceCapacity"), false
+			}
+			return nil, false
+		}
+		if _, err := w.member("bot1", "a", "b").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.member("bot2", "a", "b").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(shortageMemory)
+		if _, err := w.member("bot3", "a", "b").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"d-bot1/1-1 bot1 1 a", "d-bot1/1-2 bot1 1 b", "d-bot2/1-1 bot2 1 b", "d-bot3/1-1 bot3 1 a"}
+		if diff := cmp.Diff(want, w.region.sent); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestNoCapacityAnywhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(int) (error, bool) {
+			return dormouse.Errorf(dormouse.Capacity, "InsufficientInstanceCapacity"), false
+		}
+		_, err := w.member("bot1", "a", "b").Start(t.Context(), 1)
+		if dormouse.CodeOf(err) != dormouse.Capacity || len(w.region.sent) != 2 {
+			t.Errorf("%v after %v", err, w.region.sent)
+		}
+	})
+}
+
+func TestALostAnswerSendsTheSameAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(n int) (error, bool) { return nil, n == 1 }
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatalf("a lost answer is %v", err)
+		}
+		id, err := m.Start(t.Context(), 1)
+		if err != nil || id != "i-1" || len(w.region.instances) != 1 {
+			t.Fatalf("%v %v, %d instances", id, err, len(w.region.instances))
+		}
+		if w.region.sent[0] != w.region.sent[1] {
+			t.Errorf("sent %q", w.region.sent)
+		}
+	})
+}
+
+func TestAnAnswerThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		fail := true
+		w.books.fail = func(method string) error {
+			if method == "SettleAttempt" && fail {
+				fail = false
+				return errors.New("disk full")
+			}
+			return nil
+		}
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		if id, err := m.Start(t.Context(), 1); err != nil || id != "i-1" || len(w.region.instances) != 1 {
+			t.Fatal(id, err)
+		}
+	})
+}
+
+func TestNothingIsSentThatIsNotDurable(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.books.fail = func(string) error { return errors.New("disk full") }
+		if _, err := w.member("bot1").Start(t.Context(), 1); err == nil || len(w.region.sent) != 0 {
+			t.Errorf("%v, sent %v", err, w.region.sent)
+		}
+	})
+}
+
+func TestAnotherProcessGoesOn(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		crash func(w *world, m *Member)
+	}{
+		{"after the launch was stored and not sent", func(w *world, m *Member) {
+			w.region.launch = func(int) (error, bool) { return dormouse.Errorf(dormouse.Unanswered, "crashed"), false }
+			_, _ = m.Start(context.Background(), 1)
+		}},
+		{"after it was sent and before the answer was stored", func(w *world, m *Member) {
+			w.books.fail = func(method string) error {
+				if method == "SettleAttempt" {
+					return errors.New("crashed")
+				}
+				return nil
+			}
+			_, _ = m.Start(context.Background(), 1)
+		}},
+		{"after all was stored", func(w *world, m *Member) { _, _ = m.Start(context.Background(), 1) }},
+	} {
+		for _, wanted := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, still wanted %v", tc.name, wanted), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					w.alive("bot1", 1, true)
+					tc.crash(w, w.member("bot1"))
+					w.Close()
+					w.region.launch, w.books.fail = nil, nil
+
+					next := newWorld(t, w.region, w.books)
+					m := next.member("bot1")
+					next.AddAccount(w.region)
+					next.alive("bot1", 1, wanted)
+					next.Reconcile(t.Context())
+					if wanted {
+						if id, err := m.Start(t.Context(), 1); id != "i-1" || err != nil {
+							t.Fatal(id, err)
+						}
+						next.alive("bot1", 1, false)
+					}
+					if err := m.Stop(t.Context(), 1, false); err != nil {
+						t.Fatal(err)
+					}
+					if len(next.region.instances) != 1 || !next.region.instances["i-1"].State.Dying() {
+						t.Errorf("%d instances", len(next.region.instances))
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAResentLaunchIsNotSettledByARefusalThatDidNotLook(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		w.region.launch = func(n int) (error, bool) {
+			if n == 1 {
+				return nil, true
+			}
+			return dormouse.Errorf(dormouse.Configuration, "AuthFailure"), false
+		}
+		m := w.member("bot1")
+		_, _ = m.Start(t.Context(), 1)
+		if err := m.Stop(t.Context(), 1, false); err == nil {
+			t.Fatal("a stop succeeded although an instance may live")
+		}
+		w.region.launch = nil
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		if !w.region.instances["i-1"].State.Dying() {
+			t.Error("the instance of the lost answer lives on")
+		}
+	})
+}
+
+func TestAResentLaunchThatNeverWasIsSettledByAListing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(n int) (error, bool) {
+			if n == 1 {
+				return dormouse.Errorf(dormouse.Unanswered, "time-out"), false
+			}
+			return dormouse.Errorf(dormouse.Configuration, "InvalidAMIID.NotFound"), false
+		}
+		m := w.member("bot1")
+		_, _ = m.Start(t.Context(), 1)
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		time.Sleep(visibleWithin)
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Configuration {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestOneListingAndOneTerminationForAll(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var members []*Member
+		for i := range 20 {
+			name := fmt.Sprintf("bot%d", i)
+			w.alive(name, 1, true)
+			m := w.member(name)
+			if _, err := m.Start(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			members = append(members, m)
+		}
+		var wg sync.WaitGroup
+		for _, m := range members {
+			wg.Go(func() {
+				if _, _, err := m.Check(t.Context(), 1); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if w.region.lists != 1 {
+			t.Errorf("%d listings for 20 checks", w.region.lists)
+		}
+		w.region.terminate = func(id string) error {
+			if id == "i-7" {
+				return dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded")
+			}
+			return nil
+		}
+		var mu sync.Mutex
+		failed := 0
+		for _, m := range members {
+			wg.Go(func() {
+				if err := m.Stop(t.Context(), 1, false); err != nil {
+					mu.Lock()
+					failed++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if len(w.region.batches) != 1 || failed != 1 {
+			t.Errorf("%d calls, %d failures", len(w.region.batches), failed)
+		}
+	})
+}
+
+func TestTheReaper(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.instances["i-orphan"] = &dormouse.CloudInstance{
+			ID: "i-orphan", State: dormouse.InstanceRunning, LaunchTime: time.Now(),
+			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagWorker: "bot9", dormouse.TagGeneration: "4"},
+		}
+		w.region.instances["i-live"] = &dormouse.CloudInstance{
+			ID: "i-live", State: dormouse.InstancePending, LaunchTime: time.Now(),
+			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagWorker: "bot1", dormouse.TagGeneration: "1"},
+		}
+		w.alive("bot1", 1, true)
+		refusals := 2
+		w.region.terminate = func(id string) error {
+			if refusals > 0 {
+				refusals--
+				return dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded")
+			}
+			return nil
+		}
+		w.AddAccount(w.region)
+		w.Reconcile(t.Context())
+		time.Sleep(3 * sweepInterval)
+		synctest.Wait()
+		if !w.region.instances["i-orphan"].State.Dying() {
+			t.Error("the orphan lives")
+		}
+		if w.region.instances["i-live"].State.Dying() {
+			t.Error("a machine that boots for a live generation was killed")
+		}
+		if row := w.books.instance("i-orphan"); row.Worker != "bot9" || row.Generation != 4 || row.StoppingAt.IsZero() {
+			t.Errorf("the ledger has %+v", row)
+		}
+	})
+}
+
+func TestAnInstanceThatEC2DoesNotShowYetIsNotDead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		show := func(instances map[string]*dormouse.CloudInstance) map[string]*dormouse.CloudInstance {
+			w.region.mu.Lock()
+			defer w.region.mu.Unlock()
+			before := w.region.instances
+			w.region.instances = instances
+			return before
+		}
+		hidden := show(nil)
+		time.Sleep(time.Minute)
+		if state, _, err := m.Check(t.Context(), 1); state != dormouse.InstancePending || err != nil {
+			t.Fatal(state, err)
+		}
+		show(hidden)
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		show(nil)
+		time.Sleep(visibleWithin + time.Minute)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); row.State != dormouse.InstanceGone || row.EndedAt.IsZero() {
+			t.Errorf("ledger row %+v", row)
+		}
+	})
+}
+
+func TestAnAttachmentBeforeTheStartReturns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at := time.Now()
+		w.NoteAttached("bot1", 1, at)
+		if _, err := w.member("bot1").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		row := w.books.instance("i-1")
+		if !row.AttachedAt.Equal(at) || row.State != dormouse.InstanceRunning {
+			t.Errorf("ledger row %+v", row)
+		}
+	})
+}
+
+func TestAMachineThatEndsByItselfIsNoticed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.region.set("i-1", dormouse.InstanceTerminated)
+		if state, _, err := m.Check(t.Context(), 1); state != dormouse.InstanceGone || err != nil {
+			t.Fatal(state, err)
+		}
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// observe takes a listing of an account into the ledger: states, first runs,
+// ends, and instances that nobody owns.
+func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Time) {
+	now := time.Now()
+	byID := make(map[string]dormouse.CloudInstance, len(seen))
+	for _, c := range seen {
+		byID[c.ID] = c
+	}
+
+	f.mu.Lock()
+	var changed, ended, doomed []dormouse.Instance
+	for id, r := range f.rows {
+		if r.Account != a.cloud.Key() || r.LaunchedAt.After(began) {
+			continue
+		}
+		before := *r
+		if c, ok := byID[id]; ok {
+			take(r, c, now)
+		} else if now.Sub(r.LaunchedAt) > visibleWithin || !r.StoppingAt.IsZero() && now.Sub(r.StoppingAt) > visibleWithin {
+			r.State, r.StateReason = dormouse.InstanceGone, "EC2 does not know it any more"
+		}
+		if r.State.Ended() && r.EndedAt.IsZero() {
+			r.EndedAt = now
+			ended = append(ended, *r)
+			delete(f.rows, id)
+		}
+		if before != *r {
+			changed = append(changed, *r)
+		}
+		if r.State.Dying() && !before.State.Dying() {
+			a.hurry()
+		}
+	}
+	for _, c := range seen {
+		if c.State.Dying() {
+			continue
+		}
+		r := f.rows[c.ID]
+		worker, generation, _ := owner(c)
+		if f.opt.Live(worker, generation) {
+			continue
+		}
+		switch {
+		case r == nil:
+			// Ours by its tag, and in no ledger: a launch whose answer was
+			// never read. From here on the ledger has it.
+			row := f.row(c, c.LaunchTime)
+			row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
+			f.rows[c.ID] = &row
+			changed = append(changed, row)
+			doomed = append(doomed, row)
+		case r.StoppingAt.IsZero() || now.Sub(r.StoppingAt) > terminateAgain:
+			doomed = append(doomed, *r)
+		}
+	}
+	f.mu.Unlock()
+
+	f.save(changed...)
+	for _, r := range ended {
+		f.opt.Ended(r.Worker, r.Generation, reasonOf(r))
+	}
+	for _, r := range doomed {
+		f.opt.Log.Warn("terminating an instance that belongs to no live generation",
+			"instance", r.ID, "worker", r.Worker, "generation", r.Generation, "launched", r.LaunchedAt)
+		f.wg.Go(func() {
+			if err := a.terminate(f.ctx, r); err != nil && f.ctx.Err() == nil {
+				f.opt.Log.Error("an instance that belongs to no live generation could not be terminated; the next listing tries again",
+					"instance", r.ID, "error", err)
+			}
+		})
+	}
+}
+
+// take updates a row with what EC2 says now. An accepted termination is not
+// taken back by a listing that is a moment behind.
+func take(r *dormouse.Instance, c dormouse.CloudInstance, now time.Time) {
+	stale := r.State.Dying() && !c.State.Dying()
+	if !stale {
+		r.State, r.StateReason = c.State, c.StateReason
+	}
+	if c.Zone != "" {
+		r.Zone = c.Zone
+	}
+	if c.State == dormouse.InstanceRunning && r.RunningAt.IsZero() {
+		r.RunningAt = now
+	}
+}
+
+func reasonOf(r dormouse.Instance) string {
+	reason := "instance " + r.ID + " is " + string(r.State)
+	if r.StateReason != "" {
+		reason += ": " + r.StateReason
+	}
+	return reason
+}
