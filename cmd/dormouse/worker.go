@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/worker"
+)
+
+// workerPassword is where the password comes from when no file is named. It
+// has no flag: the arguments of a process are for everyone to see.
+const workerPassword = "DORMOUSE_WORKER_PASSWORD"
+
+// metadataPatience is how long a booting machine waits for its metadata.
+const metadataPatience = 2 * time.Minute
+
+// workerFlags are the flags of the worker command.
+type workerFlags struct {
+	master, name, passwordFile, basedir string
+	maxRetries, numCPUs                 int
+	maxDelay, keepalive                 float64 // seconds, as the stock worker counts
+	powerOff, umask                     string
+	fromUserData                        bool
+}
+
+// newWorkerCommand makes "dormouse worker", the agent that runs on an
+// instance.
+func newWorkerCommand() *cobra.Command {
+	var f workerFlags
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run the agent that attaches to a master and runs its builds",
+		Long: `Run the agent that attaches to a master and runs its builds.
+
+It speaks Buildbot's worker protocol (msgpack_experimental_v7), so that the
+master may be Dormouse's or Buildbot's own. It attaches again whenever the
+connection is lost. Put it on an AMI with --from-user-data, and it reads its
+settings from the instance's user data: one KEY=VALUE a line, the keys being
+the flags' environment variables and ` + workerPassword + `.
+
+The password comes from --password-file or from ` + workerPassword + `.`,
+		Example: `  dormouse worker --master ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password
+  dormouse worker --from-user-data --basedir /var/lib/dormouse --poweroff-command 'systemctl poweroff'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runWorker(cmd, &f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT or ws://HOST:PORT/")
+	fl.StringVar(&f.name, "name", "", "this worker's name in the master's configuration")
+	fl.StringVar(&f.passwordFile, "password-file", "", "file that holds this worker's password")
+	fl.StringVar(&f.basedir, "basedir", "worker", "directory for everything that builds make")
+	fl.IntVar(&f.maxRetries, "maxretries", 0, "exit after so many failures to attach in a row (0: never)")
+	fl.Float64Var(&f.maxDelay, "maxdelay", 300, "longest time between attempts to attach, in `seconds`")
+	fl.Float64Var(&f.keepalive, "keepalive", worker.DefaultKeepalive.Seconds(), "the master must answer every so many `seconds` (0: it need not)")
+	fl.StringVar(&f.powerOff, "poweroff-command", "", "shell command to run when this machine is of no more use")
+	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
+	fl.IntVar(&f.numCPUs, "numcpus", 0, "number of CPUs to tell the master (0: what there are)")
+	fl.BoolVar(&f.fromUserData, "from-user-data", false, "read settings from the EC2 instance's user data; flags and environment go first")
+	fl.Lookup("name").Annotations = map[string][]string{"env": {"DORMOUSE_WORKER_NAME"}}
+	fl.Lookup("password-file").Annotations = map[string][]string{"env": {"DORMOUSE_WORKER_PASSWORD_FILE"}}
+	_ = cmd.MarkFlagFilename("password-file")
+	_ = cmd.MarkFlagDirname("basedir")
+	return cmd
+}
+
+func runWorker(cmd *cobra.Command, f *workerFlags) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	password := os.Getenv(workerPassword)
+	environ := os.Environ()
+	os.Unsetenv(workerPassword)
+	var instance string
+	if f.fromUserData {
+		wait, cancel := context.WithTimeout(ctx, metadataPatience)
+		meta, err := worker.ReadMetadata(wait)
+		cancel()
+		if err != nil {
+			return err
+		}
+		instance = meta.InstanceID
+		values, err := worker.ParseUserData(meta.UserData, userDataKeys(cmd.Flags()))
+		if err != nil {
+			return err
+		}
+		if password == "" {
+			password = values[workerPassword]
+		}
+		if err := applyUserData(cmd.Flags(), values); err != nil {
+			return err
+		}
+	}
+	if f.passwordFile != "" {
+		text, err := os.ReadFile(f.passwordFile)
+		if err != nil {
+			return dormouse.Errorf(dormouse.Invalid, "can not read the worker's password: %w", err)
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	umask, err := worker.ParseUmask(f.umask)
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(worker.Config{
+		Master:          f.master,
+		Name:            f.name,
+		Password:        password,
+		InstanceID:      instance,
+		BaseDir:         f.basedir,
+		MaxRetries:      f.maxRetries,
+		MaxDelay:        time.Duration(f.maxDelay * float64(time.Second)),
+		Keepalive:       time.Duration(f.keepalive * float64(time.Second)),
+		PowerOffCommand: f.powerOff,
+		Umask:           umask,
+		NumCPUs:         f.numCPUs,
+		Environ:         environ,
+		Version:         agentVersion(),
+		Log:             slog.Default(),
+	})
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}
+
+// flagVariable is the environment variable of a flag.
+func flagVariable(f *pflag.Flag) string {
+	if env := f.Annotations["env"]; len(env) > 0 {
+		return env[0]
+	}
+	return "DORMOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+}
+
+// userDataKeys are the keys that user data may set: the variables of the
+// command's own flags, but for the one that asks for user data.
+func userDataKeys(flags *pflag.FlagSet) []string {
+	keys := []string{workerPassword}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "from-user-data" && f.Name != "help" {
+			keys = append(keys, flagVariable(f))
+		}
+	})
+	slices.Sort(keys)
+	return keys
+}
+
+// applyUserData sets the flags that neither the command line nor the
+// environment has set.
+func applyUserData(flags *pflag.FlagSet, values map[string]string) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		value, ok := values[flagVariable(f)]
+		if !ok || f.Changed || err != nil {
+			return
+		}
+		if flags.Set(f.Name, value) != nil {
+			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", flagVariable(f), f.Value.Type())
+		}
+	})
+	return err
+}
+
+// agentVersion is how the agent introduces itself.
+func agentVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return "dormouse-worker/" + info.Main.Version
+	}
+	return "dormouse-worker"
+}

@@ -1,0 +1,194 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// keepalivePatience is how long the master may take to answer a keepalive:
+// the stock worker's figure.
+const keepalivePatience = 30 * time.Second
+
+// ending says how an attachment ended.
+type ending int
+
+const (
+	endRefused ending = iota // it never began
+	endLost
+	endOrdered // the master ordered the shutdown
+)
+
+// attachment is one connection to the master and the commands that run on it.
+// It is the connection's handler.
+type attachment struct {
+	w    *Worker
+	log  *slog.Logger
+	conn conn
+
+	ctx      context.Context // ends when the connection is of no more use
+	cancel   context.CancelFunc
+	shutdown chan struct{}
+	once     sync.Once // closes shutdown
+
+	mu       sync.Mutex
+	settings wire.Settings
+	nl       newline
+	commands map[string]*running
+	ending   bool // no more commands are started
+	wg       sync.WaitGroup
+}
+
+// attach connects to the master and serves it until the connection ends, all
+// its commands have ended, and nothing of it is left.
+func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
+	a := &attachment{
+		w: w, log: log,
+		shutdown: make(chan struct{}),
+		settings: wire.Settings{MaxLineLength: defaultMaxLineLength, BufferSize: defaultBufferSize, BufferTimeout: defaultBufferTimeout},
+		nl:       newline{stock: true},
+		commands: make(map[string]*running),
+	}
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	defer a.cancel()
+	err := w.dial(ctx, wire.DialOptions{
+		URL:         w.cfg.Master,
+		Name:        w.cfg.Name,
+		Password:    w.cfg.Password,
+		InstanceID:  w.cfg.InstanceID,
+		Agent:       w.cfg.Version,
+		Handler:     a,
+		DialContext: w.cfg.DialContext,
+		Log:         log,
+	}, func(c conn) { a.conn = c })
+	if err != nil {
+		return endRefused, err
+	}
+	log.Info("attached to the master")
+	if interval := w.cfg.Keepalive; interval > 0 {
+		a.wg.Go(func() { a.keepalive(interval) })
+	}
+	how := endLost
+	select {
+	case <-a.conn.Done():
+		err = a.conn.Err()
+	case <-a.shutdown:
+		how = endOrdered
+	case <-ctx.Done():
+	}
+	// The commands first: they must not report that they were killed, or the
+	// master would count a failure where it should try again.
+	a.mu.Lock()
+	a.ending = true
+	a.mu.Unlock()
+	a.cancel()
+	a.wg.Wait()
+	_ = a.conn.Close() // it has ended, or now does
+	a.conn.Wait()
+	return how, err
+}
+
+// keepalive ends a connection whose master does not answer.
+func (a *attachment) keepalive(interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		ctx, cancel := context.WithTimeout(a.ctx, keepalivePatience)
+		err := a.conn.Keepalive(ctx)
+		cancel()
+		if err != nil {
+			if a.ctx.Err() == nil {
+				a.log.Warn("the master does not answer a keepalive: dropping the connection", "err", err)
+				_ = a.conn.Close() // the attachment hears of it by Done
+			}
+			return
+		}
+	}
+}
+
+// WorkerInfo describes the worker to the master.
+func (a *attachment) WorkerInfo() map[string]any { return describe(&a.w.cfg) }
+
+// Settings takes the master's, for commands that start from now on.
+func (a *attachment) Settings(s wire.Settings) {
+	nl, exact := parseNewline(s.NewlineRE)
+	if !exact {
+		a.log.Warn(`the master's newline_re can not be used here: lines end at \n alone`, "newline_re", s.NewlineRE)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.settings, a.nl = s, nl
+}
+
+// StartCommand starts a command; its error says what is wrong with the request.
+func (a *attachment) StartCommand(_ context.Context, id, name string, args map[string]any) error {
+	c, err := parseCommand(name, args)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ending {
+		// No answer of ours is right any more: the end of the connection is.
+		return nil
+	}
+	if a.commands[id] != nil {
+		return dormouse.Errorf(dormouse.Conflict, "a command with id %q runs already", id)
+	}
+	log := a.log.With("command", name, "id", id)
+	r := &running{
+		ctx: a.ctx, id: id, name: name,
+		interrupts: make(chan string, 1),
+		out:        newOutbox(a.ctx, a.conn, id, a.settings, log),
+		settings:   a.settings,
+		nl:         a.nl,
+		environ:    a.w.cfg.Environ,
+		log:        log,
+	}
+	a.commands[id] = r
+	log.Info("command started")
+	a.wg.Go(func() { a.run(r, c) })
+	return nil
+}
+
+// run runs a command to its end, and tells the master.
+func (a *attachment) run(r *running, c command) {
+	failure := r.do(c)
+	a.mu.Lock()
+	delete(a.commands, r.id)
+	a.mu.Unlock()
+	if a.ctx.Err() != nil {
+		r.log.Info("command ended with the connection")
+		return
+	}
+	r.log.Info("command ended", "failure", failure)
+	if err := a.conn.Complete(a.ctx, r.id, failure); err != nil && a.ctx.Err() == nil {
+		r.log.Warn("the master did not take the command's end", "err", err)
+	}
+}
+
+// InterruptCommand asks a command to end. One that has ended is no error.
+func (a *attachment) InterruptCommand(id, why string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.commands[id]; r != nil {
+		r.log.Info("command interrupted", "why", why)
+		r.interrupt(why)
+	}
+	return nil
+}
+
+// Print logs what the master wants said here.
+func (a *attachment) Print(msg string) { a.log.Info("message from the master", "message", msg) }
+
+// Shutdown ends the agent, as the master ordered.
+func (a *attachment) Shutdown() { a.once.Do(func() { close(a.shutdown) }) }

@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// DefaultKeepalive is the stock worker's interval: below the quarter of an
+// hour or so after which routers forget a silent connection.
+const DefaultKeepalive = 10 * time.Minute
+
+// Config says how the agent runs. Master, Name, Password and BaseDir are
+// required.
+type Config struct {
+	Master   string // ws://HOST:PORT/, wss://HOST:PORT/ or HOST:PORT
+	Name     string
+	Password string
+	// InstanceID is of the EC2 instance the agent runs on, "" if of none.
+	InstanceID string
+	// BaseDir holds the builders' directories and info/; it is made if absent.
+	BaseDir string
+
+	// MaxRetries ends the agent after so many failures to attach in a row; 0
+	// is never.
+	MaxRetries int
+	// MaxDelay bounds the wait between attempts; 0 is 300 s.
+	MaxDelay time.Duration
+	// Keepalive is the interval at which the master must answer; 0 is never.
+	Keepalive time.Duration
+	// PowerOffCommand is run by /bin/sh when this machine is of no more use:
+	// its generation is over, MaxRetries is exhausted, or the master ordered
+	// the shutdown. "" leaves the machine on.
+	PowerOffCommand string
+	// Umask is of the agent and all it starts; nil leaves it as it is. It is
+	// the whole process's.
+	Umask *int
+	// NumCPUs is what the master is told; 0 is what there are.
+	NumCPUs int
+
+	// Environ is what commands inherit, less the agent's own secrets; nil is
+	// os.Environ().
+	Environ []string
+	// Version is how the agent introduces itself.
+	Version string
+	// DialContext makes the connections; nil is plain TCP.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log         *slog.Logger // nil discards
+}
+
+// check completes the configuration, or says all that is wrong with it.
+func (c *Config) check() error {
+	var wrong []string
+	var err error
+	if c.Master, err = masterURL(c.Master); err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	switch {
+	case c.Name == "":
+		wrong = append(wrong, "no worker name: give --name")
+	case strings.Contains(c.Name, ":"):
+		wrong = append(wrong, "worker name "+strconv.Quote(c.Name)+" has a colon, which the protocol can not carry")
+	}
+	if c.Password == "" {
+		wrong = append(wrong, "no password: give --password-file or DORMOUSE_WORKER_PASSWORD")
+	}
+	if c.BaseDir == "" {
+		wrong = append(wrong, "no base directory: give --basedir")
+	} else if c.BaseDir, err = filepath.Abs(c.BaseDir); err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	if c.MaxRetries < 0 {
+		wrong = append(wrong, "--maxretries is below zero")
+	}
+	if c.MaxDelay < 0 || c.Keepalive < 0 {
+		wrong = append(wrong, "--maxdelay or --keepalive is below zero")
+	}
+	if c.NumCPUs < 0 {
+		wrong = append(wrong, "--numcpus is below zero")
+	}
+	if len(wrong) > 0 {
+		return dormouse.Errorf(dormouse.Invalid, "worker: %s", strings.Join(wrong, "; "))
+	}
+	if c.MaxDelay == 0 {
+		c.MaxDelay = defaultMaxDelay
+	}
+	if c.NumCPUs == 0 {
+		c.NumCPUs = runtime.NumCPU()
+	}
+	if c.Environ == nil {
+		c.Environ = os.Environ()
+	}
+	c.Environ = withoutSecrets(c.Environ)
+	if c.Version == "" {
+		c.Version = "dormouse"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// masterURL reads a master's address in either of its forms.
+func masterURL(s string) (string, error) {
+	if s == "" {
+		return "", dormouse.Errorf(dormouse.Invalid, "no master: give --master HOST:PORT")
+	}
+	whole := s
+	if !strings.Contains(s, "://") {
+		whole = "ws://" + s
+	}
+	u, err := url.Parse(whole)
+	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", dormouse.Errorf(dormouse.Invalid, "master %q is neither HOST:PORT nor ws://HOST:PORT/", s)
+	}
+	if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
+		return "", dormouse.Errorf(dormouse.Invalid, "master %q has no port between 1 and 65535", s)
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return u.String(), nil
+}
+
+// ParseUmask reads a file mode mask as the stock worker does: octal with a
+// leading 0 or 0o, else decimal. "" and "None" are no mask at all.
+func ParseUmask(s string) (*int, error) {
+	if s == "" || s == "None" {
+		return nil, nil
+	}
+	mask, err := strconv.ParseUint(s, 0, 16)
+	if err != nil || mask > 0o777 {
+		return nil, dormouse.Errorf(dormouse.Invalid, "umask %q is not a mask such as 0o022", s)
+	}
+	return new(int(mask)), nil
+}

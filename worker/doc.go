@@ -1,0 +1,28 @@
+// Package worker is the agent that runs on an instance: it attaches to the
+// master, runs the commands it is sent, and goes on for ever.
+//
+// # Life
+//
+//	        dial                     refused, unreachable, dropped
+//	start ───────▶ attached ─────────────────────────────────▶ back-off ──┐
+//	                  │  ▲                                                │
+//	                  │  └────────────────────────────────────────────────┘
+//	                  │ the master orders a shutdown          ──▶ [power-off command] ──▶ nil
+//	                  │ the generation is over (409)          ──▶ [power-off command] ──▶ [ErrSuperseded]
+//	                  │ --maxretries failures in a row        ──▶ [power-off command] ──▶ [ErrGaveUp]
+//	                  │ the context ends (SIGTERM)            ──▶ nil
+//
+// Whatever ends an attachment ends the commands that ran on it, and they are
+// waited for before the agent dials again: two builds never share a directory.
+// A command that ends that way is not reported complete, so that the master
+// retries the build and does not count it as failed.
+//
+// # A command
+//
+// One goroutine owns a command from its start to its end: what it reads from
+// the process, the lines it makes of it, the updates it sends, the timers that
+// limit it. Nothing is read from the process while the master has not
+// acknowledged what was sent before, so memory is bounded and a slow master
+// holds a fast process back. A process that is held back is not silent: the
+// no-output limit does not count then.
+package worker

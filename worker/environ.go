@@ -1,0 +1,86 @@
+package worker
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// secretVariables are never passed on to anything that the agent starts, nor
+// told to the master.
+var secretVariables = []string{"DORMOUSE_WORKER_PASSWORD", "DORMOUSE_TOKEN"}
+
+// withoutSecrets returns environ without the agent's own secrets.
+func withoutSecrets(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return slices.Contains(secretVariables, name)
+	})
+}
+
+// variable matches ${NAME} in an environment value.
+var variable = regexp.MustCompile(`\$\{([0-9A-Za-z_]*)\}`)
+
+// stepEnviron makes a command's environment: the agent's own, changed by the
+// command's env argument as in Buildbot. A list is joined with the path
+// separator, None removes the variable, ${NAME} is the agent's own variable
+// (or nothing), and the agent's PYTHONPATH follows the command's. PWD is dir.
+func stepEnviron(base []string, env map[string]any, dir string) ([]string, error) {
+	own := make(map[string]string, len(base))
+	for _, e := range base {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			own[name] = value
+		}
+	}
+	out := maps.Clone(own)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return nil, dormouse.Errorf(dormouse.Invalid, "env: %q can not be the name of a variable", name)
+		}
+		if env[name] == nil {
+			delete(out, name)
+			continue
+		}
+		value, err := environValue(env[name])
+		if err != nil {
+			return nil, dormouse.Errorf(dormouse.Invalid, "env: the value of %s %w", name, err)
+		}
+		if name == "PYTHONPATH" && own[name] != "" {
+			value += string(os.PathListSeparator) + "${PYTHONPATH}"
+		}
+		out[name] = variable.ReplaceAllStringFunc(value, func(ref string) string {
+			return own[ref[len("${"):len(ref)-len("}")]]
+		})
+	}
+	// The shell trusts PWD to name the directory it starts in.
+	out["PWD"] = dir
+	list := make([]string, 0, len(out))
+	for _, name := range slices.Sorted(maps.Keys(out)) {
+		list = append(list, name+"="+out[name])
+	}
+	return list, nil
+}
+
+func environValue(v any) (string, error) {
+	parts, ok := v.([]any)
+	if !ok {
+		parts = []any{v}
+	}
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		s, ok := text(part)
+		if !ok {
+			return "", fmt.Errorf("is neither a string nor a list of strings")
+		}
+		if strings.ContainsRune(s, 0) {
+			return "", fmt.Errorf("holds a NUL byte")
+		}
+		texts[i] = s
+	}
+	return strings.Join(texts, string(os.PathListSeparator)), nil
+}

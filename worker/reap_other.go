@@ -1,0 +1,12 @@
+//go:build !linux
+
+package worker
+
+// awaitExit waits for the leader's end, and reaps it.
+func (p *osProcess) awaitExit() {
+	_ = p.cmd.Wait() // its error repeats the status
+	p.reaped, p.status = true, statusOf(p.cmd.ProcessState)
+}
+
+// Reap returns how the leader ended; it is called after Exited was closed.
+func (p *osProcess) Reap() exitStatus { return p.status }

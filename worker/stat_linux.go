@@ -1,0 +1,16 @@
+package worker
+
+import (
+	"os"
+	"syscall"
+)
+
+// statNumbers are mode, inode, device, links, user, group, size, and the
+// times of access, modification and change in seconds.
+func statNumbers(fi os.FileInfo) []any {
+	st := fi.Sys().(*syscall.Stat_t)
+	return []any{
+		int64(st.Mode), int64(st.Ino), int64(st.Dev), int64(st.Nlink), int64(st.Uid), int64(st.Gid), st.Size,
+		int64(st.Atim.Sec), int64(st.Mtim.Sec), int64(st.Ctim.Sec),
+	}
+}

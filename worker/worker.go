@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// ErrSuperseded is in the error of [Worker.Run] when the master has no more
+// use for this machine: the generation it was started for is over.
+var ErrSuperseded = errors.New("this machine is not wanted any more")
+
+// ErrGaveUp is in the error of [Worker.Run] when Config.MaxRetries attempts
+// in a row have failed.
+var ErrGaveUp = errors.New("gave up attaching to the master")
+
+// powerOffPatience bounds the power-off command, which only has to start what
+// ends the machine.
+const powerOffPatience = 2 * time.Minute
+
+// conn is an attachment's connection, as [wire.AgentConn] has it.
+type conn interface {
+	updater
+	Complete(ctx context.Context, commandID, failure string) error
+	Keepalive(ctx context.Context) error
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+	Wait()
+}
+
+// dialFunc connects; connected is called before any method of the handler is.
+type dialFunc func(ctx context.Context, o wire.DialOptions, connected func(conn)) error
+
+// Worker is an agent. Make it with [New].
+type Worker struct {
+	cfg    Config
+	dial   dialFunc
+	chance func() float64 // in [0, 1), for the back-off
+}
+
+// New checks the configuration; its error is Invalid and names every mistake.
+func New(cfg Config) (*Worker, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64}, nil
+}
+
+func dialWire(ctx context.Context, o wire.DialOptions, connected func(conn)) error {
+	o.Connected = func(c *wire.AgentConn) { connected(c) }
+	_, err := wire.Dial(ctx, o)
+	return err
+}
+
+// Run attaches to the master, again and again, until ctx ends or the master
+// orders the shutdown: then it returns nil, with every command it ran ended.
+// Else its error is a *dormouse.Error: Conflict around [ErrSuperseded],
+// Unavailable or Unauthorized around [ErrGaveUp], Invalid where the base
+// directory can not be used. It is to be called once.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.cfg.Umask != nil {
+		syscall.Umask(*w.cfg.Umask)
+	}
+	// info is where the administrator describes the machine; see describe.
+	if err := os.MkdirAll(filepath.Join(w.cfg.BaseDir, "info"), 0o777); err != nil {
+		return dormouse.Errorf(dormouse.Invalid, "can not make the worker's base directory: %w", err)
+	}
+	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
+	failures := 0
+	for {
+		begin := time.Now()
+		end, err := w.attach(ctx, log)
+		switch {
+		case ctx.Err() != nil:
+			log.Info("the worker ends: it was told to")
+			return nil
+		case end == endOrdered:
+			log.Info("the worker ends: the master ordered it")
+			w.powerOff(ctx, log)
+			return nil
+		case dormouse.CodeOf(err) == dormouse.Conflict:
+			log.Error("the worker ends: its generation is over", "err", err)
+			w.powerOff(ctx, log)
+			return &dormouse.Error{Code: dormouse.Conflict, Message: ErrSuperseded.Error(), Err: errors.Join(err, ErrSuperseded)}
+		case dormouse.CodeOf(err) == dormouse.Invalid:
+			return err
+		}
+		if end == endLost && time.Since(begin) >= settled {
+			failures = 0
+		} else if failures++; w.cfg.MaxRetries > 0 && failures >= w.cfg.MaxRetries {
+			log.Error("the worker ends: too many failures to attach in a row", "failures", failures, "err", err)
+			w.powerOff(ctx, log)
+			return &dormouse.Error{Code: dormouse.CodeOf(err), Message: ErrGaveUp.Error(), Err: errors.Join(err, ErrGaveUp)}
+		}
+		delay := backoff(max(failures, 1), w.cfg.MaxDelay, w.chance())
+		w.report(log, end, err, delay)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// report says why the worker is not attached.
+func (w *Worker) report(log *slog.Logger, end ending, err error, delay time.Duration) {
+	retry := slog.Duration("retry_in", delay.Round(time.Millisecond))
+	switch {
+	case end == endLost:
+		log.Warn("lost the connection to the master", "err", err, retry)
+	case dormouse.CodeOf(err) == dormouse.Unauthorized:
+		log.Error("the master refuses this worker's name or password: compare them with its configuration", "err", err, retry)
+	default:
+		log.Warn("can not attach to the master", "err", err, retry)
+	}
+}
+
+// powerOff runs the power-off command, also when ctx has ended.
+func (w *Worker) powerOff(ctx context.Context, log *slog.Logger) {
+	if w.cfg.PowerOffCommand == "" {
+		return
+	}
+	log.Info("powering the machine off", "command", w.cfg.PowerOffCommand)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", w.cfg.PowerOffCommand)
+	cmd.Dir = w.cfg.BaseDir
+	cmd.Env = w.cfg.Environ
+	cmd.WaitDelay = time.Second // what it left in the background is its own affair
+	out, err := cmd.CombinedOutput()
+	const shown = 4096 // enough for an error message, and no flood
+	out = out[:min(len(out), shown)]
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		log.Error("the power-off command failed: this machine may run on", "err", err, "output", string(out))
+	}
+}
