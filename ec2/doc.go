@@ -1,0 +1,60 @@
+// Package ec2 is the provider on AWS: it turns a latent worker's configuration
+// into a launch, sends it, sees what became of it, and ends it. It decides
+// nothing about when: that is for those who call it.
+//
+// # Accounts
+//
+// An [Account] is one session's rights in one region. Workers with equal
+// sessions share it, and with it the client, the rate limits, and what is
+// known of images, key pairs, security groups and spot prices.
+//
+// # A launch, and who tries again
+//
+//	LaunchSpec ──Offerings──▶ type × subnet × market, best first
+//	     │
+//	     └─Render(offering, count, user data, ownership) ──▶ bytes
+//	            caller: store bytes and Token(deployment, launch, attempt)
+//	                 └─Launch(bytes, token)─▶ instances
+//	                        ├─ Unanswered, or an error that is not Settled
+//	                        │  after an Unanswered one: same bytes, same token
+//	                        └─ refused: next offering, next attempt, next token
+//
+// [Account.Render] writes a whole RunInstances request but for its ClientToken
+// as canonical bytes, which are durable before they are sent. EC2 starts
+// nothing twice for a token that it has seen, refuses one whose parameters
+// have changed, and answers a repetition with the same instances. So after a
+// lost answer or a crash the same bytes go out under the same token, and that
+// settles what happened. [Token] hashes the deployment, the launch and the
+// attempt; nothing about it is random or kept in memory.
+//
+// The SDK repeats one request up to three times in its standard mode, with the
+// same input and token, after throttling, a 5xx answer or a broken connection.
+// Whatever lasts longer is returned, and its caller backs off. If any attempt
+// of a mutating call may have been carried out and no later answer settles it,
+// the error is [dormouse.Unanswered], whatever came last.
+//
+// # Identity
+//
+// What belongs to a deployment is tagged with it in the launch itself, on the
+// instance, its volumes and its spot request: [TagDeployment], [TagLaunch],
+// and, where one worker is launched alone, [TagWorker] and [TagGeneration].
+// [Account.List] finds instances by the deployment's tag and nothing else.
+//
+// Launches that wait together and render to the same bytes are one call, with
+// MinCount 1 and MaxCount N. Nothing in such a request may tell its instances
+// apart, so [LaunchSpec].Worker is not part of it, and which instance serves
+// which worker is settled when it enrols.
+//
+// # Limits
+//
+// EC2 documents token buckets for each action, in requests and, for launches
+// and terminations, in instances. Each attempt waits for its tokens here, so
+// that EC2 has nothing to refuse; where it does, because others use the
+// account too, the rate of that action is halved and recovers within a minute.
+//
+// # Errors
+//
+// All errors are [dormouse.Error], classified here and nowhere else. Messages
+// name the operation, the region, a custom endpoint, EC2's code and words, and
+// what to do; never a secret or user data.
+package ec2

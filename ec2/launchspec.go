@@ -1,0 +1,76 @@
+package ec2
+
+import (
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// LaunchSpec is what a latent worker's configuration says of the instances
+// that are started for it. The names are those of the configuration.
+type LaunchSpec struct {
+	// Worker names the worker in messages. It does not reach the launch, so
+	// that workers of one definition can share a call.
+	Worker        string
+	InstanceTypes []string // in order of preference, at least one
+
+	// An image: AMI alone, or one or both of the others.
+	AMI                   string
+	ValidAMIOwners        []string // account numbers, "self" or "amazon"
+	ValidAMILocationRegex string   // matches from the start of the location
+
+	KeypairName  string // made where it does not exist
+	SecurityName string // a group of the default VPC, made where it does not exist
+
+	SecurityGroupIDs []string
+	SubnetIDs        []string // in order of preference
+	Region           string   // completes Placement; empty: the account's
+	Placement        string   // a zone's letter, or the zone's whole name
+
+	SpotInstance       bool
+	FallbackToOnDemand bool     // spot first, on-demand where there is none
+	MaxSpotPrice       *float64 // US dollars an hour; nil: no cap
+	PriceMultiplier    *float64 // of the average spot price; nil: bid MaxSpotPrice
+	ProductDescription string   // as the spot price history has it; empty: Linux/UNIX
+
+	InstanceProfileName string
+	Tags                map[string]string
+	BlockDeviceMap      []map[string]any // the API's own keys
+}
+
+// Offerings lists what may be bought for the spec, best first: spot before
+// on-demand, then in the order of the types, then of the subnets.
+func (s LaunchSpec) Offerings() []dormouse.Offering {
+	markets := []dormouse.Market{dormouse.OnDemand}
+	if s.SpotInstance {
+		markets[0] = dormouse.Spot
+		if s.FallbackToOnDemand {
+			markets = append(markets, dormouse.OnDemand)
+		}
+	}
+	subnets := s.SubnetIDs
+	if len(subnets) == 0 {
+		subnets = []string{""}
+	}
+	zone := zoneName(s.Region, s.Placement)
+	offerings := make([]dormouse.Offering, 0, len(markets)*len(s.InstanceTypes)*len(subnets))
+	for _, market := range markets {
+		for _, instanceType := range s.InstanceTypes {
+			for _, subnet := range subnets {
+				offerings = append(offerings, dormouse.Offering{
+					InstanceType: instanceType, Zone: zone, Subnet: subnet, Market: market,
+				})
+			}
+		}
+	}
+	return offerings
+}
+
+// zoneName completes a zone's letter with its region. A placement that is
+// longer than a letter names its zone whole, as local zones must be.
+func zoneName(region, placement string) string {
+	if len(placement) == 1 {
+		return region + strings.ToLower(placement)
+	}
+	return placement
+}

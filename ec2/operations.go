@@ -1,0 +1,159 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+const (
+	// attempts is how often the SDK sends one request at most: AWS's own
+	// default for its standard mode. Whoever called decides on more.
+	attempts = 3
+	// maxBackoff bounds the SDK's wait between attempts. A caller holds back
+	// a worker meanwhile, and has a longer back-off of its own.
+	maxBackoff = 5 * time.Second
+	// attemptTimeout is how long one request may take, from its first byte to
+	// the answer's last: boto's read timeout. RunInstances for hundreds of
+	// instances takes some ten seconds.
+	attemptTimeout = 60 * time.Second
+)
+
+type operation[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*Out, error)
+
+// operations holds the few calls that are used as functions. A *ec2.Client in
+// an interface would keep the client's 700 methods, 30 MB, in the binary.
+type operations struct {
+	createKeyPair          operation[ec2.CreateKeyPairInput, ec2.CreateKeyPairOutput]
+	createSecurityGroup    operation[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
+	describeImages         operation[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
+	describeInstances      operation[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeKeyPairs       operation[ec2.DescribeKeyPairsInput, ec2.DescribeKeyPairsOutput]
+	describeSecurityGroups operation[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
+	describeSpotPrices     operation[ec2.DescribeSpotPriceHistoryInput, ec2.DescribeSpotPriceHistoryOutput]
+	getConsoleOutput       operation[ec2.GetConsoleOutputInput, ec2.GetConsoleOutputOutput]
+	runInstances           operation[ec2.RunInstancesInput, ec2.RunInstancesOutput]
+	terminateInstances     operation[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
+}
+
+func newOperations(cfg aws.Config, t *transit) operations {
+	client := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
+		// The retryer sends the very same input again, ClientToken included.
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts = attempts
+			r.MaxBackoff = maxBackoff
+		})
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			// Inside the retry loop, so that each attempt takes its token, and
+			// before the signature, which carries the time.
+			return stack.Finalize.Insert(t, "Signing", middleware.Before)
+		})
+	})
+	return operations{
+		createKeyPair:          client.CreateKeyPair,
+		createSecurityGroup:    client.CreateSecurityGroup,
+		describeImages:         client.DescribeImages,
+		describeInstances:      client.DescribeInstances,
+		describeKeyPairs:       client.DescribeKeyPairs,
+		describeSecurityGroups: client.DescribeSecurityGroups,
+		describeSpotPrices:     client.DescribeSpotPriceHistory,
+		getConsoleOutput:       client.GetConsoleOutput,
+		runInstances:           client.RunInstances,
+		terminateInstances:     client.TerminateInstances,
+	}
+}
+
+// action is one call as the limits and the error classes see it.
+type action struct {
+	name      string
+	mutating  bool
+	unbounded bool // a Describe… without filter or page size
+	instances int  // that are started or ended by it
+}
+
+// exchange is what happened on the way of one call, over all its attempts.
+type exchange struct {
+	action
+	// lost says that an attempt was sent and no answer came that settles
+	// whether it was carried out.
+	lost bool
+	sent int
+}
+
+type exchangeKey struct{}
+
+// call carries an action out and classifies what came of it.
+func call[In, Out any](ctx context.Context, a *Account, act action, op operation[In, Out], in *In) (*Out, error) {
+	x := &exchange{action: act}
+	out, err := op(context.WithValue(ctx, exchangeKey{}, x), in)
+	if err != nil {
+		return nil, a.classify(ctx, x, err)
+	}
+	return out, nil
+}
+
+// transit stands between the SDK's retry loop and the wire: it holds each
+// attempt back until the account's limits allow it, counts it, bounds its
+// time, and notes whether its answer was lost.
+type transit struct {
+	limits *limits
+	count  func(action string)
+	log    *slog.Logger
+}
+
+// ID implements the SDK's middleware.
+func (t *transit) ID() string { return "DormouseTransit" }
+
+// HandleFinalize implements the SDK's middleware.
+func (t *transit) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	if x == nil {
+		return next.HandleFinalize(ctx, in)
+	}
+	if err := t.limits.wait(ctx, x.action); err != nil {
+		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+	}
+	t.count(x.name)
+	x.sent++
+	start := time.Now()
+	limited, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errNoAnswer)
+	defer cancel()
+	out, meta, err := next.HandleFinalize(limited, in)
+	code := ""
+	if err != nil {
+		if code = remoteCode(err); code == "" && errors.Is(context.Cause(limited), errNoAnswer) {
+			err = errors.Join(errNoAnswer, err)
+		}
+		x.lost = x.lost || leavesOpen(err)
+	}
+	t.limits.settle(x.action, classes[code] == dormouse.Throttled)
+	t.log.LogAttrs(ctx, slog.LevelDebug, "EC2 call", slog.String("action", x.name),
+		slog.Int("attempt", x.sent), slog.Duration("took", time.Since(start)),
+		slog.Bool("ok", err == nil), slog.String("code", code))
+	return out, meta, err
+}
+
+var errNoAnswer = errors.New("no answer within " + attemptTimeout.String())
+
+// remoteCode is EC2's own code of an error, "" if it did not come from EC2.
+func remoteCode(err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return ""
+	}
+	if code := api.ErrorCode(); code != "UnknownError" {
+		return code
+	}
+	return "" // the SDK's name for a body that it could not read
+}
