@@ -1,0 +1,182 @@
+package ec2sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// The root devices of images and their instances.
+const (
+	rootEBS           = "ebs"
+	rootInstanceStore = "instance-store"
+)
+
+// The shutdown behaviours.
+const (
+	behaviourStop      = "stop"
+	behaviourTerminate = "terminate"
+)
+
+// reason is why an instance is in its state: EC2's code and words.
+type reason struct {
+	code    string
+	message string
+}
+
+// text is the reason as the ledger writes it; EC2's message repeats the code.
+func (r reason) text() string { return r.message }
+
+var (
+	reasonPending        = reason{"pending", "pending"}
+	reasonUser           = reason{"Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"}
+	reasonMachine        = reason{"Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"}
+	reasonNotBooted      = reason{"Server.InternalError", "Server.InternalError: Internal error on launch"}
+	reasonEndpointClosed = reason{"Server.ScheduledStop", "Server.ScheduledStop: The endpoint is shutting down"}
+)
+
+// instance is one instance, from its launch to long after its end. Server.mu
+// guards what changes.
+type instance struct {
+	// Fixed at the launch.
+	id          string
+	sequence    int64 // order of launch
+	reservation string
+	index       int // within its launch
+	launch      *launch
+	image       Image
+	kind        instanceType
+	zone        zone
+	market      dormouse.Market
+	maxPrice    string // the bid, as it was given
+	spotRequest string // id, when spot
+	clientToken string
+	askedBy     string
+	keyName     string
+	groups      []*securityGroup
+	profile     *instanceProfile
+	behaviour   string // at shutdown: stop or terminate
+	userData    []byte
+	metadata    metadataOptions
+	tenancy     string
+	monitoring  bool
+	volumes     []volume
+	privateIP   string
+	publicIP    string
+	launchedAt  time.Time
+	console     *console
+	ending      chan struct{} // closed when the machine must go
+
+	// What happens to it.
+	process      Process // once it has booted
+	state        dormouse.InstanceState
+	stateReason  reason
+	transition   string // EC2's second way to tell the reason
+	runningAt    time.Time
+	runningSince time.Time     // zero when it is not billed now
+	billed       time.Duration // of earlier runs
+	stoppingAt   time.Time
+	endedAt      time.Time
+	endedBy      string // access key id
+}
+
+// volume is one that came with an instance.
+type volume struct {
+	id                  string
+	device              string
+	deleteOnTermination bool
+	attachedAt          time.Time
+}
+
+type instanceProfile struct {
+	ARN string `xml:"arn"`
+	ID  string `xml:"id"`
+}
+
+// metadataOptions are how an instance's metadata service may be used.
+type metadataOptions struct {
+	tokensRequired bool
+	hopLimit       int
+	disabled       bool
+	tags           bool
+}
+
+// minimumBilled is EC2's: "billed by the second, with a minimum of 60 seconds"
+// for each time an instance starts (Amazon EC2 on-demand pricing).
+const minimumBilled = time.Minute
+
+// cost is what AWS would have charged until now, in US dollars.
+func (inst *instance) cost(now time.Time) float64 {
+	billed := inst.billed
+	if !inst.runningSince.IsZero() {
+		billed += max(minimumBilled, now.Sub(inst.runningSince))
+	}
+	return billed.Hours() * inst.kind.pricePerHour
+}
+
+func (inst *instance) priceSource() string {
+	if inst.market == dormouse.Spot {
+		return priceSource + ", the most that spot would cost"
+	}
+	return priceSource
+}
+
+// stopBilling closes the run that is billed now.
+func (inst *instance) stopBilling(now time.Time) {
+	if inst.runningSince.IsZero() {
+		return
+	}
+	inst.billed += max(minimumBilled, now.Sub(inst.runningSince))
+	inst.runningSince = time.Time{}
+}
+
+// stateCodes are the numbers that EC2 gives the states.
+var stateCodes = map[dormouse.InstanceState]int{
+	dormouse.InstancePending:      0,
+	dormouse.InstanceRunning:      16,
+	dormouse.InstanceShuttingDown: 32,
+	dormouse.InstanceTerminated:   48,
+	dormouse.InstanceStopping:     64,
+	dormouse.InstanceStopped:      80,
+}
+
+// instanceState is a state in an answer.
+type instanceState struct {
+	Code int    `xml:"code"`
+	Name string `xml:"name"`
+}
+
+func describeState(s dormouse.InstanceState) instanceState {
+	return instanceState{stateCodes[s], string(s)}
+}
+
+func (inst *instance) privateName() string {
+	return "ip-" + dashed(inst.privateIP) + ".ec2.internal"
+}
+
+func (inst *instance) publicName() string {
+	return "ec2-" + dashed(inst.publicIP) + ".compute-1.amazonaws.com"
+}
+
+func dashed(ip string) string {
+	b := []byte(ip)
+	for i := range b {
+		if b[i] == '.' {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// addresses gives the n-th instance its addresses: a private one in its zone's
+// subnet, and a public one of the range that RFC 2544 keeps for measurements,
+// which is nobody's. Nothing answers at either: the machine's processes are on
+// the loopback.
+func addresses(z zone, n int64) (private, public string) {
+	host := 16 + n%(4096-32) // the first addresses of a subnet are AWS's
+	private = fmt.Sprintf("172.31.%d.%d", z.network+int(host/256), host%256)
+	wide := n % (1 << 17)
+	public = fmt.Sprintf("198.%d.%d.%d", 18+wide>>16, wide>>8&0xff, wide&0xff)
+	return private, public
+}
