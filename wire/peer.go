@@ -304,7 +304,7 @@ func (p *peer) replyNow(seq int64, result any, err error) {
 	select {
 	case p.replies <- encodeReply(seq, result, err):
 	default:
-		p.end(websocket.StatusPolicyViolation, "requests come in, but their answers are not read")
+		p.drop(errors.New("requests come in, but their answers are not read"))
 	}
 }
 

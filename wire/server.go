@@ -115,7 +115,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	generation, err := s.authenticate(ctx, h)
 	if err != nil {
 		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)
-		s.brake.hold(ctx, h.RemoteAddr)
+		if dormouse.CodeOf(err) == dormouse.Unauthorized {
+			s.brake.hold(ctx, h.RemoteAddr)
+		}
 		refuse(rw, err)
 		return
 	}
