@@ -141,10 +141,6 @@ func (o output) valid() bool {
 // characters counts what the peer will see in s, where a run of bytes that are
 // not UTF-8 is one U+FFFD.
 func characters(s string) int {
-	n := utf8.RuneCountInString(s)
-	if n == len(s) || utf8.ValidString(s) {
-		return n
-	}
 	return utf8.RuneCountInString(strings.ToValidUTF8(s, "\uFFFD"))
 }
 
@@ -264,8 +260,8 @@ func (r *outputReader) lineTime(ended bool) time.Time {
 	if r.nTimes == 0 {
 		return r.last
 	}
-	v, rest, err := decodeValue(r.times)
-	if err != nil {
+	seconds, rest, ok := readSeconds(r.times)
+	if rest == nil {
 		r.nTimes = 0
 		return r.last
 	}
@@ -273,12 +269,30 @@ func (r *outputReader) lineTime(ended bool) time.Time {
 		r.times = rest
 		r.nTimes--
 	}
-	seconds, ok := v.(float64)
-	if n, isInt := v.(int64); isInt {
-		seconds, ok = float64(n), true
-	}
 	if ok && seconds > 0 && seconds <= maxSeconds {
 		r.last = time.UnixMilli(int64(math.Round(seconds * 1000)))
 	}
 	return r.last
+}
+
+// readSeconds reads a number, and reports whether it was one; rest is nil if
+// there is nothing to read.
+func readSeconds(b []byte) (seconds float64, rest []byte, ok bool) {
+	if msgp.NextType(b) == msgp.Float64Type {
+		if f, rest, err := msgp.ReadFloat64Bytes(b); err == nil {
+			return f, rest, true
+		}
+		return 0, nil, false
+	}
+	v, rest, err := decodeValue(b)
+	if err != nil {
+		return 0, nil, false
+	}
+	switch v := v.(type) {
+	case float64:
+		return v, rest, true
+	case int64:
+		return float64(v), rest, true
+	}
+	return 0, rest, false
 }
