@@ -191,8 +191,6 @@ func (p *osProcess) Signal(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig)
 }
 
-func (p *osProcess) GroupAlive() bool { return syscall.Kill(-p.cmd.Process.Pid, 0) == nil }
-
 func (p *osProcess) Close() {
 	close(p.stop)
 	for _, f := range p.pipes {

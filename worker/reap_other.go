@@ -2,6 +2,8 @@
 
 package worker
 
+import "syscall"
+
 // awaitExit waits for the leader's end, and reaps it.
 func (p *osProcess) awaitExit() {
 	_ = p.cmd.Wait() // its error repeats the status
@@ -10,3 +12,5 @@ func (p *osProcess) awaitExit() {
 
 // Reap returns how the leader ended; it is called after Exited was closed.
 func (p *osProcess) Reap() exitStatus { return p.status }
+
+func (p *osProcess) GroupAlive() bool { return syscall.Kill(-p.cmd.Process.Pid, 0) == nil }

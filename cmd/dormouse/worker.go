@@ -89,14 +89,14 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 			return err
 		}
 		instance = meta.InstanceID
-		values, err := worker.ParseUserData(meta.UserData, userDataKeys(cmd.Flags()))
+		values, err := worker.ParseUserData(meta.UserData, userDataKeys(cmd.LocalNonPersistentFlags()))
 		if err != nil {
 			return err
 		}
 		if password == "" {
 			password = values[workerPassword]
 		}
-		if err := applyUserData(cmd.Flags(), values); err != nil {
+		if err := applyUserData(cmd.LocalNonPersistentFlags(), values); err != nil {
 			return err
 		}
 	}
@@ -133,8 +133,8 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	return w.Run(ctx)
 }
 
-// flagVariable is the environment variable of a flag.
-func flagVariable(f *pflag.Flag) string {
+// workerFlagEnv is the environment variable of a flag.
+func workerFlagEnv(f *pflag.Flag) string {
 	if env := f.Annotations["env"]; len(env) > 0 {
 		return env[0]
 	}
@@ -147,7 +147,7 @@ func userDataKeys(flags *pflag.FlagSet) []string {
 	keys := []string{workerPassword}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Name != "from-user-data" && f.Name != "help" {
-			keys = append(keys, flagVariable(f))
+			keys = append(keys, workerFlagEnv(f))
 		}
 	})
 	slices.Sort(keys)
@@ -159,12 +159,12 @@ func userDataKeys(flags *pflag.FlagSet) []string {
 func applyUserData(flags *pflag.FlagSet, values map[string]string) error {
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		value, ok := values[flagVariable(f)]
+		value, ok := values[workerFlagEnv(f)]
 		if !ok || f.Changed || err != nil {
 			return
 		}
 		if flags.Set(f.Name, value) != nil {
-			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", flagVariable(f), f.Value.Type())
+			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", workerFlagEnv(f), f.Value.Type())
 		}
 	})
 	return err
