@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/web"
+)
+
+func newBuildsCommand() *cobra.Command {
+	var q web.BuildQuery
+	var running bool
+	cmd := &cobra.Command{
+		Use:   "builds",
+		Short: "List builds, the newest first",
+		Example: `  dormouse builds --running
+  dormouse builds --builder linux --limit 5 --json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&q.Builder, "builder", "", "only of this `builder`")
+	cmd.Flags().StringVar(&q.Worker, "worker", "", "only on this `worker`")
+	cmd.Flags().BoolVar(&running, "running", false, "only those that run (--running=false: that have ended)")
+	cmd.Flags().IntVar(&q.Limit, "limit", 20, "how many at most, up to 1000")
+	cmd.Flags().Int64Var(&q.Before, "before", 0, "only builds with an `id` below this: the last of the page before")
+	_ = cmd.RegisterFlagCompletionFunc("builder", completeBuilderFlag)
+	_ = cmd.RegisterFlagCompletionFunc("worker", completeWorkerFlag)
+	connectionFlags(cmd)(func(ctx context.Context, c *connection, _ []string) error {
+		if q.Limit < 1 || q.Limit > web.MaxPage {
+			return usageErrorf("--limit is from 1 to %d", web.MaxPage)
+		}
+		if cmd.Flags().Changed("running") {
+			q.Running = &running
+		}
+		builds, err := c.Builds(ctx, q)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(builds)
+		}
+		if len(builds) == 0 {
+			c.notef("No builds. \"dormouse force BUILDER\" makes one.\n")
+			return nil
+		}
+		rows := make([][]string, len(builds))
+		for i, b := range builds {
+			rows[i] = []string{
+				plain(buildName(b)), fmt.Sprint(b.ID), c.result(b.Result), dash(plain(b.Worker)), dash(plain(b.InstanceID)),
+				c.ago(b.StartedAt), c.span(b.StartedAt, b.FinishedAt), plain(b.StateString),
+			}
+		}
+		c.table([]string{"BUILD", "ID", "RESULT", "WORKER", "INSTANCE", "STARTED", "TOOK", "STATE"}, rows)
+		return nil
+	})
+	return cmd
+}
+
+// buildName is how a build is named on the command line: builder/number.
+func buildName(b dormouse.Build) string { return fmt.Sprintf("%s/%d", b.Builder, b.Number) }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+func newWhyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "why REQUEST",
+		Short: "Say why a build request waits, or what became of it",
+		Long: `Say why a build request waits, or what became of it.
+
+REQUEST is the number that "dormouse force" printed.`,
+		Args: cobra.ExactArgs(1),
+	}
+	connectionFlags(cmd)(func(ctx context.Context, c *connection, args []string) error {
+		id, err := strconv.ParseInt(args[0], 10, 64)
+		if err != nil || id < 1 {
+			return usageErrorf("%q is not the number of a build request", args[0])
+		}
+		r, err := c.Request(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(r)
+		}
+		var b *dormouse.Build
+		if r.BuildID != 0 {
+			build, err := c.Build(ctx, r.BuildID)
+			if err != nil {
+				return err
+			}
+			b = &build
+		}
+		c.printf("request %d for %s, made %s: %s\n", r.ID, plain(r.Builder), c.ago(r.SubmittedAt), c.requestStory(r, b))
+		return nil
+	})
+	return cmd
+}
+
+// requestStory says in a line where a request stands. b is its newest build,
+// nil where it has none.
+func (p *printer) requestStory(r dormouse.BuildRequest, b *dormouse.Build) string {
+	switch r.State {
+	case dormouse.RequestPending:
+		return p.paint(yellow, "pending") + " - " + dash(plain(r.Waiting))
+	case dormouse.RequestClaimed:
+		if b == nil {
+			return "claimed"
+		}
+		return "build " + plain(buildName(*b)) + " " + p.result(b.Result) + " on " + plain(b.Worker)
+	}
+	text := p.result(r.Result)
+	if r.CollapsedInto != 0 {
+		text += " - merged into request " + strconv.FormatInt(r.CollapsedInto, 10)
+	}
+	if b != nil {
+		text += " - build " + plain(buildName(*b)) + " took " + p.span(b.StartedAt, b.FinishedAt)
+	}
+	return text
+}
