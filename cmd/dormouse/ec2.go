@@ -10,10 +10,8 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,9 +64,7 @@ that is a script. What was started, by whom, and what it would have cost is at
   dormouse ec2 --image ami-0123456789abcdef0='my-worker --once'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return serveEC2(ctx, f, cmd.Flags().Changed("listen"), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serveEC2(cmd.Context(), f, cmd.Flags().Changed("listen"), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
