@@ -1,0 +1,168 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// action is what a step does. Run returns the step's result; an error with it
+// is written to the step's log.
+type action interface {
+	// defaultName is the step's name where the configuration gives none.
+	defaultName() string
+	run(ctx context.Context, s *step) (dormouse.Result, error)
+}
+
+// actionOf is the table of all actions.
+func actionOf(a dormouse.StepAction) (action, error) {
+	switch a := a.(type) {
+	case dormouse.ShellCommand:
+		return shellAction{a}, nil
+	case *dormouse.ShellCommand:
+		return shellAction{*a}, nil
+	case dormouse.Git:
+		return gitAction{a}, nil
+	case *dormouse.Git:
+		return gitAction{*a}, nil
+	}
+	return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T can not be run", a)
+}
+
+func stepName(spec dormouse.StepSpec) string {
+	if spec.Name != "" {
+		return spec.Name
+	}
+	if a, err := actionOf(spec.Action); err == nil {
+		return a.defaultName()
+	}
+	return "step"
+}
+
+// names makes step names unique within a build, by a number on all but the
+// first of each.
+type names struct{ next map[string]int }
+
+func newNames() *names { return &names{next: make(map[string]int)} }
+
+func (n *names) unique(name string) string {
+	for candidate := name; ; candidate = name + "_" + strconv.Itoa(n.next[name]) {
+		_, taken := n.next[candidate]
+		n.next[name]++
+		if !taken {
+			if candidate != name {
+				n.next[candidate] = 1
+			}
+			return candidate
+		}
+	}
+}
+
+// text renders v, which must come out as a string or a number; nil is "".
+func (s *step) text(what string, v any) (string, error) {
+	out, err := s.render(what, v)
+	if err != nil {
+		return "", err
+	}
+	switch out := out.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return out, nil
+	case int, int64, float64, bool:
+		return fmt.Sprint(out), nil
+	}
+	return "", dormouse.Errorf(dormouse.Invalid, "%s came out as %T, and must be a string", what, out)
+}
+
+func (s *step) render(what string, v any) (any, error) {
+	out, err := dormouse.Render(v, s.scope())
+	if err != nil {
+		return nil, dormouse.Errorf(dormouse.CodeOf(err), "%s can not be rendered: %w", what, err)
+	}
+	return out, nil
+}
+
+// workDir returns the absolute path of the directory the step works in.
+func (s *step) workDir(v any) (string, error) {
+	dir, err := s.text("workdir", v)
+	if err != nil {
+		return "", err
+	}
+	if dir == "" {
+		dir = "build"
+	}
+	return s.path(dir), nil
+}
+
+// path makes a path below the builder's directory absolute.
+func (s *step) path(rel string) string {
+	if strings.HasPrefix(rel, "/") {
+		return rel
+	}
+	return s.build.worker.Path(BuildDir(s.build.job.Builder), rel)
+}
+
+// environment renders the builder's environment and, over it, the step's. A
+// nil value removes the variable; the worker joins a list with its own path
+// separator.
+func (s *step) environment(over map[string]any) (map[string]any, error) {
+	env := make(map[string]any, len(s.build.job.Builder.Env)+len(over))
+	for _, from := range []map[string]any{s.build.job.Builder.Env, over} {
+		for name, v := range from {
+			out, err := s.render("environment variable "+name, v)
+			if err != nil {
+				return nil, err
+			}
+			switch out := out.(type) {
+			case nil, string:
+				env[name] = out
+			case []any:
+				list, err := flatten(nil, out)
+				if err != nil {
+					return nil, dormouse.Errorf(dormouse.Invalid, "environment variable %s: %w", name, err)
+				}
+				env[name] = list
+			case []string:
+				list, err := flatten(nil, out)
+				if err != nil {
+					return nil, err
+				}
+				env[name] = list
+			case int, int64, float64, bool:
+				env[name] = fmt.Sprint(out)
+			default:
+				return nil, dormouse.Errorf(dormouse.Invalid,
+					"environment variable %s came out as %T, and must be a string or a list of strings", name, out)
+			}
+		}
+	}
+	return env, nil
+}
+
+// flatten appends v to words: lists are flattened, numbers written out.
+func flatten(words []any, v any) ([]any, error) {
+	switch v := v.(type) {
+	case string:
+		return append(words, v), nil
+	case int, int64, float64:
+		return append(words, fmt.Sprint(v)), nil
+	case []string:
+		for _, w := range v {
+			words = append(words, w)
+		}
+		return words, nil
+	case []any:
+		for _, w := range v {
+			var err error
+			if words, err = flatten(words, w); err != nil {
+				return nil, err
+			}
+		}
+		return words, nil
+	}
+	return nil, dormouse.Errorf(dormouse.Invalid, "%v (%T) is not a string", v, v)
+}

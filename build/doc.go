@@ -1,0 +1,39 @@
+// Package build runs one build on a worker that is attached.
+//
+// [Runner.Run] goes through the builder's steps in order, on the calling
+// goroutine, and returns how the build ended. It holds no state between builds
+// and knows nothing of queues or instances: claiming the request, creating the
+// build, and requeuing it after RETRY are the master's.
+//
+// # A step
+//
+//	StartStep durable → announced
+//	  the action runs: commands on the worker, or work on the master
+//	  output: AppendLog durable → announced → acknowledged to the worker
+//	CompleteLog durable → announced, for each log
+//	SetProperties durable, if the step changed any
+//	FinishStep durable → announced
+//
+// Because a piece of output is acknowledged only once it is in the store, a
+// slow store holds the worker's process back instead of filling memory.
+//
+// # How a build ends
+//
+// Results combine as in Buildbot; see [combine]. Besides:
+//
+//	a step fails and has HaltOnFailure  steps with AlwaysRun still run
+//	a step is EXCEPTION or RETRY        the same
+//	stop is asked for                   the running command is interrupted, its
+//	                                    step and the build are CANCELLED; steps
+//	                                    with AlwaysRun still run. A command that
+//	                                    does not end within InterruptWait costs
+//	                                    the worker its connection
+//	the worker is lost                  step and build are RETRY, nothing runs on
+//	the context ends                    the same
+//	the store refuses a write           the build is EXCEPTION, nothing runs on
+//
+// # Actions
+//
+// What a step does is a type of [dormouse.StepAction]. Each has a file of its
+// own and one line in the table in action.go.
+package build

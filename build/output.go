@@ -1,0 +1,104 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// stdio is the name of the log that a step's commands write to.
+const stdio = "stdio"
+
+// stepLogs are the logs of one step. Commands append to them from their own
+// goroutine, the step from its own.
+type stepLogs struct {
+	step *step
+
+	mu     sync.Mutex
+	byName map[string]int
+	logs   []dormouse.Log
+	err    error // the first failure of the store
+	closed bool
+}
+
+var errStepOver = errors.New("the step has ended")
+
+func newStepLogs(s *step) *stepLogs { return &stepLogs{step: s, byName: make(map[string]int)} }
+
+// append makes lines durable, then announces them. The log is made with its
+// first lines. The lines are the caller's to give away.
+func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stream, lines []dormouse.LogLine) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return errStepOver
+	case l.err != nil:
+		return l.err
+	case len(lines) == 0:
+		return nil
+	}
+	b := l.step.build
+	at, ok := l.byName[name]
+	if !ok {
+		log, err := b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
+		if err != nil {
+			return l.fail(err)
+		}
+		at = len(l.logs)
+		l.byName[name] = at
+		l.logs = append(l.logs, log)
+		b.announce(dormouse.EventLogNew, func(e *dormouse.Event) { e.Log = &log })
+	}
+	for i := range lines {
+		lines[i].Stream = stream
+		lines[i].Text = b.mask.apply(lines[i].Text)
+	}
+	log, err := b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines)
+	if err != nil {
+		return l.fail(err)
+	}
+	l.logs[at] = log
+	b.announce(dormouse.EventLogAppended, func(e *dormouse.Event) { e.Log = &log })
+	return nil
+}
+
+// fail notes an error of the store, and ends the step with it: a command whose
+// output can not be kept must not run on.
+func (l *stepLogs) fail(err error) error {
+	l.err = err
+	l.step.cancel(err)
+	return err
+}
+
+func (l *stepLogs) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// complete ends the logs; nothing can be appended afterwards.
+func (l *stepLogs) complete(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	var first error
+	for i := range l.logs {
+		log, err := l.step.build.runner.Store.CompleteLog(ctx, l.logs[i].ID)
+		if err != nil {
+			first = errors.Join(first, err)
+			continue
+		}
+		l.logs[i] = log
+		l.step.build.announce(dormouse.EventLogComplete, func(e *dormouse.Event) { e.Log = &log })
+	}
+	return first
+}
+
+func (l *stepLogs) all() []dormouse.Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]dormouse.Log(nil), l.logs...)
+}

@@ -1,0 +1,89 @@
+package build
+
+import (
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// BuildDir returns the builder's directory below a worker's base directory: the
+// configured one, or one made from the name as Buildbot makes it, with "_" for
+// everything that could mean something to a shell or a file system.
+func BuildDir(b dormouse.Builder) string {
+	if b.BuildDir != "" {
+		return b.BuildDir
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\t !#$%&'()*+,./:;<=>?@[\\]^{|}~", r) {
+			return '_'
+		}
+		return r
+	}, b.Name)
+}
+
+// InitialProperties returns the properties a build starts with, with Buildbot's
+// names and sources. In order, later ones winning: the request's, the
+// builder's own, the worker's, the build's. The build needs its number, its
+// builder and its worker's name. An error says which of the builder's
+// properties could not be rendered.
+//
+// A build of exactly one codebase has branch, revision, repository, project
+// and codebase as plain properties; those that are not known are nil.
+func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker Worker) (dormouse.Properties, error) {
+	return initialProperties(build, request, builder, worker.Name(), worker.Path)
+}
+
+func initialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker string, path func(...string) string) (dormouse.Properties, error) {
+	p := request.Properties.Clone()
+	if _, ok := p["reason"]; !ok && request.Reason != "" {
+		p.Set("reason", request.Reason, "Build")
+	}
+	p.Set("buildername", builder.Name, "Builder")
+	p.Set("workername", worker, "Worker")
+	p.Set("builddir", path(BuildDir(builder)), "Worker")
+	p.Set("buildnumber", build.Number, "Build")
+
+	sources := request.Sources
+	if len(sources) == 0 {
+		sources = []dormouse.SourceStamp{{}}
+	}
+	if len(sources) == 1 {
+		s := sources[0]
+		p.Set("branch", orNil(s.Branch), "Build")
+		p.Set("revision", orNil(s.Revision), "Build")
+		p.Set("repository", s.Repository, "Build")
+		p.Set("project", s.Project, "Build")
+		p.Set("codebase", s.Codebase, "Build")
+	}
+
+	// The builder's own may speak of all the others, but not of each other:
+	// they have no order.
+	scope := dormouse.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker}}
+	for name, v := range builder.Properties {
+		out, err := dormouse.Render(v, scope)
+		if err != nil {
+			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)
+		}
+		if builderWins(name) {
+			p.Set(name, out, "Builder")
+		}
+	}
+	return p, nil
+}
+
+// builderWins reports whether a property that the configuration gives a builder
+// may stand: those of the worker and the build are facts, and come later.
+func builderWins(name string) bool {
+	switch name {
+	case "workername", "builddir", "buildnumber", "branch", "revision", "repository", "project", "codebase":
+		return false
+	}
+	return true
+}
+
+func orNil(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,205 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// Store is where a build's progress is made durable. Each method returns once
+// it is; any error ends the build with EXCEPTION.
+type Store interface {
+	StartStep(context.Context, dormouse.Step) (dormouse.Step, error)
+	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error
+	NewLog(ctx context.Context, stepID int64, name string, t dormouse.LogType) (dormouse.Log, error)
+	AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine) (dormouse.Log, error)
+	CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error)
+	SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error
+	SetBuildState(ctx context.Context, buildID int64, s string) error
+}
+
+// Worker is an attached worker; *wire.Worker is one.
+type Worker interface {
+	Name() string
+	// Path joins the elements to the worker's base directory, with the
+	// worker's own separator.
+	Path(elem ...string) string
+	// Done is closed when the connection is gone.
+	Done() <-chan struct{}
+	Start(ctx context.Context, c wire.Command, on func(context.Context, wire.Update) error) (*wire.Running, error)
+	// Close gives the connection up.
+	Close(reason string)
+}
+
+// Runner runs builds. Its fields are not changed while it does; one Runner
+// serves any number of builds at once.
+type Runner struct {
+	Store Store
+	// Announce tells the world of a fact that is durable. It may be nil.
+	Announce func(dormouse.Event)
+	Log      *slog.Logger // nil is slog.Default()
+	// InterruptWait is how long an interrupted command may take to end, beyond
+	// its own SigtermTime, before the worker's connection is given up. 0 is 30
+	// seconds: a killed process is gone at once, but its output may still be
+	// on the way.
+	InterruptWait time.Duration
+}
+
+// Job is a build to run, with all it needs. Build.Properties are its
+// properties, as [InitialProperties] made them.
+type Job struct {
+	Build   dormouse.Build
+	Request dormouse.BuildRequest
+	Builder dormouse.Builder
+	Worker  Worker
+	// Secret looks up a secret for Renderables; what it returns is masked in
+	// the build's logs. It may be nil.
+	Secret func(name string) (string, error)
+}
+
+// Outcome is how a build ended.
+type Outcome struct {
+	Result      dormouse.Result
+	StateString string
+}
+
+const defaultInterruptWait = 30 * time.Second
+
+// Run runs the build and returns how it ended. Each value received from stop is
+// a reason to stop it. When ctx ends, so does the build, with RETRY.
+func (r *Runner) Run(ctx context.Context, job Job, stop <-chan string) Outcome {
+	log := r.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	b := &running{
+		runner: r, job: job, worker: job.Worker, stop: stop,
+		log:   log.With("builder", job.Build.Builder, "build", job.Build.Number, "worker", job.Worker.Name()),
+		props: job.Build.Properties.Clone(),
+		mask:  newMask(),
+	}
+	out := b.steps(ctx)
+	if b.storeErr != nil {
+		b.log.Error("build ended because its progress could not be stored", "err", b.storeErr)
+	}
+	return out
+}
+
+// running is a build while it runs. It belongs to the goroutine that called
+// Run; the callbacks of commands touch only the step's logs.
+type running struct {
+	runner *Runner
+	job    Job
+	worker Worker
+	stop   <-chan string
+	log    *slog.Logger
+
+	props  dormouse.Properties
+	mask   *mask
+	result dormouse.Result
+	halted bool // only AlwaysRun steps run from here on
+	lost   bool // the worker is gone
+	// stopped says that stopping was asked for, for stopReason.
+	stopped    bool
+	stopReason string
+	storeErr   error
+	text       []string // what the steps have to say on the build's state
+}
+
+func (b *running) steps(ctx context.Context) Outcome {
+	names := newNames()
+	for index, spec := range b.job.Builder.Steps {
+		b.pollStop()
+		if (b.halted || b.stopped) && !spec.AlwaysRun {
+			continue
+		}
+		if b.over(ctx) {
+			break
+		}
+		result, summary := b.step(ctx, index, names.unique(stepName(spec)), spec)
+		combined, halt := combine(spec, result, b.result)
+		b.result = combined
+		b.halted = b.halted || halt
+		if saysSo(spec, result) {
+			b.text = append(b.text, summary)
+			if b.storeErr == nil && ctx.Err() == nil {
+				b.storeFailed(b.runner.Store.SetBuildState(ctx, b.job.Build.ID, b.mask.apply(strings.Join(b.text, " "))))
+			}
+		}
+	}
+	b.pollStop()
+	return b.outcome(ctx)
+}
+
+// over reports whether no further step at all can run.
+func (b *running) over(ctx context.Context) bool {
+	select {
+	case <-b.worker.Done():
+		b.lost = true
+	default:
+	}
+	return b.storeErr != nil || b.lost || ctx.Err() != nil
+}
+
+// pollStop takes a request to stop that came while no step was running.
+func (b *running) pollStop() {
+	select {
+	case why, ok := <-b.stop:
+		if ok {
+			b.stopFor(why)
+		} else {
+			b.stop = nil
+		}
+	default:
+	}
+}
+
+func (b *running) stopFor(why string) {
+	if !b.stopped {
+		b.stopped, b.stopReason = true, why
+	}
+}
+
+// storeFailed notes the first error of the store. One that is only the end of
+// the context is none.
+func (b *running) storeFailed(err error) {
+	if err != nil && b.storeErr == nil && !errors.Is(err, context.Canceled) {
+		b.storeErr = err
+	}
+}
+
+func (b *running) outcome(ctx context.Context) Outcome {
+	switch {
+	case b.storeErr != nil:
+		return Outcome{
+			Result:      dormouse.Worst(b.result, dormouse.Exception),
+			StateString: b.mask.apply("exception: progress could not be stored: " + b.storeErr.Error()),
+		}
+	case b.stopped:
+		b.result = dormouse.Worst(b.result, dormouse.Cancelled)
+	case b.lost:
+		return Outcome{Result: dormouse.Retry, StateString: "retry lost connection"}
+	case ctx.Err() != nil:
+		return Outcome{Result: dormouse.Retry, StateString: "retry master is shutting down"}
+	}
+	text := append([]string{outcomeWord(b.result)}, b.text...)
+	if b.stopped {
+		text[0] += fmt.Sprintf(" (%s)", b.stopReason)
+	}
+	return Outcome{Result: b.result, StateString: b.mask.apply(strings.Join(text, " "))}
+}
+
+func (b *running) announce(kind dormouse.EventKind, fill func(*dormouse.Event)) {
+	if b.runner.Announce == nil {
+		return
+	}
+	e := dormouse.Event{Kind: kind, Time: time.Now()}
+	fill(&e)
+	b.runner.Announce(e)
+}

@@ -1,0 +1,206 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// lastWords is how long the writes that end a step may take after the master's
+// context has ended.
+const lastWords = 10 * time.Second
+
+// step is a step while it runs.
+type step struct {
+	build  *running
+	spec   dormouse.StepSpec
+	row    dormouse.Step
+	cancel context.CancelCauseFunc
+	logs   *stepLogs
+
+	// summary is what the step says of itself when it has ended, without its
+	// result; note is appended to it, as in "(timed out)".
+	summary, note string
+}
+
+// errStopped is the cause when a step's context ends because stopping the
+// build was asked for.
+type errStopped struct{ why string }
+
+func (e errStopped) Error() string { return "the build was stopped: " + e.why }
+
+// step runs one step to its durable end, and returns its result and its words
+// for the build's state.
+func (b *running) step(ctx context.Context, index int, name string, spec dormouse.StepSpec) (dormouse.Result, string) {
+	running := spec.Description
+	if running == "" {
+		running = "running"
+	}
+	row, err := b.runner.Store.StartStep(ctx, dormouse.Step{
+		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(), StateString: running,
+	})
+	if err != nil {
+		b.storeFailed(err)
+		if b.storeErr == nil {
+			return dormouse.Retry, "master is shutting down"
+		}
+		return dormouse.Exception, name + " could not be started"
+	}
+	b.announce(dormouse.EventStepStarted, func(e *dormouse.Event) { e.Step = new(row) })
+
+	stepCtx, cancel := context.WithCancelCause(ctx)
+	s := &step{build: b, spec: spec, row: row, cancel: cancel, summary: spec.DescriptionDone}
+	if s.summary == "" {
+		s.summary = spec.Description
+	}
+	s.logs = newStepLogs(s)
+	before := maps.Clone(b.props)
+
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watchStop(stepCtx) })
+	result, err := s.act(stepCtx)
+	cancel(nil)
+	watch.Wait()
+
+	last := ctx
+	if ctx.Err() != nil {
+		var done context.CancelFunc
+		last, done = context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer done()
+	}
+	result = s.settle(last, ctx, result, err)
+	s.finish(last, result, before)
+	return result, s.stateString(result)
+}
+
+// act runs the step's action.
+func (s *step) act(ctx context.Context) (dormouse.Result, error) {
+	a, err := actionOf(s.spec.Action)
+	if err != nil {
+		return dormouse.Exception, err
+	}
+	return a.run(ctx, s)
+}
+
+// watchStop ends the step's context when stopping is asked for.
+func (s *step) watchStop(ctx context.Context) {
+	stop := s.build.stop
+	for {
+		select {
+		case why, ok := <-stop:
+			if !ok {
+				stop = nil
+				continue
+			}
+			s.build.stopFor(why)
+			s.cancel(errStopped{why})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle makes a result of what the action returned, and writes to the log
+// what the person who reads it must know. ctx is the master's, last one that
+// can still be written with.
+func (s *step) settle(last, ctx context.Context, result dormouse.Result, err error) dormouse.Result {
+	b := s.build
+	b.storeFailed(s.logs.failure())
+	var stopped errStopped
+	switch {
+	case b.storeErr != nil:
+		return dormouse.Exception
+	case err == nil:
+		return result
+	case errors.Is(err, wire.ErrConnectionLost):
+		b.lost = true
+		s.header(last, "connection to worker "+b.worker.Name()+" lost: "+err.Error())
+		if b.stopped {
+			return dormouse.Cancelled
+		}
+		s.header(last, "the build will be tried again")
+		return dormouse.Retry
+	case errors.As(err, &stopped):
+		return dormouse.Cancelled
+	case ctx.Err() != nil:
+		s.header(last, "the master is shutting down; the build will be tried again")
+		return dormouse.Retry
+	default:
+		b.log.Warn("step ended with an exception", "step", s.row.Name, "err", b.mask.apply(err.Error()))
+		if s.spec.Pos != "" {
+			s.header(last, fmt.Sprintf("step %s (%s): %v", s.row.Name, s.spec.Pos, err))
+		} else {
+			s.header(last, fmt.Sprintf("step %s: %v", s.row.Name, err))
+		}
+		return dormouse.Exception
+	}
+}
+
+// header writes a line of ours to the step's log. A failure to is found by
+// whoever asks the logs.
+func (s *step) header(ctx context.Context, text string) {
+	_ = s.logs.append(ctx, stdio, dormouse.Header, []dormouse.LogLine{{Time: time.Now(), Text: text}})
+}
+
+// finish makes the step's end durable. With a store that has failed before, it
+// is tried once more, so that a step does not look alive for ever after a
+// passing fault.
+func (s *step) finish(ctx context.Context, result dormouse.Result, before dormouse.Properties) {
+	b, store := s.build, s.build.runner.Store
+	b.storeFailed(s.logs.complete(ctx))
+	if !maps.EqualFunc(before, b.props, sameProperty) {
+		b.storeFailed(store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()))
+	}
+	s.row.FinishedAt, s.row.Result, s.row.StateString = time.Now(), new(result), s.stateString(result)
+	if err := store.FinishStep(ctx, s.row.ID, result, s.row.StateString, s.row.Hidden, s.row.FinishedAt); err != nil {
+		b.storeFailed(err)
+		return
+	}
+	s.row.Logs = s.logs.all()
+	b.announce(dormouse.EventStepFinished, func(e *dormouse.Event) { e.Step = new(s.row) })
+}
+
+func sameProperty(a, b dormouse.Property) bool {
+	return a.Source == b.Source && dormouse.SameJSON(a.Value, b.Value)
+}
+
+// stateString is the step's last word on itself, as Buildbot words it.
+func (s *step) stateString(result dormouse.Result) string {
+	text := s.summary
+	if text == "" {
+		text = "finished"
+	}
+	if result != dormouse.Success {
+		text += " (" + result.String() + ")"
+	}
+	if s.note != "" {
+		text += " (" + s.note + ")"
+	}
+	return s.build.mask.apply(text)
+}
+
+// scope is what the step's Renderables may look at. Secrets they ask for are
+// masked from then on.
+func (s *step) scope() dormouse.Scope {
+	b := s.build
+	scope := dormouse.Scope{
+		Properties: b.props, Sources: b.job.Request.Sources,
+		Worker: map[string]string{"name": b.worker.Name()},
+	}
+	if b.job.Secret != nil {
+		scope.Secret = func(name string) (string, error) {
+			value, err := b.job.Secret(name)
+			if err == nil {
+				b.mask.add(value, "<"+name+">")
+			}
+			return value, err
+		}
+	}
+	return scope
+}
