@@ -2,14 +2,525 @@ package build
 
 import (
 	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 )
 
+// gitAction checks a repository out with the worker's own git.
 type gitAction struct{ dormouse.Git }
 
 func (gitAction) defaultName() string { return "git" }
 
+// copySource is the directory that method "copy" keeps its checkout in, next
+// to the one it copies it to.
+const copySource = "source"
+
 func (a gitAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
-	return dormouse.Exception, nil
+	if s.summary == "" {
+		s.summary = "update"
+	}
+	if a.Codebase != "" {
+		s.summary += " " + a.Codebase
+	}
+	c, err := a.checkout(s)
+	if err != nil {
+		return dormouse.Exception, err
+	}
+	if err := c.update(ctx); err != nil {
+		return c.failed(ctx, err)
+	}
+	revision, err := c.headRevision(ctx)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	return dormouse.Success, s.setSourceProperty("got_revision", a.Codebase, revision, "Git")
+}
+
+// checkout is one run of a Git step, with everything rendered.
+type checkout struct {
+	gitAction
+	step     *step
+	url      string
+	shown    string // the URL without its password
+	branch   string // "" is the remote's default
+	revision string // "" is the branch's tip
+	dir      string
+	env      map[string]any
+	said     []string // the last lines git wrote to stderr
+}
+
+// checkout renders the step and refuses what git would take for an option.
+func (a gitAction) checkout(s *step) (*checkout, error) {
+	c := &checkout{gitAction: a, step: s}
+	var err error
+	if c.url, err = s.text("repourl", a.RepoURL); err != nil {
+		return nil, err
+	}
+	c.shown = s.build.mask.addURL(c.url)
+	if c.branch, err = s.text("branch", a.Branch); err != nil {
+		return nil, err
+	}
+	if stamp, ok := sourceOf(s.build.job.Request.Sources, a.Codebase); ok {
+		if stamp.Branch != "" {
+			c.branch = stamp.Branch
+		}
+		c.revision = stamp.Revision
+	} else if a.Codebase != "" {
+		return nil, dormouse.Errorf(dormouse.Invalid, "the build has no source of codebase %s", a.Codebase)
+	}
+	if c.branch == "HEAD" {
+		c.branch = ""
+	}
+	switch {
+	case c.url == "":
+		return nil, dormouse.Errorf(dormouse.Invalid, "the repository's URL is empty")
+	case strings.HasPrefix(c.url, "-"), strings.HasPrefix(c.url, "ext::"):
+		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a repository's URL", c.shown)
+	case !safeRef(c.branch):
+		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a branch's name", c.branch)
+	case !safeRef(c.revision):
+		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a revision", c.revision)
+	}
+	if c.dir, err = s.workDir(a.WorkDir); err != nil {
+		return nil, err
+	}
+	if c.env, err = s.environment(a.Env); err != nil {
+		return nil, err
+	}
+	for name, value := range gitEnvironment {
+		if _, ok := c.env[name]; !ok {
+			c.env[name] = value
+		}
+	}
+	return c, nil
+}
+
+// gitEnvironment keeps git from waiting for a person, and its messages in the
+// language that hint reads.
+var gitEnvironment = map[string]string{"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+
+// safeRef reports whether git can take a name for nothing but a ref or a
+// revision: no option, no refspec, no range.
+func safeRef(name string) bool {
+	return !strings.HasPrefix(name, "-") && !strings.ContainsAny(name, " \t\r\n\x00:*?[\\") && !strings.Contains(name, "..")
+}
+
+// sourceOf finds the codebase's source stamp. A request without any is of the
+// repository as it stands.
+func sourceOf(sources []dormouse.SourceStamp, codebase string) (dormouse.SourceStamp, bool) {
+	for _, s := range sources {
+		if s.Codebase == codebase {
+			return s, true
+		}
+	}
+	return dormouse.SourceStamp{}, false
+}
+
+// update brings the working directory to the revision asked for.
+func (c *checkout) update(ctx context.Context) error {
+	switch {
+	case c.Mode == "full" && c.Method == "clobber":
+		return c.clobber(ctx)
+	case c.Mode == "full" && c.Method == "copy":
+		return c.copy(ctx)
+	case c.Mode != "full" && c.Mode != "incremental" && c.Mode != "":
+		return dormouse.Errorf(dormouse.Invalid, "mode %q is neither incremental nor full", c.Mode)
+	}
+	is, err := c.found(ctx)
+	switch {
+	case err != nil:
+		return err
+	case is == nothing:
+		return c.clone(ctx)
+	case is == somethingElse:
+		return c.clobber(ctx)
+	case c.Mode != "full":
+		return c.fetch(ctx)
+	}
+	clean := []string{"clean", "-f", "-f", "-d", "-x"}
+	switch c.Method {
+	case "clean":
+		clean = clean[:4]
+	case "", "fresh":
+	default:
+		return dormouse.Errorf(dormouse.Invalid, "method %q is none of clobber, fresh, clean and copy", c.Method)
+	}
+	if err := c.git(ctx, clean...); err != nil {
+		if !isGitError(err) || c.Method == "clean" {
+			return err
+		}
+		// What can not be cleaned is no repository worth keeping.
+		return c.clobber(ctx)
+	}
+	if err := c.fetch(ctx); err != nil {
+		return err
+	}
+	if c.Submodules {
+		return c.git(ctx, append([]string{"submodule", "foreach", "--recursive", "git"}, clean...)...)
+	}
+	return nil
+}
+
+// What the working directory may be before the step.
+type findings int
+
+const (
+	nothing findings = iota
+	repository
+	somethingElse
+)
+
+func (c *checkout) found(ctx context.Context) (findings, error) {
+	// A directory that is not there is the ordinary case of a new worker: its
+	// "no such file" would only frighten.
+	end, err := c.step.run(ctx, command{name: "listdir", quiet: true, args: map[string]any{"path": c.dir}})
+	if err != nil {
+		return nothing, err
+	}
+	for _, name := range end.files {
+		if name == ".git" {
+			return repository, nil
+		}
+	}
+	if len(end.files) > 0 {
+		return somethingElse, nil
+	}
+	return nothing, nil
+}
+
+func (c *checkout) clobber(ctx context.Context) error {
+	if err := c.remove(ctx, c.dir); err != nil {
+		return err
+	}
+	return c.clone(ctx)
+}
+
+func (c *checkout) remove(ctx context.Context, dir string) error {
+	args := map[string]any{"paths": []any{dir}, "logEnviron": false}
+	if c.Timeout > 0 {
+		args["timeout"] = seconds(c.Timeout)
+	}
+	end, err := c.step.run(ctx, command{name: "rmdir", args: args})
+	if err != nil {
+		return err
+	}
+	if end.rc != 0 {
+		return &gitError{what: "remove " + dir, code: end.rc}
+	}
+	return nil
+}
+
+// copy updates a directory that no build writes to, and copies it.
+func (c *checkout) copy(ctx context.Context) error {
+	target, source := c.dir, c.step.path(copySource)
+	if target == source {
+		return dormouse.Errorf(dormouse.Invalid, "method copy can not work in %s, where it keeps what it copies", source)
+	}
+	if err := c.remove(ctx, target); err != nil {
+		return err
+	}
+	c.dir, c.Mode, c.Method = source, "incremental", ""
+	err := c.update(ctx)
+	c.dir = target
+	if err != nil {
+		return err
+	}
+	return c.tool(ctx, c.step.path("."), nil, "cp", "-R", "-P", "-p", "--", source, target)
+}
+
+func (c *checkout) clone(ctx context.Context) error {
+	args := []string{"clone", "--progress"}
+	fetchBranch := strings.HasPrefix(c.branch, "refs/") // clone takes branches and tags alone
+	switch {
+	case fetchBranch || c.revision != "":
+		args = append(args, "--no-checkout")
+	case c.branch != "":
+		args = append(args, "--branch", c.branch)
+	}
+	args = append(args, c.depth()...)
+	if err := c.git(ctx, append(args, "--", c.url, ".")...); err != nil {
+		return err
+	}
+	if fetchBranch || c.revision != "" {
+		return c.fetch(ctx)
+	}
+	return c.submodules(ctx)
+}
+
+// fetch brings an existing repository to the revision asked for. Commits that
+// are not part of it are left alone, files that git does not know too.
+func (c *checkout) fetch(ctx context.Context) error {
+	target := "FETCH_HEAD"
+	if c.revision != "" {
+		target = c.revision
+	}
+	have := false
+	if c.revision != "" {
+		var err error
+		if have, err = c.has(ctx, c.revision); err != nil {
+			return err
+		}
+	}
+	if !have {
+		branch := c.branch
+		if branch == "" {
+			branch = "HEAD"
+		}
+		if err := c.fetchRef(ctx, branch); err != nil {
+			return err
+		}
+		if c.revision != "" {
+			have, err := c.has(ctx, c.revision)
+			if err != nil {
+				return err
+			}
+			if !have {
+				// Not on that branch, or beyond the depth: most servers give
+				// a commit by its name alone.
+				if err := c.fetchRef(ctx, c.revision); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := c.git(ctx, "checkout", "-f", target, "--"); err != nil {
+		return err
+	}
+	if c.branch != "" && !strings.HasPrefix(c.branch, "refs/") {
+		// For the steps that ask git for the branch; a tag of that name is no
+		// reason to fail.
+		if err := c.git(ctx, "checkout", "-B", c.branch); err != nil && !isGitError(err) {
+			return err
+		}
+	}
+	return c.submodules(ctx)
+}
+
+func (c *checkout) fetchRef(ctx context.Context, ref string) error {
+	args := append([]string{"fetch", "-f", "-t", "--progress"}, c.depth()...)
+	return c.git(ctx, append(args, "--", c.url, ref)...)
+}
+
+func (c *checkout) depth() []string {
+	if c.Shallow <= 0 {
+		return nil
+	}
+	return []string{"--depth", strconv.Itoa(c.Shallow)}
+}
+
+func (c *checkout) submodules(ctx context.Context) error {
+	if !c.Submodules {
+		return nil
+	}
+	if err := c.git(ctx, "submodule", "sync", "--recursive"); err != nil {
+		return err
+	}
+	return c.git(ctx, "submodule", "update", "--init", "--recursive", "--force", "--checkout")
+}
+
+func (c *checkout) has(ctx context.Context, revision string) (bool, error) {
+	err := c.git(ctx, "cat-file", "-e", revision+"^{commit}")
+	if isGitError(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// A commit's name, by either hash that git knows.
+var fullHash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+func (c *checkout) headRevision(ctx context.Context) (string, error) {
+	var out strings.Builder
+	err := c.tool(ctx, c.dir, func(line dormouse.LogLine) {
+		if line.Stream == dormouse.Stdout && out.Len()+len(line.Text) < maxCaptured {
+			out.WriteString(line.Text)
+		}
+	}, "git", "rev-parse", "HEAD")
+	if err != nil {
+		return "", err
+	}
+	revision := strings.TrimSpace(out.String())
+	if !fullHash.MatchString(revision) {
+		return "", &gitError{what: "tell its revision: git rev-parse HEAD printed " + strconv.Quote(revision)}
+	}
+	return revision, nil
+}
+
+// gitTerm is how long git has to end and take its lock files away; killed at
+// once, it leaves them to stop the next build.
+const gitTerm = time.Second
+
+func (c *checkout) git(ctx context.Context, args ...string) error {
+	return c.tool(ctx, c.dir, nil, append([]string{"git"}, args...)...)
+}
+
+// tool runs one command line, with its output in the step's log. A *gitError
+// says that it ran and failed.
+func (c *checkout) tool(ctx context.Context, dir string, onLine func(dormouse.LogLine), line ...string) error {
+	argv, err := flatten(nil, line)
+	if err != nil {
+		return err
+	}
+	c.said = nil
+	end, err := c.step.run(ctx, command{
+		name: "shell", sigterm: gitTerm, sayCode: true,
+		args: map[string]any{
+			"command": argv, "workdir": dir, "env": c.env,
+			"timeout": seconds(c.Timeout), "maxTime": nil, "sigtermTime": seconds(gitTerm),
+			"want_stdout": true, "want_stderr": true, "logEnviron": false,
+			"usePTY": false, "logfiles": map[string]any{}, "initial_stdin": nil,
+		},
+		onLine: func(l dormouse.LogLine) {
+			if l.Stream == dormouse.Stderr {
+				c.hear(l.Text)
+			}
+			if onLine != nil {
+				onLine(l)
+			}
+		},
+	})
+	switch {
+	case err != nil:
+		return err
+	case !end.hasRC:
+		return dormouse.Errorf(dormouse.Internal, "the worker did not say how %s ended", line[0])
+	case end.rc != 0 || end.reason != "":
+		return &gitError{what: "run " + strings.Join(line, " "), code: end.rc, reason: end.reason}
+	}
+	return nil
+}
+
+// hear keeps the end of what git complained of: the error comes last.
+func (c *checkout) hear(line string) {
+	const lines, length = 20, 500
+	if len(line) > length {
+		line = line[:length]
+	}
+	if len(c.said) == lines {
+		c.said = c.said[1:]
+	}
+	c.said = append(c.said, line)
+}
+
+// failed says in the log what could not be done, and what to do.
+func (c *checkout) failed(ctx context.Context, err error) (dormouse.Result, error) {
+	git, ok := err.(*gitError)
+	if !ok {
+		return dormouse.Exception, err
+	}
+	c.step.note = failureNote(git.reason)
+	c.step.header(ctx, c.explain(git))
+	if hint := c.hint(); hint != "" {
+		c.step.header(ctx, hint)
+	}
+	return dormouse.Failure, nil
+}
+
+func (c *checkout) explain(err *gitError) string {
+	var of []string
+	if c.branch != "" {
+		of = append(of, "branch "+c.branch)
+	}
+	if c.revision != "" {
+		of = append(of, "revision "+c.revision)
+	}
+	text := "checkout of " + c.shown
+	if len(of) > 0 {
+		text += " (" + strings.Join(of, ", ") + ")"
+	}
+	return text + " failed: could not " + err.Error()
+}
+
+// hint says what to do about the failures that people meet most.
+func (c *checkout) hint() string {
+	said := strings.Join(c.said, "\n")
+	has := func(part string) bool { return strings.Contains(said, part) }
+	switch {
+	case has("dubious ownership"):
+		return "git does not trust a repository that belongs to another user. If it may, run as the worker's user: " +
+			"git config --global --add safe.directory " + quoteShell(c.ownedElsewhere())
+	case has("terminal prompts disabled"), has("Authentication failed"), has("Permission denied (publickey)"):
+		return "the server wants to know who asks: give the worker's user a key or token for " + c.shown
+	case has("does not appear to be a git repository"), has("Repository not found"), has("repository not found"), has("does not exist"):
+		return "there is no repository at " + c.shown + ", or the worker's user may not see it"
+	case has("Could not resolve host"):
+		return "the worker can not resolve the host of " + c.shown
+	case has("couldn't find remote ref"), has("Remote branch"):
+		return "branch " + c.branch + " is not in " + c.shown
+	case has("not our ref"), has("no such remote ref"):
+		return "revision " + c.revision + " is not in " + c.shown
+	case has("transport 'file' not allowed"):
+		return "git refuses local submodules unless the worker's user allows them: git config --global protocol.file.allow always"
+	case has(".lock': File exists"):
+		return "an interrupted git left a lock file in " + c.dir + "; the step recovers with mode full and method clobber"
+	}
+	return ""
+}
+
+var dubious = regexp.MustCompile(`dubious ownership in repository at '(.+)'`)
+
+// ownedElsewhere is the path that git complained of.
+func (c *checkout) ownedElsewhere() string {
+	for _, line := range c.said {
+		if m := dubious.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
+	return strings.TrimPrefix(c.url, "file://")
+}
+
+func quoteShell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// gitError is a command that ran and failed.
+type gitError struct {
+	what   string
+	code   int
+	reason string
+}
+
+func (e *gitError) Error() string {
+	switch {
+	case e.reason != "":
+		return e.what + " (" + failureNote(e.reason) + ")"
+	case e.code != 0:
+		return fmt.Sprintf("%s (exit code %d)", e.what, e.code)
+	}
+	return e.what
+}
+
+func isGitError(err error) bool {
+	_, ok := err.(*gitError)
+	return ok
+}
+
+// setSourceProperty sets a property of a codebase: plain for the unnamed
+// codebase, else as one entry of a map, as Buildbot does.
+func (s *step) setSourceProperty(name, codebase string, value any, source string) error {
+	props := s.build.props
+	if codebase == "" {
+		if _, isMap := props[name].Value.(map[string]any); isMap {
+			return dormouse.Errorf(dormouse.Invalid, "this step has no codebase, but an earlier one has: give every source step a codebase, or none")
+		}
+		props.Set(name, value, source)
+		return nil
+	}
+	all := map[string]any{codebase: value}
+	switch old := props[name].Value.(type) {
+	case nil:
+	case map[string]any:
+		for k, v := range old {
+			if k != codebase {
+				all[k] = v
+			}
+		}
+	default:
+		return dormouse.Errorf(dormouse.Invalid, "this step has codebase %s, but an earlier one has none: give every source step a codebase, or none", codebase)
+	}
+	props.Set(name, all, source)
+	return nil
 }
