@@ -150,13 +150,15 @@ func loadConfig(ctx context.Context, s Session, region string, o options) (aws.C
 	if s.EndpointURL != "" {
 		load = append(load, awsconfig.WithBaseEndpoint(s.EndpointURL))
 	}
-	if o.httpClient != nil {
-		load = append(load, awsconfig.WithHTTPClient(o.httpClient))
-	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return cfg, dormouse.Errorf(dormouse.Configuration,
 			"AWS configuration can not be read (profile and region stand in ~/.aws/config, keys in ~/.aws/credentials): %w", err)
+	}
+	if o.httpClient != nil {
+		// Not as an option of the loading, which refuses a client that it can
+		// not add AWS_CA_BUNDLE to.
+		cfg.HTTPClient = o.httpClient
 	}
 	if cfg.Region == "" {
 		cfg.Region = DefaultRegion

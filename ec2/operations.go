@@ -28,6 +28,18 @@ const (
 	attemptTimeout = 60 * time.Second
 )
 
+// definite keeps the SDK from repeating what EC2 has refused in its own words
+// but with status 500, as it does when it has no capacity: the next offering
+// should be tried at once.
+func definite(err error) aws.Ternary {
+	switch classes[remoteCode(err)] {
+	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound:
+		return aws.FalseTernary
+	default:
+		return aws.UnknownTernary
+	}
+}
+
 type operation[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*Out, error)
 
 // operations holds the few calls that are used as functions. A *ec2.Client in
@@ -51,6 +63,7 @@ func newOperations(cfg aws.Config, t *transit) operations {
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
 			r.MaxAttempts = attempts
 			r.MaxBackoff = maxBackoff
+			r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(definite)}, r.Retryables...)
 		})
 		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
 			// Inside the retry loop, so that each attempt takes its token, and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -207,7 +208,10 @@ func (r *rendered) input(token string) *ec2.RunInstancesInput {
 	if len(r.UserData) > 0 {
 		in.UserData = new(base64.StdEncoding.EncodeToString(r.UserData))
 	}
-	resources := []types.ResourceType{types.ResourceTypeInstance, types.ResourceTypeVolume}
+	resources := []types.ResourceType{types.ResourceTypeInstance}
+	if r.EndsAtShutdown || slices.ContainsFunc(r.BlockDevices, func(d blockDevice) bool { return d.EBS != nil }) {
+		resources = append(resources, types.ResourceTypeVolume)
+	}
 	if r.Spot != nil {
 		in.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{
 			MarketType: types.MarketTypeSpot,

@@ -1,0 +1,95 @@
+package ec2
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// TestLimits counts how long it takes to be let through, in a bubble's time.
+func TestLimits(t *testing.T) {
+	run, end := action{name: "RunInstances", mutating: true, instances: 1}, action{name: "TerminateInstances", mutating: true, instances: 1}
+	tests := []struct {
+		name  string
+		act   action
+		calls int
+		scale float64
+		want  time.Duration
+	}{
+		{"within the bucket", run, 5, 1, 0},
+		{"then two a second", run, 15, 1, 5 * time.Second},
+		{"half the rate", run, 15, 0.5, 10 * time.Second},
+		{"no limits", run, 1000, 0, 0},
+		{"terminations", end, 150, 1, 10 * time.Second},
+		{"tags", action{name: "CreateTags", mutating: true}, 200, 1, 10 * time.Second},
+		{"reading", action{name: "DescribeInstances"}, 300, 1, 10 * time.Second},
+		{"reading everything", action{name: "DescribeInstances", unbounded: true}, 150, 1, 10 * time.Second},
+		{"making", action{name: "CreateKeyPair", mutating: true}, 100, 1, 10 * time.Second},
+		{"instances", action{name: "RunInstances", mutating: true, instances: 1000}, 2, 1, 500 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimits(tt.scale)
+				start := time.Now()
+				for range tt.calls {
+					if err := l.wait(t.Context(), tt.act); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(start).Round(10 * time.Millisecond); took != tt.want {
+					t.Errorf("%d calls took %v, want %v", tt.calls, took, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestLimitsAdapt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, act := newLimits(1), action{name: "DescribeInstances"}
+		pace, _ := l.paces(act)
+		limit := func(want rate.Limit) {
+			t.Helper()
+			if got := pace.limiter.Limit(); got < want*0.99 || got > want*1.01 {
+				t.Errorf("the rate is %v, want %v", got, want)
+			}
+		}
+		l.settle(act, true)
+		limit(10)
+		if tokens := pace.limiter.Tokens(); tokens >= 1 {
+			t.Errorf("%v tokens are left in a bucket that EC2 found empty", tokens)
+		}
+		time.Sleep(15 * time.Second)
+		l.settle(act, false)
+		limit(15)
+		time.Sleep(time.Hour)
+		l.settle(act, false)
+		limit(20)
+		for range 20 {
+			l.settle(act, true)
+		}
+		limit(20.0 / 32)
+		other, _ := l.paces(action{name: "DescribeImages"})
+		if other.limiter.Limit() != 20 {
+			t.Error("another action was slowed down too")
+		}
+	})
+}
+
+func TestLimitsGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, act := newLimits(1), action{name: "RunInstances", mutating: true, instances: 1000}
+		if err := l.wait(t.Context(), act); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantCode(t, l.wait(ctx, act), dormouse.Throttled, "nothing was sent")
+	})
+}
