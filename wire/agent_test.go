@@ -245,6 +245,7 @@ func TestCommandEnds(t *testing.T) {
 	broken := errors.New("disk full")
 	rc := []wire.UpdatePair{{Key: "rc", Value: 1}}
 	acked := make(chan error, 2)
+	started := make(chan struct{}, 1)
 	tests := []struct {
 		name string
 		run  step
@@ -258,7 +259,7 @@ func TestCommandEnds(t *testing.T) {
 		}, nil, func(err error) bool {
 			return dormouse.CodeOf(err) == dormouse.Internal && strings.Contains(err.Error(), "fork: no memory")
 		}},
-		{"lost", func(c *wire.AgentConn, id string, _ map[string]any) { _ = c.Close() }, nil,
+		{"lost", func(c *wire.AgentConn, id string, _ map[string]any) { <-started; _ = c.Close() }, nil,
 			func(err error) bool {
 				return errors.Is(err, wire.ErrConnectionLost) && dormouse.CodeOf(err) == dormouse.Unavailable
 			}},
@@ -286,6 +287,9 @@ func TestCommandEnds(t *testing.T) {
 			r, err := w.Start(t.Context(), wire.Command{Name: "shell"}, func(context.Context, wire.Update) error { calls++; return test.on })
 			if err != nil {
 				t.Fatal(err)
+			}
+			if test.name == "lost" {
+				started <- struct{}{}
 			}
 			if err := r.Wait(t.Context()); !test.want(err) {
 				t.Errorf("got %v", err)
