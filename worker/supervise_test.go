@@ -1,0 +1,303 @@
+package worker
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// fakeProcess is a process for a test in bubble time. What the signals do is
+// the test's choice.
+type fakeProcess struct {
+	output   chan chunk
+	exited   chan struct{}
+	begin    time.Time
+	onSignal func(syscall.Signal)
+
+	mu      sync.Mutex
+	signals []string // with the time since begin
+	status  exitStatus
+	group   bool // others live
+	closed  bool
+}
+
+func newFakeProcess() *fakeProcess {
+	return &fakeProcess{output: make(chan chunk), exited: make(chan struct{}), begin: time.Now()}
+}
+
+func (p *fakeProcess) Output() <-chan chunk    { return p.output }
+func (p *fakeProcess) Exited() <-chan struct{} { return p.exited }
+
+func (p *fakeProcess) Signal(sig syscall.Signal) {
+	p.mu.Lock()
+	p.signals = append(p.signals, sig.String()+" at "+time.Since(p.begin).String())
+	p.mu.Unlock()
+	if p.onSignal != nil {
+		p.onSignal(sig)
+	}
+}
+
+func (p *fakeProcess) Reap() exitStatus { return p.status }
+
+func (p *fakeProcess) GroupAlive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.group
+}
+
+func (p *fakeProcess) Close() { p.closed = true }
+
+// end ends the leader, and all output where the pipe is held by nobody else.
+func (p *fakeProcess) end(status exitStatus, outputToo bool) {
+	p.status = status
+	close(p.exited)
+	if outputToo {
+		close(p.output)
+	}
+}
+
+func (p *fakeProcess) print(text string) {
+	p.output <- chunk{stream: dormouse.Stdout, data: []byte(text), time: time.Now()}
+}
+
+// supervise runs a supervisor over p in the background.
+func supervise(ctx context.Context, master updater, p process, l limits) (r *running, ended chan string) {
+	r = newRunning(ctx, master)
+	c := &shellCommand{argv: []string{"cmd"}, shown: []string{"cmd"}, wantStdout: true, wantStderr: true, limits: l}
+	if c.signal == 0 {
+		c.signal = syscall.SIGKILL
+	}
+	ended = make(chan string, 1)
+	go func() {
+		failure := newSupervisor(r, p, c, time.Now()).run()
+		r.out.Close(r.ctx)
+		ended <- failure
+	}()
+	return r, ended
+}
+
+func TestSilenceIsCountedFromTheLastOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		p.onSignal = func(sig syscall.Signal) { go p.end(exitStatus{-1, sig}, true) }
+		master := newFakeConn()
+		_, ended := supervise(t.Context(), master, p, limits{timeout: 10 * time.Second})
+		for range 5 {
+			time.Sleep(9 * time.Second)
+			p.print("x\n")
+		}
+		<-ended
+		if diff := cmp.Diff([]string{"killed at 55s"}, p.signals); diff != "" {
+			t.Error(diff)
+		}
+		if master.pairs["failure_reason"] != failedSilent {
+			t.Error(master.pairs)
+		}
+	})
+}
+
+func TestMaxTimeCountsWhateverIsPrinted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		p.onSignal = func(sig syscall.Signal) { go p.end(exitStatus{-1, sig}, true) }
+		master := newFakeConn()
+		_, ended := supervise(t.Context(), master, p, limits{timeout: 10 * time.Second, maxTime: 12 * time.Second})
+		time.Sleep(9 * time.Second)
+		p.print("x\n")
+		<-ended
+		if diff := cmp.Diff([]string{"killed at 12s"}, p.signals); diff != "" {
+			t.Error(diff)
+		}
+		if master.pairs["failure_reason"] != failedTimeout {
+			t.Error(master.pairs)
+		}
+	})
+}
+
+// A process that the master holds back has not gone silent.
+func TestHeldBackIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		master := newFakeConn()
+		master.hold = make(chan struct{})
+		_, ended := supervise(t.Context(), master, p, limits{timeout: 10 * time.Second})
+		line := strings.Repeat("x", 4000) + "\n"
+		go func() {
+			for range 200 {
+				p.print(line)
+			}
+			p.end(exitStatus{}, true)
+		}()
+		time.Sleep(time.Hour)
+		if len(p.signals) != 0 {
+			t.Errorf("signals %v", p.signals)
+		}
+		if held := len(master.text(dormouse.Stdout)); held > (updateWindow+1)*defaultBufferSize {
+			t.Errorf("%d bytes went out unacknowledged", held)
+		}
+		close(master.hold)
+		if failure := <-ended; failure != "" || master.pairs["rc"] != 0 {
+			t.Errorf("failure %q, %v", failure, master.pairs)
+		}
+		if got, want := master.text(dormouse.Stdout), strings.Repeat(line, 200); got != want {
+			t.Errorf("%d bytes of output, want %d", len(got), len(want))
+		}
+		if master.most > updateWindow {
+			t.Errorf("%d updates unacknowledged at once", master.most)
+		}
+	})
+}
+
+func TestEscalation(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		limits limits
+		diesOf syscall.Signal
+		group  bool // others outlive the leader until SIGKILL
+		want   []string
+		failed bool
+	}{
+		{name: "at once", diesOf: syscall.SIGKILL, want: []string{"killed at 1s"}},
+		{name: "dies of SIGTERM", limits: limits{sigtermTime: 30 * time.Second}, diesOf: syscall.SIGTERM, want: []string{"terminated at 1s"}},
+		{name: "ignores SIGTERM", limits: limits{sigtermTime: 30 * time.Second}, diesOf: syscall.SIGKILL, want: []string{"terminated at 1s", "killed at 31s"}},
+		{name: "its children ignore SIGTERM", limits: limits{sigtermTime: 30 * time.Second}, diesOf: syscall.SIGTERM, group: true, want: []string{"terminated at 1s", "killed at 31s"}},
+		{name: "ignores the interrupt signal", limits: limits{signal: syscall.SIGINT}, diesOf: syscall.SIGKILL, want: []string{"interrupt at 1s", "killed at 6s"}},
+		{name: "does not die", want: []string{"killed at 1s"}, failed: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newFakeProcess()
+				p.group = tt.group
+				dead := false
+				p.onSignal = func(sig syscall.Signal) {
+					if sig == syscall.SIGKILL && tt.diesOf != 0 {
+						p.mu.Lock()
+						p.group = false
+						p.mu.Unlock()
+					}
+					if sig == tt.diesOf && !dead {
+						dead = true
+						go p.end(exitStatus{-1, sig}, true)
+					}
+				}
+				master := newFakeConn()
+				r, ended := supervise(t.Context(), master, p, tt.limits)
+				time.Sleep(time.Second)
+				r.interrupt("")
+				failure := <-ended
+				if diff := cmp.Diff(tt.want, p.signals); diff != "" {
+					t.Error(diff)
+				}
+				if (failure != "") != tt.failed || master.pairs["rc"] != -1 {
+					t.Errorf("failure %q, %v", failure, master.pairs)
+				}
+				if !p.closed {
+					t.Error("the pipes stay open")
+				}
+			})
+		})
+	}
+}
+
+// Without any limit, what the command left behind can not hang it for ever.
+func TestLingeringEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		p.onSignal = func(syscall.Signal) { close(p.output) }
+		_, ended := supervise(t.Context(), newFakeConn(), p, limits{})
+		p.end(exitStatus{}, false)
+		<-ended
+		if diff := cmp.Diff([]string{"killed at " + lingerTimeout.String()}, p.signals); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAbandonedInMidKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		p.onSignal = func(sig syscall.Signal) {
+			if sig == syscall.SIGKILL {
+				go p.end(exitStatus{-1, sig}, true)
+			}
+		}
+		ctx, lose := context.WithCancel(t.Context())
+		r, ended := supervise(ctx, newFakeConn(), p, limits{sigtermTime: time.Hour})
+		r.interrupt("")
+		time.Sleep(time.Second)
+		lose()
+		<-ended
+		if diff := cmp.Diff([]string{"terminated at 0s", "killed at 6s"}, p.signals); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// The first output after silence goes out at once, as people see it; a stream
+// of it goes out in fewer updates than lines.
+func TestOutputIsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFakeProcess()
+		master := newFakeConn()
+		_, ended := supervise(t.Context(), master, p, limits{})
+		time.Sleep(time.Minute)
+		p.print("first\n")
+		time.Sleep(200 * time.Millisecond)
+		if got := master.text(dormouse.Stdout); got != "first\n" {
+			t.Errorf("after 200 ms the master has %q", got)
+		}
+		for range 1000 {
+			time.Sleep(10 * time.Millisecond)
+			p.print("x\n")
+		}
+		time.Sleep(steadyDelay)
+		if got := strings.Count(master.text(dormouse.Stdout), "x\n"); got != 1000 {
+			t.Errorf("%d lines arrived", got)
+		}
+		if master.updates > 25 {
+			t.Errorf("%d updates for ten seconds of output", master.updates)
+		}
+		p.print("unfinished")
+		p.end(exitStatus{code: 7}, true)
+		<-ended
+		if got := master.text(dormouse.Stdout); !strings.HasSuffix(got, "x\nunfinished\n") || master.pairs["rc"] != 7 {
+			t.Errorf("the end is %q, rc %v", got[len(got)-20:], master.pairs["rc"])
+		}
+	})
+}
+
+func TestOutboxCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		master := newFakeConn()
+		r := newRunning(t.Context(), master)
+		var want strings.Builder
+		for i := range 10_000 {
+			stream := []dormouse.Stream{dormouse.Stdout, dormouse.Stderr}[i/3%2]
+			text := strings.Repeat("y", i%300)
+			r.out.Lines([]dormouse.LogLine{{Stream: stream, Text: text}})
+			want.WriteString(text + "\n")
+			for r.out.Full() {
+				r.out.Acked(<-r.out.Acks())
+			}
+		}
+		r.out.Pair("rc", 0)
+		r.out.Close(t.Context())
+		if master.text(dormouse.Stdout, dormouse.Stderr) != want.String() {
+			t.Error("lines are lost, doubled or out of order")
+		}
+		if master.updates < 20 || master.updates > 40 {
+			t.Errorf("%d updates for 1.6 MB in buffers of 64 KiB", master.updates)
+		}
+		if master.pairs["rc"] != 0 {
+			t.Error("the pair at the end is lost")
+		}
+	})
+}
