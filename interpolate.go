@@ -2,6 +2,8 @@ package dormouse
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -359,4 +361,25 @@ func (sel *selection) lookup(kw map[string]any, scope Scope) (v any, there bool,
 		}
 	}
 	return nil, false, nil
+}
+
+// Arguments returns the positional arguments, or the values of the keyword
+// arguments in the order of their names.
+func (in *Interpolate) Arguments() []any {
+	if len(in.args) > 0 {
+		return slices.Clone(in.args)
+	}
+	out := make([]any, 0, len(in.kw))
+	for _, name := range slices.Sorted(maps.Keys(in.kw)) {
+		out = append(out, in.kw[name])
+	}
+	return out
+}
+
+// Equal reports whether both have the same text and the same arguments.
+func (in *Interpolate) Equal(other *Interpolate) bool {
+	if in == nil || other == nil {
+		return in == other
+	}
+	return in.format == other.format && reflect.DeepEqual(in.args, other.args) && reflect.DeepEqual(in.kw, other.kw)
 }

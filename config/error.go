@@ -48,7 +48,7 @@ func (e Errors) Error() string {
 // sorted orders errors by position and drops repetitions.
 func sorted(errs []Error) []Error {
 	slices.SortStableFunc(errs, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
 	})
 	return slices.Compact(errs)
 }

@@ -66,10 +66,3 @@ func (o Options) withDefaults(filename string) Options {
 	}
 	return o
 }
-
-// Parse reads a configuration from src; filename is for positions, and for
-// where relative paths begin. The error is [Errors].
-func Parse(filename string, src []byte, opts Options) (*Master, error) {
-	opts = opts.withDefaults(filename)
-	return nil, Errors{{File: filename, Message: "nothing is understood yet"}}
-}

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"math"
+	"time"
+
+	"go.starlark.net/starlark"
+)
+
+// arguments reads the arguments of an object. Each method returns the default
+// where an argument is not given, is None, or is wrong, which it reports.
+type arguments struct {
+	r *reader
+	o *object
+}
+
+// field is the argument as it was given, None too.
+func (a arguments) field(name string) (field, bool) {
+	arg, ok := a.o.args[name]
+	if !ok {
+		return field{}, false
+	}
+	p, _ := a.o.class.param(name)
+	return field{a.r, a.o.class.name + ": " + name, arg.value, arg.at, p.secret}, true
+}
+
+// some is the argument when it was given and is not None.
+func (a arguments) some(name string) (field, bool) {
+	f, ok := a.field(name)
+	return f, ok && f.v != starlark.None
+}
+
+// given reports whether some value was given.
+func (a arguments) given(name string) bool {
+	_, ok := a.some(name)
+	return ok
+}
+
+// at is where an argument stands, or the call where it was not given.
+func (a arguments) at(name string) place {
+	if arg, ok := a.o.args[name]; ok {
+		return arg.at
+	}
+	return a.o.at
+}
+
+// errorf reports a mistake about an argument.
+func (a arguments) errorf(name, hint, format string, args ...any) {
+	a.r.errorf(a.at(name), hint, a.o.class.name+": "+format, args...)
+}
+
+func (a arguments) text(name, def string) string {
+	if f, ok := a.some(name); ok {
+		if s, ok := f.text(); ok {
+			return s
+		}
+	}
+	return def
+}
+
+// requiredText is like text for an argument that may not be None.
+func (a arguments) requiredText(name string) string {
+	if f, ok := a.field(name); ok {
+		s, _ := f.text()
+		return s
+	}
+	return "" // its absence has been reported
+}
+
+func (a arguments) secretText(name string) string {
+	if f, ok := a.some(name); ok {
+		s, _ := f.secretText()
+		return s
+	}
+	return ""
+}
+
+func (a arguments) texts(name string) []string {
+	if f, ok := a.some(name); ok {
+		return f.texts()
+	}
+	return nil
+}
+
+func (a arguments) flag(name string, def bool) bool {
+	if f, ok := a.some(name); ok {
+		if v, ok := f.flag(); ok {
+			return v
+		}
+	}
+	return def
+}
+
+// count reads an integer of at least least.
+func (a arguments) count(name string, def, least int) int {
+	if f, ok := a.some(name); ok {
+		if n, ok := f.integer(least, math.MaxInt32); ok {
+			return n
+		}
+	}
+	return def
+}
+
+func (a arguments) seconds(name string, def time.Duration, s sign) time.Duration {
+	if f, ok := a.some(name); ok {
+		if d, ok := f.seconds(s); ok {
+			return d
+		}
+	}
+	return def
+}
+
+// limit reads a time that None switches off.
+func (a arguments) limit(name string, def time.Duration, s sign) time.Duration {
+	if f, ok := a.field(name); ok && f.v == starlark.None {
+		return 0
+	}
+	return a.seconds(name, def, s)
+}
+
+func (a arguments) dynamicText(name string) any {
+	if f, ok := a.some(name); ok {
+		if v, ok := f.dynamicText(); ok {
+			return v
+		}
+	}
+	return nil
+}
+
+// data reads a dictionary of what JSON can hold or, with dynamic, of what
+// becomes that when a build runs.
+func (a arguments) data(name string, dynamic bool) map[string]any {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	names, values := f.pairs()
+	out := make(map[string]any, len(names))
+	for _, n := range names {
+		out[n], _ = values[n].data(dynamic)
+	}
+	return out
+}
+
+func (a arguments) textMap(name string) map[string]string {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	names, values := f.pairs()
+	out := make(map[string]string, len(names))
+	for _, n := range names {
+		s, ok := values[n].v.(starlark.String)
+		if !ok {
+			values[n].bad("a string")
+		}
+		out[n] = string(s)
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+package config
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var (
+	factoryClass = &class{
+		name: "util.BuildFactory", positional: 1,
+		params: []param{{name: "steps"}},
+		attrs:  map[string]method{"addStep": addStep, "addSteps": addSteps},
+	}
+	builderClass = &class{
+		name: "util.BuilderConfig", positional: 16, // Buildbot's own parameters, in its order
+		params: []param{
+			{name: "name", support: required}, {name: "workername"}, {name: "workernames"}, {name: "builddir"},
+			{name: "workerbuilddir"}, {name: "factory", support: required}, {name: "tags"},
+			{name: "nextWorker", support: later}, {name: "nextBuild", support: later}, {name: "locks", support: later},
+			{name: "env"}, {name: "properties"}, {name: "collapseRequests"}, {name: "description"},
+			{name: "canStartBuild", support: later}, {name: "defaultProperties", support: later},
+		},
+	}
+)
+
+// maxFactorySteps of one factory: a build shows each, and so many are a loop gone
+// wrong.
+const maxFactorySteps = 10_000
+
+func addStep(r *reader, self *object, args starlark.Tuple) (starlark.Value, error) {
+	if len(self.steps) >= maxFactorySteps {
+		return nil, fmt.Errorf("a factory can have %d steps", maxFactorySteps)
+	}
+	call, at := r.calling, self.at
+	if positional, _ := argPlaces(call); len(positional) == 1 {
+		at = positional[0]
+	}
+	self.steps = append(self.steps, argument{"addStep", args[0], at})
+	return starlark.None, nil
+}
+
+func addSteps(r *reader, self *object, args starlark.Tuple) (starlark.Value, error) {
+	seq, ok := args[0].(starlark.Iterable)
+	if !ok {
+		return nil, fmt.Errorf("util.BuildFactory.addSteps needs a list of steps, got a value of type %s", args[0].Type())
+	}
+	at := self.at
+	if positional, _ := argPlaces(r.calling); len(positional) == 1 {
+		at = positional[0]
+	}
+	n, i := starlark.Len(seq), 0
+	for v := range starlark.Elements(seq) {
+		if len(self.steps) >= maxFactorySteps {
+			return nil, fmt.Errorf("a factory can have %d steps", maxFactorySteps)
+		}
+		self.steps = append(self.steps, argument{"addSteps", v, at.item(i, n)})
+		i++
+	}
+	return starlark.None, nil
+}
+
+// factory reads the steps, those of the list first.
+func (a arguments) factory() any {
+	var list []argument
+	if f, ok := a.some("steps"); ok {
+		items, _ := f.items("a list of steps")
+		for _, item := range items {
+			list = append(list, argument{"steps", item.v, item.at})
+		}
+	}
+	var specs []dormouse.StepSpec
+	for _, arg := range append(list, a.o.steps...) {
+		o, ok := arg.value.(*object)
+		if ok && o.class.later {
+			continue
+		}
+		if ok {
+			if spec, isStep := a.r.value(o).(dormouse.StepSpec); isStep {
+				specs = append(specs, spec)
+				continue
+			}
+		}
+		field{a.r, "util.BuildFactory: a step", arg.value, arg.at, false}.bad("one of steps.ShellCommand, steps.Git, …")
+	}
+	return uniqueNames(specs)
+}
+
+// uniqueNames numbers steps whose name another has: shell, shell_1, shell_2.
+func uniqueNames(specs []dormouse.StepSpec) []dormouse.StepSpec {
+	used := make(map[string]bool, len(specs))
+	next := make(map[string]int)
+	for i := range specs {
+		name := specs[i].Name
+		for used[specs[i].Name] {
+			next[name]++
+			specs[i].Name = fmt.Sprintf("%s_%d", name, next[name])
+		}
+		used[specs[i].Name] = true
+	}
+	return specs
+}
+
+// builder is what a BuilderConfig was read as, with what is judged only when
+// all else is known.
+type builder struct {
+	dormouse.Builder
+	collapse *bool
+	o        *object
+}
+
+func (a arguments) builder() any {
+	b := &builder{o: a.o}
+	b.Name = a.builderName()
+	b.Description = a.text("description", "")
+	b.WorkerNames = a.workerNames()
+	b.BuildDir = a.buildDir(b.Name)
+	b.Tags = a.texts("tags")
+	b.Env = a.env()
+	b.Properties = a.properties("properties")
+	if f, ok := a.some("collapseRequests"); ok {
+		b.collapse = f.collapse()
+	}
+	if f, ok := a.field("factory"); ok {
+		o, isObject := f.v.(*object)
+		if isObject && o.class == factoryClass {
+			b.Steps, _ = a.r.value(o).([]dormouse.StepSpec)
+			b.Steps = slices.Clone(b.Steps)
+		} else if !isObject || !o.class.later {
+			f.bad("made by util.BuildFactory")
+		}
+	}
+	return b
+}
+
+func (f field) collapse() *bool {
+	if _, ok := f.v.(starlark.Callable); ok {
+		f.r.errorf(f.at, "", "%s is supported as True or False, not yet as a function", f.label)
+		return nil
+	}
+	if v, ok := f.flag(); ok {
+		return &v
+	}
+	return nil
+}
+
+func (a arguments) builderName() string {
+	name := a.requiredText("name")
+	switch {
+	case strings.HasPrefix(name, "_"):
+		a.errorf("name", "", "%s can not name a builder: names do not begin with an underscore", quote(name))
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		a.errorf("name", "", "%s can not name a builder: it has characters that can not be shown", quote(name))
+	}
+	return name
+}
+
+func (a arguments) workerNames() []string {
+	names := a.texts("workernames")
+	if f, ok := a.some("workername"); ok {
+		if name, ok := f.text(); ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 && !a.given("workername") && (!a.given("workernames") || starlark.Len(a.o.args["workernames"].value) == 0) {
+		a.errorf("workernames", "name at least one in workernames", "the builder has no workers")
+	}
+	return names
+}
+
+// buildDir is the directory on the worker, Buildbot's workerbuilddir; builddir
+// is its default there, and here, where the master has no such directory, the
+// same thing.
+func (a arguments) buildDir(name string) string {
+	for _, arg := range []string{"workerbuilddir", "builddir"} {
+		f, ok := a.some(arg)
+		if !ok {
+			continue
+		}
+		dir, ok := f.text()
+		if !ok {
+			continue
+		}
+		if clean := path.Clean(dir); path.IsAbs(dir) || clean == ".." || strings.HasPrefix(clean, "../") || clean == "." || strings.ContainsAny(dir, "\\\x00") {
+			f.bad("a directory below the worker's own")
+		}
+		return dir
+	}
+	return safeDir(name)
+}
+
+// safeDir replaces what has a meaning to shells and file systems.
+func safeDir(name string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\t !#$%&'()*+,./:;<=>?@[\\]^{|}~", r) {
+			return '_'
+		}
+		return r
+	}, name)
+}

@@ -1,0 +1,422 @@
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var ec2Class = &class{
+	name: "worker.EC2LatentWorker", positional: 26, // Buildbot's own parameters, in its order
+	params: slices.Concat([]param{
+		{name: "name", support: required}, {name: "password", support: required, secret: true},
+		{name: "instance_type", support: required}, {name: "ami"}, {name: "valid_ami_owners"},
+		{name: "valid_ami_location_regex"}, {name: "elastic_ip"}, {name: "identifier", secret: true},
+		{name: "secret_identifier", secret: true}, {name: "aws_id_file_path"}, {name: "user_data", secret: true},
+		{name: "region"}, {name: "keypair_name"}, {name: "security_name"}, {name: "spot_instance"},
+		{name: "max_spot_price"}, {name: "volumes"}, {name: "placement"}, {name: "price_multiplier"},
+		{name: "tags"}, {name: "product_description"}, {name: "subnet_id"}, {name: "security_group_ids"},
+		{name: "instance_profile_name"}, {name: "block_device_map"}, {name: "session"},
+	}, workerParams, []param{
+		{name: "build_wait_timeout"}, {name: "check_instance_interval"},
+		{name: "instances"}, {name: "fallback_to_on_demand"}, {name: "price_per_hour"},
+		{name: "launch_template", support: later}, {name: "ami_ssm_parameter", support: later},
+		{name: "ami_filters", support: later}, {name: "bootstrap", support: later},
+	}),
+}
+
+// Defaults of Buildbot's EC2LatentWorker.
+const (
+	defaultBuildWait       = 10 * time.Minute
+	defaultCheckInterval   = 10 * time.Second
+	defaultMaxSpotPrice    = 1.6 // US dollars an hour
+	defaultPriceMultiplier = 1.2
+	defaultProduct         = "Linux/UNIX"
+)
+
+// EC2's own limits, from its API reference.
+const (
+	maxUserData  = 16 << 10 // bytes, before they are encoded
+	minSpotPrice = 0.001    // US dollars an hour; lower bids are refused
+	ownerDigits  = 12
+	maxTags      = 50
+	maxTagKey    = 128 // characters
+	maxTagValue  = 256
+)
+
+var (
+	instanceTypeForm = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
+	regionForm       = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	placementForm    = regexp.MustCompile(`^(-[a-z]+-[0-9]+)?[a-z]$`)
+)
+
+func (a arguments) ec2Worker() any {
+	w := a.worker(defaultLatentMissing)
+	e := &EC2LatentWorker{
+		InstanceTypes:         a.instanceTypes(),
+		AMI:                   a.identified("ami", "ami-"),
+		ValidAMIOwners:        a.owners(),
+		ValidAMILocationRegex: a.locationRegex(),
+		ElasticIP:             a.elasticIP(),
+		KeypairName:           a.text("keypair_name", ""),
+		SecurityName:          a.text("security_name", ""),
+		SecurityGroupIDs:      a.identifiedList("security_group_ids", "sg-"),
+		SubnetIDs:             a.identifiedList("subnet_id", "subnet-"),
+		Placement:             a.placement(),
+		UserData:              a.userData(),
+		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
+		MissingTimeout:        w.MissingTimeout,
+		CheckInstanceInterval: a.seconds("check_instance_interval", defaultCheckInterval, positive),
+		Session:               a.session(),
+		SpotInstance:          a.flag("spot_instance", false),
+		MaxSpotPrice:          a.price("max_spot_price", defaultMaxSpotPrice),
+		PriceMultiplier:       a.price("price_multiplier", defaultPriceMultiplier),
+		ProductDescription:    a.text("product_description", defaultProduct),
+		FallbackToOnDemand:    a.flag("fallback_to_on_demand", false),
+		Instances:             a.count("instances", 1, 1),
+		PricePerHour:          a.price("price_per_hour", 0),
+		Volumes:               a.volumes(),
+		BlockDeviceMap:        a.blockDevices(),
+		Tags:                  a.tags(),
+		InstanceProfileName:   a.text("instance_profile_name", ""),
+		Pos:                   make(map[string]string, len(a.o.args)),
+	}
+	e.Region = a.region(e.Session)
+	for name, arg := range a.o.args {
+		e.Pos[name] = a.r.pos(arg.at)
+	}
+	a.imageRules()
+	a.networkRules(e)
+	a.spotRules(e)
+	w.EC2 = e
+	return w
+}
+
+func (a arguments) imageRules() {
+	byFilter := a.given("valid_ami_owners") || a.given("valid_ami_location_regex")
+	switch {
+	case a.given("ami") && byFilter:
+		a.errorf("ami", "leave one of them out", "ami can not stand beside valid_ami_owners or valid_ami_location_regex")
+	case !a.given("ami") && !byFilter:
+		a.r.errorf(a.o.at, "give ami, or valid_ami_owners and/or valid_ami_location_regex", "%s: there is no image to start", a.o.class.name)
+	case byFilter && !a.given("valid_ami_owners"):
+		a.r.warnf(a.at("valid_ami_location_regex"), "anybody can publish an image whose location matches; add valid_ami_owners",
+			"%s: valid_ami_location_regex without valid_ami_owners searches every public image", a.o.class.name)
+	}
+}
+
+func (a arguments) networkRules(e *EC2LatentWorker) {
+	if a.given("security_name") && a.given("subnet_id") {
+		a.errorf("security_name", "name the groups by security_group_ids", "security_name can not be used in a subnet (subnet_id)")
+	}
+	if e.Instances > 1 {
+		if a.given("elastic_ip") {
+			a.errorf("elastic_ip", "define one worker for each address", "elastic_ip is one address, for %d instances", e.Instances)
+		}
+		if a.given("volumes") {
+			a.errorf("volumes", "define one worker for each set of volumes", "volumes can be attached to one instance, not to %d", e.Instances)
+		}
+	}
+}
+
+func (a arguments) spotRules(e *EC2LatentWorker) {
+	if e.SpotInstance {
+		if none(a, "max_spot_price") && none(a, "price_multiplier") {
+			a.errorf("max_spot_price", "give one of them, or both", "max_spot_price and price_multiplier can not both be None")
+		}
+		return
+	}
+	if e.FallbackToOnDemand {
+		a.r.warnf(a.at("fallback_to_on_demand"), "", "%s: fallback_to_on_demand has no effect without spot_instance=True", a.o.class.name)
+	}
+	for _, name := range []string{"max_spot_price", "price_multiplier"} {
+		if a.given(name) {
+			a.r.warnf(a.at(name), "", "%s: %s has no effect without spot_instance=True", a.o.class.name, name)
+		}
+	}
+}
+
+func none(a arguments, name string) bool {
+	f, ok := a.field(name)
+	return ok && f.v == starlark.None
+}
+
+func (a arguments) instanceTypes() []string {
+	f, ok := a.field("instance_type")
+	if !ok {
+		return nil
+	}
+	types := f.texts()
+	for i, t := range types {
+		if !instanceTypeForm.MatchString(t) {
+			a.r.errorf(f.at.item(i, len(types)), "a type is a family and a size, such as m7i.large", "%s: %s is no instance type", f.label, quote(t))
+		}
+	}
+	if items, isList := f.v.(starlark.Sequence); isList && items.Len() == 0 {
+		f.bad("at least one instance type")
+	}
+	return types
+}
+
+// identified reads an id of EC2's, which all begin with what they identify.
+func (a arguments) identified(name, prefix string) string {
+	id := a.text(name, "")
+	if id != "" && !validID(id, prefix) {
+		f, _ := a.field(name)
+		f.bad("an id that begins with " + prefix)
+	}
+	return id
+}
+
+func validID(id, prefix string) bool {
+	rest, ok := strings.CutPrefix(id, prefix)
+	return ok && rest != "" && !strings.ContainsFunc(rest, func(r rune) bool {
+		return r > utf8.RuneSelf || !isNamePart(r) && r != '-'
+	})
+}
+
+func (a arguments) identifiedList(name, prefix string) []string {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	ids := f.texts()
+	for i, id := range ids {
+		if !validID(id, prefix) {
+			a.r.errorf(f.at.item(i, len(ids)), "", "%s must be ids that begin with %s, not %s", f.label, prefix, quote(id))
+		}
+	}
+	return ids
+}
+
+// owners reads account numbers. They are integers, of at most 12 digits with
+// the leading zeros gone.
+func (a arguments) owners() []string {
+	f, ok := a.some("valid_ami_owners")
+	if !ok {
+		return nil
+	}
+	const allowed = "an account number (an integer of at most 12 digits), or a list of them"
+	items := []field{f}
+	if _, one := f.v.(starlark.Int); !one {
+		items, ok = f.items(allowed)
+		if ok && len(items) == 0 {
+			f.bad("at least one account number")
+		}
+	}
+	var owners []string
+	for _, item := range items {
+		n, ok := item.v.(starlark.Int)
+		digits := ""
+		if ok {
+			digits = n.String()
+		}
+		if !ok || n.Sign() <= 0 || len(digits) > ownerDigits {
+			item.bad(allowed)
+			continue
+		}
+		owners = append(owners, strings.Repeat("0", ownerDigits-len(digits))+digits)
+	}
+	return owners
+}
+
+func (a arguments) locationRegex() string {
+	expr := a.text("valid_ami_location_regex", "")
+	if _, err := regexp.Compile(expr); err != nil {
+		where, why := "", err.Error()
+		if e, ok := err.(*syntax.Error); ok {
+			why = string(e.Code) + " " + quote(e.Expr)
+			if i := strings.Index(expr, e.Expr); i >= 0 {
+				where = " at its character " + starlark.MakeInt(utf8.RuneCountInString(expr[:i])+1).String()
+			}
+		}
+		a.errorf("valid_ami_location_regex", regexHint(why), "valid_ami_location_regex can not be used: %s%s", why, where)
+	}
+	return expr
+}
+
+// regexHint says what Python's regular expressions have and these have not.
+func regexHint(why string) string {
+	switch {
+	case strings.Contains(why, "(?"):
+		return "expressions are RE2's: there is no lookahead, lookbehind or condition"
+	case strings.Contains(why, string(syntax.ErrInvalidEscape)):
+		return "expressions are RE2's: there are no backreferences, and \\Z is \\z"
+	case strings.Contains(why, string(syntax.ErrInvalidRepeatOp)):
+		return "expressions are RE2's: there are no possessive quantifiers"
+	}
+	return "expressions are RE2's"
+}
+
+func (a arguments) elasticIP() string {
+	ip := a.text("elastic_ip", "")
+	if addr, err := netip.ParseAddr(ip); ip != "" && (err != nil || !addr.Is4()) {
+		f, _ := a.field("elastic_ip")
+		f.bad("an IPv4 address of your account")
+	}
+	return ip
+}
+
+func (a arguments) region(s Session) string {
+	region := a.text("region", "")
+	if region == "" {
+		return s.Region
+	}
+	if !regionForm.MatchString(region) {
+		f, _ := a.field("region")
+		f.bad("a region's name, such as 'eu-central-1'")
+	}
+	return region
+}
+
+func (a arguments) placement() string {
+	placement := a.text("placement", "")
+	if placement != "" && !placementForm.MatchString(placement) {
+		f, _ := a.field("placement")
+		f.bad("a zone's letter, such as 'b' for the region's zone b")
+	}
+	return placement
+}
+
+// userDataWords are what %(worker:…)s can name in user data.
+var userDataWords = []string{"name", "master", "password", "secret", "generation"}
+
+func (a arguments) userData() any {
+	f, ok := a.some("user_data")
+	if !ok {
+		return nil
+	}
+	if s, isText := f.v.(starlark.String); isText {
+		if len(s) > maxUserData {
+			a.errorf("user_data", "let it fetch the rest", "user_data has %d bytes, and EC2 takes at most %d", len(s), maxUserData)
+		}
+		return string(s)
+	}
+	o, isObject := f.v.(*object)
+	if !isObject || o.class != interpolateClass {
+		f.bad("a string or made by util.Interpolate")
+		return nil
+	}
+	in, ok := a.r.value(o).(*dormouse.Interpolate)
+	if !ok {
+		return nil
+	}
+	for _, selector := range []string{"prop", "src", "secret"} {
+		if len(in.Names(selector)) > 0 {
+			a.errorf("user_data", "there are %(worker:NAME)s and %(kw:NAME)s", "user_data can not use %s: it is written when an instance starts, for no build in particular, and whatever runs there can read it", selector)
+		}
+	}
+	if len(secretsIn(in.Arguments())) > 0 {
+		a.errorf("user_data", "", "user_data can not hold a secret: whatever runs on the instance can read it")
+	}
+	for _, name := range in.Names("worker") {
+		if !slices.Contains(userDataWords, name) {
+			a.errorf("user_data", didYouMean(name, userDataWords), "user_data: there is no %%(worker:%s)s", name)
+		}
+	}
+	return in
+}
+
+func (a arguments) price(name string, def float64) *float64 {
+	f, ok := a.field(name)
+	switch {
+	case !ok && def == 0:
+		return nil
+	case !ok:
+		return &def
+	case f.v == starlark.None:
+		return nil
+	case name == "price_multiplier":
+		return f.money("a positive number or None")
+	}
+	price := f.money("a positive price in US dollars an hour, or None")
+	if name == "max_spot_price" && price != nil && *price <= minSpotPrice {
+		f.bad("more than $0.001 an hour, which is EC2's lowest bid")
+	}
+	return price
+}
+
+func (a arguments) volumes() []Volume {
+	f, ok := a.some("volumes")
+	if !ok {
+		return nil
+	}
+	items, _ := f.items("a list of (volume id, device) pairs")
+	var volumes []Volume
+	for _, item := range items {
+		pair, ok := item.items("a (volume id, device) pair")
+		if !ok {
+			continue
+		}
+		if len(pair) != 2 {
+			a.r.errorf(item.at, "", "%s must be (volume id, device) pairs, not %d values", f.label, len(pair))
+			continue
+		}
+		id, okID := pair[0].text()
+		device, okDevice := pair[1].text()
+		if okID && !validID(id, "vol-") {
+			pair[0].bad("an id that begins with vol-")
+		}
+		v := Volume{id, device}
+		if okID && okDevice && slices.ContainsFunc(volumes, func(w Volume) bool { return w.ID == v.ID || w.Device == v.Device }) {
+			a.r.errorf(item.at, "", "%s: %s or %s is there twice", f.label, quote(id), quote(device))
+		}
+		volumes = append(volumes, v)
+	}
+	return volumes
+}
+
+func (a arguments) tags() map[string]string {
+	tags := a.textMap("tags")
+	f, _ := a.field("tags")
+	if len(tags) > maxTags {
+		a.errorf("tags", "", "tags has %d tags, and EC2 takes at most %d", len(tags), maxTags)
+	}
+	for _, k := range sortedKeys(tags) {
+		key, value := f.at.entry(k)
+		switch {
+		case k == "":
+			a.r.errorf(key, "", "%s: a key is empty", f.label)
+		case strings.HasPrefix(strings.ToLower(k), "aws:"):
+			a.r.errorf(key, "", "%s: %s: the beginning aws: is reserved", f.label, quote(k))
+		case utf8.RuneCountInString(k) > maxTagKey:
+			a.r.errorf(key, "", "%s: the key %s is longer than %d characters", f.label, quote(k), maxTagKey)
+		case utf8.RuneCountInString(tags[k]) > maxTagValue:
+			a.r.errorf(value, "", "%s: the value of %s is longer than %d characters", f.label, quote(k), maxTagValue)
+		}
+	}
+	return tags
+}
+
+// idFile reads the old file of two lines, access key and secret key.
+func (a arguments) idFile(path string) (s Session) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(a.r.opts.BaseDir, path)
+	}
+	a.r.warnf(a.at("aws_id_file_path"), "use the credentials file of AWS (~/.aws/credentials), a role, or util.Secret", "%s: aws_id_file_path is deprecated", a.o.class.name)
+	text, err := readSecret(path)
+	if err != nil {
+		if pe, ok := err.(*os.PathError); ok {
+			err = pe.Err
+		}
+		a.errorf("aws_id_file_path", "", "%s can not be read: %s", path, err)
+		return s
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) < 2 || strings.TrimSpace(lines[0]) == "" || strings.TrimSpace(lines[1]) == "" {
+		a.errorf("aws_id_file_path", "", "%s must have two lines: the access key id and the secret access key", path)
+		return s
+	}
+	s.Identifier, s.SecretIdentifier = strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1])
+	return s
+}

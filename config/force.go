@@ -1,0 +1,50 @@
+package config
+
+import (
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var forceClass = &class{
+	name: "schedulers.ForceScheduler", positional: 2,
+	params: []param{
+		{name: "name", support: required}, {name: "builderNames", support: required},
+		// The rest describes the form on Buildbot's web pages.
+		{name: "username", support: ignored}, {name: "reason", support: ignored}, {name: "reasonString", support: ignored},
+		{name: "buttonName", support: ignored}, {name: "codebases", support: ignored}, {name: "label", support: ignored},
+		{name: "properties", support: ignored}, {name: "priority", support: ignored}, {name: "icon", support: ignored},
+	},
+}
+
+// scheduler is a ForceScheduler, with where it is from.
+type scheduler struct {
+	dormouse.ForceScheduler
+	builders field
+	o        *object
+}
+
+// identifier is Buildbot's rule for names of schedulers.
+var identifier = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0}-\x{10ffff}_-]*$`)
+
+const maxIdentifier = 50 // characters, as in Buildbot
+
+func (a arguments) forceScheduler() any {
+	s := &scheduler{o: a.o}
+	s.Name = a.requiredText("name")
+	if s.Name != "" && (!identifier.MatchString(s.Name) || utf8.RuneCountInString(s.Name) > maxIdentifier) {
+		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s can not name a scheduler", quote(s.Name))
+	}
+	var ok bool
+	if s.builders, ok = a.field("builderNames"); ok {
+		items, ok := s.builders.items("a list of builders' names")
+		if ok && len(items) == 0 {
+			s.builders.bad("at least one builder's name")
+		}
+		if ok {
+			s.BuilderNames = s.builders.texts()
+		}
+	}
+	return s
+}

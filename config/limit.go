@@ -1,0 +1,150 @@
+package config
+
+import (
+	"fmt"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// What evaluating a configuration may use. A configuration of a thousand
+// workers takes some ten thousand steps and a few megabytes, so each limit is
+// far above anything meant, and is met within seconds by a mistake.
+const (
+	maxSteps    = 20_000_000 // about two seconds
+	maxTime     = 10 * time.Second
+	maxHeap     = 512 << 20 // bytes that the heap may grow while it runs
+	maxElements = 1 << 20   // of one list or range
+	maxText     = 4 << 20   // bytes of one string made by multiplication
+	maxIntBits  = 1 << 14   // of one integer made by multiplication
+	// watchEvery is short enough that a string doubled in a loop is caught
+	// before it fills a small machine.
+	watchEvery = 10 * time.Millisecond
+)
+
+// watch cancels thread when it runs too long or the heap grows too large. The
+// function that it returns ends the watch and waits for it.
+func watch(thread *starlark.Thread) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		start, before := time.Now(), heap()
+		for {
+			select {
+			case <-done:
+				return
+			case now := <-tick.C:
+				if now.Sub(start) > maxTime {
+					thread.Cancel(fmt.Sprintf("it takes longer than %s", maxTime))
+				}
+				if h := heap(); h > before+maxHeap {
+					thread.Cancel(fmt.Sprintf("it uses more than %d MiB of memory", maxHeap>>20))
+				}
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// guardName is the predeclared function that guard calls.
+const guardName = "guarded factor"
+
+// guard wraps the left operands of multiplications in e, which alone can make
+// something huge of something small in a single step, where neither the
+// counting of steps nor the watch could stop it.
+func guard(n syntax.Node) bool {
+	if b, ok := n.(*syntax.BinaryExpr); ok && b.Op == syntax.STAR {
+		b.X = guarded(b.X, b.OpPos)
+	}
+	return true
+}
+
+func guarded(e syntax.Expr, at syntax.Position) syntax.Expr {
+	return &syntax.CallExpr{
+		Fn:     &syntax.Ident{NamePos: syntax.Start(e), Name: guardName},
+		Lparen: at, Args: []syntax.Expr{e}, Rparen: at,
+	}
+}
+
+func guardAssign(stmt *syntax.AssignStmt) {
+	if stmt.Op == syntax.STAR_EQ {
+		stmt.RHS = guarded(stmt.RHS, stmt.OpPos)
+	}
+}
+
+func newFactor(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	return factor{args[0]}, nil
+}
+
+// factor is an operand of a multiplication whose product is limited.
+type factor struct{ starlark.Value }
+
+// Binary multiplies, once it is known that the product is not too large.
+func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side) (starlark.Value, error) {
+	if err := limitProduct(f.Value, other); err != nil {
+		return nil, err
+	}
+	if err := limitProduct(other, f.Value); err != nil {
+		return nil, err
+	}
+	x, y := f.Value, other
+	if side == starlark.Right {
+		x, y = y, x
+	}
+	return starlark.Binary(op, x, y)
+}
+
+// limitProduct refuses what × times when it would be too large.
+func limitProduct(what, times starlark.Value) error {
+	n, ok := times.(starlark.Int)
+	if !ok {
+		return nil
+	}
+	var size, limit int
+	switch what := what.(type) {
+	case starlark.Int:
+		if bits := what.BigInt().BitLen() + n.BigInt().BitLen(); bits > maxIntBits {
+			return fmt.Errorf("the product would be an integer of more than %d bits", maxIntBits)
+		}
+		return nil
+	case starlark.String:
+		size, limit = len(what), maxText
+	case starlark.Bytes:
+		size, limit = len(what), maxText
+	case starlark.Tuple:
+		size, limit = len(what), maxElements
+	case *starlark.List:
+		size, limit = what.Len(), maxElements
+	}
+	if size == 0 || n.Sign() <= 0 {
+		return nil
+	}
+	if times, ok := n.Int64(); !ok || times > int64(limit/size) {
+		return fmt.Errorf("the product would be longer than %d", limit)
+	}
+	return nil
+}
+
+// limitedRange is Starlark's range for as many numbers as anybody counts.
+// Turning a huge one into a list is a single step that could not be stopped.
+func limitedRange(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	v, err := starlark.Universe["range"].(*starlark.Builtin).CallInternal(thread, args, kwargs)
+	if err != nil {
+		return nil, err
+	}
+	if n := starlark.Len(v); n > maxElements {
+		return nil, fmt.Errorf("range: %d numbers are more than the limit of %d", n, maxElements)
+	}
+	return v, nil
+}

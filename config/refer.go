@@ -1,0 +1,200 @@
+package config
+
+import (
+	"go.starlark.net/starlark"
+)
+
+// list reads a list of objects under a key. Each is given to use with what it
+// was read as, which reports whether it is of the right kind.
+func (g *global) list(key, allowed string, use func(o *object, v any) bool) {
+	f, ok := g.some(key)
+	if !ok {
+		return
+	}
+	items, _ := f.items("a list of " + allowed)
+	if g.listed == nil {
+		g.listed = make(map[*object]bool)
+	}
+	for _, item := range items {
+		o, ok := item.v.(*object)
+		if ok && o.class.later {
+			continue
+		}
+		if !ok || !use(o, g.r.value(o)) {
+			item.bad("a list of " + allowed)
+			continue
+		}
+		if g.listed[o] {
+			g.r.errorf(item.at, "", "%s has %s twice", f.label, o)
+		}
+		g.listed[o] = true
+	}
+}
+
+func (g *global) workers(m *Master) {
+	seen := make(map[string]*object)
+	g.list("workers", "workers", func(o *object, v any) bool {
+		w, ok := v.(Worker)
+		if !ok {
+			return false
+		}
+		m.Workers = append(m.Workers, w)
+		g.unique(seen, o, "worker", w.Name)
+		return true
+	})
+	if f, ok := g.some("workers"); !ok || starlark.Len(f.v) == 0 {
+		g.r.errorf(g.at("workers"), "add worker.Worker(…) or worker.EC2LatentWorker(…) to c['workers']", "no workers are configured")
+	}
+}
+
+// unique reports a name that another object of its kind has.
+func (g *global) unique(seen map[string]*object, o *object, kind, name string) {
+	if name == "" {
+		return
+	}
+	if first := seen[name]; first != nil && first != o {
+		a := arguments{g.r, o}
+		g.r.errorf(a.at("name"), "", "there is another %s %s, on line %d", kind, quote(name), first.at.line)
+		return
+	}
+	seen[name] = o
+}
+
+func (g *global) builders(m *Master) {
+	workers := make([]string, 0, len(m.Workers))
+	used := make(map[string]bool, len(m.Workers))
+	for _, w := range m.Workers {
+		workers = append(workers, w.Name)
+	}
+	known := make(map[string]bool, len(workers))
+	for _, w := range workers {
+		known[w] = true
+	}
+	seen, dirs := make(map[string]*object), make(map[string]*object)
+	g.list("builders", "util.BuilderConfig", func(o *object, v any) bool {
+		b, ok := v.(*builder)
+		if !ok {
+			return false
+		}
+		b.Builder.CollapseRequests = m.CollapseRequests
+		if b.collapse != nil {
+			b.Builder.CollapseRequests = *b.collapse
+		}
+		m.Builders = append(m.Builders, b.Builder)
+		g.unique(seen, o, "builder", b.Name)
+		g.uniqueDir(dirs, seen, b)
+		for _, name := range b.WorkerNames {
+			used[name] = true
+			if !known[name] {
+				g.r.errorf(b.workerAt(g.r, name), didYouMean(name, workers), "builder %s: there is no worker %s", quote(b.Name), quote(name))
+			}
+		}
+		return true
+	})
+	if f, ok := g.some("builders"); !ok || starlark.Len(f.v) == 0 {
+		g.r.warnf(g.at("builders"), "", "no builders are configured: nothing can be built")
+		return
+	}
+	for _, o := range g.r.objects {
+		if w, ok := g.r.value(o).(Worker); ok && g.listed[o] && w.Name != "" && !used[w.Name] {
+			g.r.warnf(o.at, "", "no builder uses the worker %s", quote(w.Name))
+		}
+	}
+}
+
+// uniqueDir refuses a directory that another builder works in, unless the two
+// have the same name, which has been said.
+func (g *global) uniqueDir(dirs, names map[string]*object, b *builder) {
+	first := dirs[b.BuildDir]
+	if b.Name == "" || first == nil {
+		dirs[b.BuildDir] = b.o
+		return
+	}
+	other, _ := g.r.value(first).(*builder)
+	if other.Name == b.Name || first == b.o {
+		return
+	}
+	a := arguments{g.r, b.o}
+	arg := "name"
+	for _, name := range []string{"builddir", "workerbuilddir"} {
+		if a.given(name) {
+			arg = name
+		}
+	}
+	a.errorf(arg, "give one of them another builddir", "the builders %s and %s have the same directory %s", quote(other.Name), quote(b.Name), quote(b.BuildDir))
+}
+
+// workerAt is where a builder names a worker.
+func (b *builder) workerAt(r *reader, name string) place {
+	for _, arg := range []string{"workernames", "workername"} {
+		if at, ok := textAt(r, b.o, arg, name); ok {
+			return at
+		}
+	}
+	return b.o.at
+}
+
+// textAt is where an argument that is a string or a list of strings has text.
+func textAt(r *reader, o *object, arg, text string) (place, bool) {
+	f, ok := arguments{r, o}.some(arg)
+	if !ok {
+		return place{}, false
+	}
+	if f.v == starlark.String(text) {
+		return f.at, true
+	}
+	seq, ok := f.v.(starlark.Indexable)
+	if !ok {
+		return place{}, false
+	}
+	for i := range seq.Len() {
+		if seq.Index(i) == starlark.String(text) {
+			return f.at.item(i, seq.Len()), true
+		}
+	}
+	return place{}, false
+}
+
+func (g *global) schedulers(m *Master) {
+	names := make([]string, 0, len(m.Builders))
+	for _, b := range m.Builders {
+		names = append(names, b.Name)
+	}
+	known := make(map[string]bool, len(names))
+	for _, n := range names {
+		known[n] = true
+	}
+	driven := make(map[string]bool)
+	seen := make(map[string]*object)
+	g.list("schedulers", "schedulers", func(o *object, v any) bool {
+		s, ok := v.(*scheduler)
+		if !ok {
+			return false
+		}
+		m.ForceSchedulers = append(m.ForceSchedulers, s.ForceScheduler)
+		g.unique(seen, o, "scheduler", s.Name)
+		for _, name := range s.BuilderNames {
+			driven[name] = true
+			if !known[name] {
+				at, _ := textAt(g.r, o, "builderNames", name)
+				g.r.errorf(at, didYouMean(name, names), "scheduler %s: there is no builder %s", quote(s.Name), quote(name))
+			}
+		}
+		return true
+	})
+	for _, o := range g.r.objects {
+		if b, ok := g.r.value(o).(*builder); ok && g.listed[o] && b.Name != "" && !driven[b.Name] {
+			g.r.warnf(o.at, "name it in a scheduler's builderNames", "nothing starts builds of %s: no scheduler names it", quote(b.Name))
+		}
+	}
+}
+
+// unused warns of what was made and then not used.
+func (g *global) unused() {
+	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers"}
+	for _, o := range g.r.objects {
+		if key, ok := lists[o.class]; ok && !g.listed[o] {
+			g.r.warnf(o.at, "", "%s is not in %s", o, g.entry(key))
+		}
+	}
+}

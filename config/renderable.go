@@ -1,0 +1,128 @@
+package config
+
+import (
+	"slices"
+
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var (
+	interpolateClass = &class{
+		name: "util.Interpolate", positional: 1, variadic: true, open: true,
+		params: []param{{name: "fmtstring", support: required, secret: true}},
+	}
+	propertyClass = &class{
+		name: "util.Property", positional: 3,
+		params: []param{{name: "key", support: required}, {name: "default"}, {name: "defaultWhenFalse"}},
+	}
+	secretClass = &class{
+		name: "util.Secret", positional: 1,
+		params: []param{{name: "secret_name", support: required}},
+	}
+)
+
+// renderable is the value of an object that stands for something known only
+// when a build runs; nil when its arguments are wrong, which has been reported.
+func (r *reader) renderable(o *object) (v dormouse.Renderable, ok bool) {
+	switch o.class {
+	case interpolateClass, propertyClass, secretClass:
+		v, _ = r.value(o).(dormouse.Renderable)
+		return v, true
+	}
+	return nil, o.class.later
+}
+
+func (a arguments) interpolate() any {
+	f, ok := a.field("fmtstring")
+	if !ok {
+		return nil
+	}
+	format, isText := f.v.(starlark.String)
+	if !isText {
+		f.bad("a string")
+		return nil
+	}
+	args := make([]any, len(a.o.rest))
+	good := true
+	for i, arg := range a.o.rest {
+		args[i], ok = field{a.r, "util.Interpolate: an argument", arg.value, arg.at, false}.data(true)
+		good = good && ok
+	}
+	kw := make(map[string]any, len(a.o.extra))
+	for _, arg := range a.o.extra {
+		kw[arg.name], ok = field{a.r, "util.Interpolate: " + arg.name, arg.value, arg.at, false}.data(true)
+		good = good && ok
+	}
+	in, err := dormouse.ParseInterpolate(string(format), args, kw)
+	if err != nil {
+		a.r.errorf(f.at, "", "util.Interpolate: %s", err)
+		return nil
+	}
+	for _, name := range in.Names("secret") {
+		good = a.secretExists(f.at, name) && good
+	}
+	if !good {
+		return nil
+	}
+	return in
+}
+
+func (a arguments) property() any {
+	name := a.requiredText("key")
+	ref := dormouse.PropertyRef{Name: name, DefaultWhenFalse: a.flag("defaultWhenFalse", true)}
+	if f, ok := a.some("default"); ok {
+		v, ok := f.data(true)
+		if !ok {
+			return nil
+		}
+		ref.Default = v
+	}
+	if name == "" {
+		return nil
+	}
+	return ref
+}
+
+func (a arguments) secret() any {
+	name := a.requiredText("secret_name")
+	if name == "" || !a.secretExists(a.at("secret_name"), name) {
+		return nil
+	}
+	return dormouse.SecretRef{Name: name}
+}
+
+func (a arguments) secretExists(at place, name string) bool {
+	if _, err := a.r.secrets.Lookup(name); err != nil {
+		a.r.errorf(at, "", "%s", err)
+		return false
+	}
+	return true
+}
+
+// secretsIn are the names of the secrets that a value needs when it is
+// rendered.
+func secretsIn(v any) []string {
+	switch v := v.(type) {
+	case dormouse.SecretRef:
+		return []string{v.Name}
+	case *dormouse.Interpolate:
+		return slices.Concat(v.Names("secret"), secretsIn(v.Arguments()))
+	case dormouse.PropertyRef:
+		return secretsIn(v.Default)
+	case []any:
+		var out []string
+		for _, e := range v {
+			out = append(out, secretsIn(e)...)
+		}
+		return out
+	case map[string]any:
+		var out []string
+		for _, k := range sortedKeys(v) {
+			out = append(out, secretsIn(v[k])...)
+		}
+		return out
+	}
+	return nil
+}

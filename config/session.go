@@ -1,0 +1,100 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+)
+
+var sessionClass = &class{
+	name: "boto3.Session", positional: 6, // boto3's own parameters, in its order
+	params: []param{
+		{name: "aws_access_key_id", secret: true}, {name: "aws_secret_access_key", secret: true},
+		{name: "aws_session_token", secret: true}, {name: "region_name"},
+		{name: "botocore_session", support: later}, {name: "profile_name"},
+		{name: "role_arn"}, {name: "external_id"}, {name: "endpoint_url"},
+	},
+}
+
+// session reads where a worker's credentials come from: its own arguments, or
+// the session it is given, not both.
+func (a arguments) session() (s Session) {
+	if f, ok := a.some("session"); ok {
+		o, isObject := f.v.(*object)
+		if !isObject || o.class != sessionClass {
+			f.bad("made by boto3.session.Session")
+			return s
+		}
+		for _, name := range []string{"identifier", "secret_identifier", "aws_id_file_path"} {
+			if a.given(name) {
+				a.errorf(name, "the session brings its own credentials", "%s can not stand beside session", name)
+			}
+		}
+		s, _ = a.r.value(o).(Session)
+		return s
+	}
+	if f, ok := a.some("aws_id_file_path"); ok {
+		if a.given("identifier") || a.given("secret_identifier") {
+			a.errorf("aws_id_file_path", "", "aws_id_file_path can not stand beside identifier and secret_identifier")
+			return s
+		}
+		if path, ok := f.text(); ok {
+			return a.idFile(path)
+		}
+		return s
+	}
+	a.both("identifier", "secret_identifier")
+	return Session{Identifier: a.secretText("identifier"), SecretIdentifier: a.secretText("secret_identifier")}
+}
+
+// both reports when one of two arguments is given without the other.
+func (a arguments) both(x, y string) {
+	if a.given(y) && !a.given(x) {
+		x, y = y, x
+	}
+	if a.given(x) && !a.given(y) {
+		a.errorf(x, "give both, or neither to use the credentials of the environment", "%s is given without %s", x, y)
+	}
+}
+
+func (a arguments) boto3Session() any {
+	s := Session{
+		Identifier:       a.secretText("aws_access_key_id"),
+		SecretIdentifier: a.secretText("aws_secret_access_key"),
+		SessionToken:     a.secretText("aws_session_token"),
+		Profile:          a.text("profile_name", ""),
+		Region:           a.text("region_name", ""),
+		EndpointURL:      a.endpoint(),
+		RoleARN:          a.text("role_arn", ""),
+		ExternalID:       a.text("external_id", ""),
+	}
+	a.both("aws_access_key_id", "aws_secret_access_key")
+	if s.SessionToken != "" && !a.given("aws_access_key_id") {
+		a.errorf("aws_session_token", "", "aws_session_token is given without aws_access_key_id")
+	}
+	if s.Region != "" && !regionForm.MatchString(s.Region) {
+		f, _ := a.field("region_name")
+		f.bad("a region's name, such as 'eu-central-1'")
+	}
+	if s.RoleARN != "" && !strings.HasPrefix(s.RoleARN, "arn:") {
+		f, _ := a.field("role_arn")
+		f.bad("a role's ARN, such as 'arn:aws:iam::123456789012:role/builder'")
+	}
+	if s.ExternalID != "" && !a.given("role_arn") {
+		a.errorf("external_id", "", "external_id is given without role_arn")
+	}
+	return s
+}
+
+func (a arguments) endpoint() string {
+	endpoint := a.text("endpoint_url", "")
+	if endpoint == "" {
+		return ""
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		f, _ := a.field("endpoint_url")
+		f.secret = true // a URL may carry a password
+		f.bad("an http or https URL")
+	}
+	return endpoint
+}

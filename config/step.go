@@ -1,0 +1,304 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// stepParams are what every step takes.
+var stepParams = []param{
+	{name: "name"}, {name: "haltOnFailure"}, {name: "flunkOnFailure"}, {name: "warnOnFailure"},
+	{name: "flunkOnWarnings"}, {name: "warnOnWarnings"}, {name: "alwaysRun"},
+	{name: "description"}, {name: "descriptionDone"}, {name: "descriptionSuffix"},
+	{name: "doStepIf"}, {name: "hideStepIf"}, {name: "locks", support: later},
+	{name: "logEncoding", support: later}, {name: "useProgress", support: ignored},
+	{name: "progressMetrics", support: ignored}, {name: "updateBuildSummaryPolicy", support: ignored},
+}
+
+// commandParams are what every step takes that is one command.
+var commandParams = slices.Concat([]param{
+	{name: "command"}, {name: "workdir"}, {name: "env"}, {name: "want_stdout"}, {name: "want_stderr"},
+	{name: "usePTY"}, {name: "logfiles", support: later}, {name: "lazylogfiles", support: later},
+	{name: "timeout"}, {name: "maxTime"}, {name: "max_lines"}, {name: "logEnviron"},
+	{name: "interruptSignal"}, {name: "sigtermTime"}, {name: "initialStdin"}, {name: "decodeRC"},
+}, stepParams)
+
+var warningParams = []param{
+	{name: "warningPattern", support: later}, {name: "warningExtractor", support: later},
+	{name: "maxWarnCount", support: later}, {name: "directoryEnterPattern", support: later},
+	{name: "directoryLeavePattern", support: later}, {name: "suppressionFile", support: later},
+	{name: "suppressionList", support: later},
+}
+
+var (
+	shellClass   = &class{name: "steps.ShellCommand", params: commandParams}
+	compileClass = &class{name: "steps.Compile", params: slices.Concat(commandParams, warningParams)}
+	testClass    = &class{name: "steps.Test", params: slices.Concat(commandParams, warningParams)}
+	gitClass     = &class{
+		name: "steps.Git", positional: 4,
+		params: slices.Concat([]param{
+			{name: "repourl", support: required}, {name: "branch"}, {name: "mode"}, {name: "method"},
+			{name: "reference", support: later}, {name: "submodules"}, {name: "remoteSubmodules", support: later},
+			{name: "shallow"}, {name: "filters", support: later}, {name: "progress", support: ignored},
+			{name: "retryFetch", support: later}, {name: "clobberOnFailure", support: later},
+			{name: "getDescription", support: later}, {name: "config", support: later}, {name: "origin", support: later},
+			{name: "sshPrivateKey", support: later}, {name: "sshHostKey", support: later}, {name: "sshKnownHosts", support: later},
+			{name: "workdir"}, {name: "alwaysUseLatest", support: later}, {name: "timeout"}, {name: "retry", support: later},
+			{name: "env"}, {name: "logEnviron", support: ignored}, {name: "codebase"},
+		}, stepParams),
+	}
+)
+
+// defaultStepTimeout is Buildbot's limit on a command's silence.
+const defaultStepTimeout = 20 * time.Minute
+
+// step reads what all steps have in common; def has the class's defaults.
+func (a arguments) step(def dormouse.StepSpec) dormouse.StepSpec {
+	s := dormouse.StepSpec{
+		Name:            a.text("name", def.Name),
+		HaltOnFailure:   a.flag("haltOnFailure", def.HaltOnFailure),
+		FlunkOnFailure:  a.flag("flunkOnFailure", def.FlunkOnFailure),
+		WarnOnFailure:   a.flag("warnOnFailure", def.WarnOnFailure),
+		FlunkOnWarnings: a.flag("flunkOnWarnings", def.FlunkOnWarnings),
+		WarnOnWarnings:  a.flag("warnOnWarnings", def.WarnOnWarnings),
+		AlwaysRun:       a.flag("alwaysRun", def.AlwaysRun),
+		Description:     a.words("description", def.Description),
+		DescriptionDone: a.words("descriptionDone", def.DescriptionDone),
+		Pos:             a.r.pos(a.o.at),
+	}
+	if suffix := a.words("descriptionSuffix", ""); suffix != "" {
+		s.Description = strings.TrimSpace(s.Description + " " + suffix)
+		s.DescriptionDone = strings.TrimSpace(s.DescriptionDone + " " + suffix)
+	}
+	a.only("doStepIf", starlark.True)
+	a.only("hideStepIf", starlark.False)
+	return s
+}
+
+// only accepts an argument that says what is so anyway.
+func (a arguments) only(name string, value starlark.Value) {
+	if f, ok := a.some(name); ok && f.v != value {
+		a.errorf(name, "", "%s is supported as %s only, not yet as %s", name, value, f.shown())
+	}
+}
+
+// words reads a string, or a list of strings that are joined with blanks.
+func (a arguments) words(name, def string) string {
+	f, ok := a.some(name)
+	if !ok {
+		return def
+	}
+	if s, one := f.v.(starlark.String); one {
+		return string(s)
+	}
+	items, _ := f.items("a string or a list of strings")
+	var words []string
+	for _, item := range items {
+		if s, ok := item.text(); ok {
+			words = append(words, s)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func (a arguments) shellCommand(def dormouse.StepSpec, command any) any {
+	s := a.step(def)
+	c := dormouse.ShellCommand{
+		Command:      a.command(command),
+		WorkDir:      a.workDir(),
+		Env:          a.env(),
+		Timeout:      a.limit("timeout", defaultStepTimeout, positive),
+		MaxTime:      a.limit("maxTime", 0, positive),
+		SigtermTime:  a.limit("sigtermTime", 0, notNegative),
+		MaxLines:     a.count("max_lines", 0, 1),
+		DecodeRC:     a.decodeRC(),
+		LogEnviron:   a.flag("logEnviron", true),
+		WantStdout:   a.flag("want_stdout", true),
+		WantStderr:   a.flag("want_stderr", true),
+		InitialStdin: a.dynamicText("initialStdin"),
+		UsePTY:       a.flag("usePTY", false),
+	}
+	a.only("interruptSignal", starlark.String("KILL"))
+	s.Action = c
+	return s
+}
+
+// command reads a string or a list, and refuses what could never run.
+func (a arguments) command(def any) any {
+	f, ok := a.some("command")
+	switch {
+	case !ok && def != nil:
+		return def
+	case !ok:
+		a.r.errorf(a.o.at, "", "%s needs the argument command", a.o.class.name)
+		return nil
+	}
+	switch v := f.v.(type) {
+	case starlark.String, *object:
+		c, _ := f.dynamicText()
+		if c == "" {
+			f.bad("a command")
+		}
+		return c
+	case *starlark.List, starlark.Tuple:
+		if starlark.Len(v) == 0 {
+			f.bad("a command")
+		}
+		a.commandWords(f, 0)
+		c, _ := f.data(true)
+		return c
+	}
+	f.bad("a string, or a list of strings")
+	return nil
+}
+
+// commandWords checks the elements of a command: strings, or what becomes
+// them, or lists of them.
+func (a arguments) commandWords(f field, depth int) {
+	items, _ := f.items("a list of strings")
+	for _, item := range items {
+		switch item.v.(type) {
+		case *starlark.List, starlark.Tuple:
+			if depth < maxNested { // deeper ones are reported as data
+				a.commandWords(item, depth+1)
+			}
+		case starlark.String:
+		default:
+			item.dynamicText()
+		}
+	}
+}
+
+func (a arguments) workDir() any {
+	dir := a.dynamicText("workdir")
+	if s, ok := dir.(string); ok && (s == "" || strings.ContainsRune(s, 0)) {
+		f, _ := a.field("workdir")
+		f.bad("a directory")
+	}
+	return dir
+}
+
+// env reads environment variables. A list is joined with the path separator,
+// and None removes a variable.
+func (a arguments) env() map[string]any {
+	f, ok := a.some("env")
+	if !ok {
+		return nil
+	}
+	names, values := f.pairs()
+	out := make(map[string]any, len(names))
+	for _, name := range names {
+		v := values[name]
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			a.r.errorf(f.keyAt(name), "", "%s: %s can not name an environment variable", f.label, quote(name))
+			continue
+		}
+		switch v.v.(type) {
+		case *starlark.List, starlark.Tuple:
+			a.commandWords(v, maxNested)
+			out[name], _ = v.data(true)
+		case starlark.NoneType:
+			out[name] = nil
+		case starlark.String, *object:
+			out[name], _ = v.dynamicText()
+		default:
+			v.bad("a string, a list of strings, None, or made by util.Interpolate, util.Property or util.Secret")
+		}
+	}
+	return out
+}
+
+// decodeRC reads results by exit code.
+func (a arguments) decodeRC() map[int]dormouse.Result {
+	f, ok := a.some("decodeRC")
+	if !ok {
+		return map[int]dormouse.Result{0: dormouse.Success}
+	}
+	d, ok := f.v.(*starlark.Dict)
+	if !ok {
+		f.bad("a dictionary of results by exit code")
+		return nil
+	}
+	const lowest, highest = -255, 1 << 30 // a signal is a negative code, Windows has large ones
+	out := make(map[int]dormouse.Result, d.Len())
+	for _, item := range d.Items() {
+		code, okCode := f.part(f.label+": an exit code", item[0], f.at).integer(lowest, highest)
+		result, okResult := f.part(f.label+": a result", item[1], f.at).integer(int(dormouse.Success), int(dormouse.Cancelled))
+		if okCode && okResult {
+			out[code] = dormouse.Result(result)
+		}
+	}
+	return out
+}
+
+func (a arguments) git() any {
+	s := a.step(dormouse.StepSpec{
+		Name: "git", HaltOnFailure: true, FlunkOnFailure: true,
+		Description: "updating", DescriptionDone: "update",
+	})
+	g := dormouse.Git{
+		Branch:     a.dynamicText("branch"),
+		Mode:       "incremental",
+		WorkDir:    a.workDir(),
+		Shallow:    a.shallow(),
+		Submodules: a.flag("submodules", false),
+		Timeout:    a.limit("timeout", defaultStepTimeout, positive),
+		Env:        a.env(),
+	}
+	if f, ok := a.field("repourl"); ok {
+		g.RepoURL, _ = f.dynamicText()
+		if g.RepoURL == "" || f.v == starlark.None {
+			f.bad("a repository's URL")
+		}
+	}
+	if g.Branch == "HEAD" {
+		g.Branch = nil // Buildbot's name of the remote's default
+	}
+	if f, ok := a.some("mode"); ok {
+		g.Mode, _ = f.oneOf("incremental", "full")
+	}
+	if f, ok := a.some("method"); ok {
+		g.Method, _ = f.oneOf("clobber", "fresh", "clean", "copy")
+		if g.Mode == "incremental" {
+			a.errorf("method", "add mode='full'", "method has a meaning in mode 'full' only")
+		}
+	} else if g.Mode == "full" {
+		g.Method = "fresh"
+	}
+	if g.Shallow > 0 && (g.Mode != "full" || g.Method != "clobber") {
+		a.errorf("shallow", "add mode='full', method='clobber'", "shallow has a meaning in mode 'full' with method 'clobber' only")
+	}
+	if f, ok := a.some("codebase"); ok {
+		cb, isText := f.v.(starlark.String)
+		if !isText {
+			f.bad("a string")
+		}
+		g.Codebase = string(cb)
+	}
+	if g.Codebase != "" && !a.given("name") {
+		s.Name += "-" + g.Codebase
+	}
+	s.Action = g
+	return s
+}
+
+// shallow reads a depth; True is the depth of one.
+func (a arguments) shallow() int {
+	f, ok := a.some("shallow")
+	if !ok || f.v == starlark.False {
+		return 0
+	}
+	if f.v == starlark.True {
+		return 1
+	}
+	if n, ok := f.v.(starlark.Int); ok && n.Sign() > 0 {
+		return a.count("shallow", 0, 1)
+	}
+	f.bad("True, False or a positive integer")
+	return 0
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Buildbot's defaults for workers.
+const (
+	defaultMissingTimeout = time.Hour
+	defaultLatentMissing  = 20 * time.Minute
+	defaultKeepalive      = time.Hour
+)
+
+// workerParams are what every kind of worker takes besides name and password.
+var workerParams = []param{
+	{name: "max_builds"}, {name: "notify_on_missing"}, {name: "missing_timeout"},
+	{name: "properties"}, {name: "defaultProperties"}, {name: "locks", support: later},
+	{name: "keepalive_interval"}, {name: "machine_name", support: later},
+}
+
+var workerClass = &class{
+	name: "worker.Worker", positional: 10,
+	params: slices.Concat([]param{{name: "name", support: required}, {name: "password", support: required, secret: true}}, workerParams),
+}
+
+// maxWorkerName is Buildbot's limit.
+const maxWorkerName = 50
+
+// workerName is Buildbot's rule. It excludes the colon, which Basic
+// authentication would take for the end of the name.
+var workerName = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0}-\x{10ffff}_-]*$`)
+
+// worker reads what all kinds of workers have in common.
+func (a arguments) worker(missing time.Duration) Worker {
+	w := Worker{
+		Name:              a.workerName(),
+		MaxBuilds:         a.count("max_builds", 0, 1),
+		MissingTimeout:    a.seconds("missing_timeout", missing, positive),
+		NotifyOnMissing:   a.texts("notify_on_missing"),
+		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),
+		Properties:        a.properties("properties"),
+		DefaultProperties: a.properties("defaultProperties"),
+		Pos:               a.r.pos(a.o.at),
+	}
+	if f, ok := a.field("password"); ok {
+		w.Password, _ = f.secretText()
+	}
+	return w
+}
+
+func (a arguments) workerName() string {
+	name := a.requiredText("name")
+	switch {
+	case name == "":
+	case slices.Contains([]string{"debug", "change", "status"}, name):
+		a.errorf("name", "", "the name %q is reserved", name)
+	case !workerName.MatchString(name):
+		a.errorf("name", "a name is letters, digits, - and _, and does not begin with a digit", "%s can not name a worker", quote(name))
+	case utf8.RuneCountInString(name) > maxWorkerName:
+		a.errorf("name", "", "%s is longer than %d characters", quote(name), maxWorkerName)
+	}
+	return name
+}
+
+// properties reads properties by name. They are stored and shown with each
+// build, so no secret may be in them.
+func (a arguments) properties(name string) map[string]any {
+	props := a.data(name, true)
+	if names := secretsIn(props); len(names) > 0 {
+		a.errorf(name, "use it in a step's env", "%s can not hold a secret (%s): properties are shown with the build", name, strings.Join(names, ", "))
+	}
+	return props
+}
