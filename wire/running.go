@@ -89,17 +89,11 @@ func (r *Running) Wait(ctx context.Context) error {
 // usual. It returns once the worker has heard; of a command that has ended it
 // returns nil at once.
 func (r *Running) Interrupt(ctx context.Context, why string) error {
-	select {
-	case <-r.finished:
-		if !errors.Is(r.err, ErrConnectionLost) {
-			r.mu.Lock()
-			over := r.closed != nil
-			r.mu.Unlock()
-			if over {
-				return nil
-			}
-		}
-	default:
+	r.mu.Lock()
+	over := errors.Is(r.closed, errComplete)
+	r.mu.Unlock()
+	if over {
+		return nil
 	}
 	return r.interrupt(ctx, why)
 }

@@ -319,6 +319,81 @@ func TestHeldBackIsAlive(t *testing.T) {
 	})
 }
 
+// TestLostWhileHeldBack: the last word of a command is what the reader holds
+// when the connection ends; the command ends all the same.
+func TestLostWhileHeldBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		a := newAgent()
+		a.commands["shell"] = func(c *wire.AgentConn, id string, _ map[string]any) {
+			_, _ = c.SendUpdate(context.Background(), id, []wire.UpdatePair{{Key: "blob", Value: make([]byte, 3<<20)}})
+			_ = c.Complete(context.Background(), id, strings.Repeat("x", 2<<20))
+		}
+		c, err := wire.Dial(t.Context(), wire.DialOptions{
+			URL: "ws://master/", Name: "w", Password: "pw-w", InstanceID: "1",
+			Handler: a, Connected: func(c *wire.AgentConn) { a.conn <- c }, DialContext: b.pipes.dial(nil),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		gate := make(chan struct{})
+		calls := 0
+		r, err := b.workers["1"].Start(t.Context(), wire.Command{Name: "shell"}, func(context.Context, wire.Update) error { <-gate; calls++; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !wire.Held(b.workers["1"]) {
+			t.Fatal("not held back")
+		}
+		b.workers["1"].Close("test")
+		closeConn(c)
+		b.check("attach 1, detach 1")
+		close(gate)
+		if err := r.Wait(t.Context()); !errors.Is(err, wire.ErrConnectionLost) || calls != 1 {
+			t.Errorf("after %d calls: %v", calls, err)
+		}
+	})
+}
+
+// TestShutdownPatience: an update that is never handled holds Shutdown up only
+// for as long as its context allows, and then hears that it is over.
+func TestShutdownPatience(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		a := newAgent()
+		a.commands["shell"] = func(c *wire.AgentConn, id string, _ map[string]any) {
+			_ = c.Update(context.Background(), id, []wire.UpdatePair{{Key: "rc", Value: 0}})
+		}
+		c, err := wire.Dial(t.Context(), wire.DialOptions{
+			URL: "ws://master/", Name: "w", Password: "pw-w", InstanceID: "1",
+			Handler: a, Connected: func(c *wire.AgentConn) { a.conn <- c }, DialContext: b.pipes.dial(nil),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeConn(c)
+		synctest.Wait()
+		r, err := b.workers["1"].Start(t.Context(), wire.Command{Name: "shell"}, func(ctx context.Context, _ wire.Update) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		if err := b.Server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if err := r.Wait(t.Context()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		b.check("attach 1, detach 1")
+	})
+}
+
 // TestNeverIntroduced: a connection that does not answer get_worker_info does
 // not hold its worker's place for ever.
 func TestNeverIntroduced(t *testing.T) {

@@ -220,12 +220,6 @@ func (w *Worker) Start(ctx context.Context, c Command, on func(ctx context.Conte
 // command that was given up.
 const abandonTimeout = 10 * time.Second
 
-func (w *Worker) forget(r *Running) {
-	w.mu.Lock()
-	delete(w.running, r.id)
-	w.mu.Unlock()
-}
-
 // readerDone tells all commands that nothing more will come.
 func (w *Worker) readerDone() {
 	w.mu.Lock()
@@ -279,17 +273,20 @@ func (w *Worker) dispatch(f *frame, buf []byte) {
 		putBuffer(buf)
 		return
 	}
-	if f.op == "complete" { // its id is free for nobody, but unknown from now on
-		w.forget(r)
-	}
 	it := item{frame: *f, buf: buf, cost: len(buf) + itemOverhead}
 	if !w.budget.take(it.cost, w.done) {
-		return
+		return // never acknowledged
 	}
 	if !r.push(it) {
 		w.budget.release(it.cost)
 		w.replyNow(f.seq, nil, errGivenUp)
 		putBuffer(buf)
+		return
+	}
+	if f.op == "complete" {
+		w.mu.Lock()
+		delete(w.running, r.id)
+		w.mu.Unlock()
 	}
 }
 
