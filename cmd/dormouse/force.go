@@ -42,6 +42,8 @@ every one ended with success or warnings. To interrupt that stops no build.`,
 	f.IntVar(&req.Count, "count", 1, "how many builds, up to 1000")
 	f.BoolVar(&wait, "wait", false, "follow the builds to their end")
 	f.BoolVar(&log, "log", false, "with --wait: print what the steps print")
+	// "dormouse log" has a flag of this name, which takes a text.
+	_ = f.SetAnnotation("log", envAnnotation, []string{"DORMOUSE_WAIT_LOG"})
 	connectionFlags(cmd)(func(ctx context.Context, c *connection, args []string) error {
 		if req.Count < 1 || req.Count > 1000 {
 			return usageErrorf("--count is from 1 to 1000")

@@ -35,6 +35,7 @@ On a terminal, escape sequences in a log other than colours are left out. With
 	}
 	cmd.Flags().StringVar(&l.name, "log", "", "only the logs of this `name`, such as stdio")
 	cmd.Flags().BoolVarP(&l.follow, "follow", "f", false, "go on until the build has ended")
+	_ = cmd.Flags().SetAnnotation("log", envAnnotation, []string{"DORMOUSE_LOG_NAME"})
 	connectionFlags(cmd)(func(ctx context.Context, c *connection, args []string) error {
 		b, err := c.findBuild(ctx, args[0])
 		if err != nil {
