@@ -23,6 +23,8 @@ type fakeConn struct {
 	lines     []dormouse.LogLine
 	pairs     map[string]any
 	completed map[string]string
+	stdout    int  // bytes
+	discard   bool // keep no lines
 	updates   int
 	unacked   int
 	most      int // unacknowledged at once
@@ -54,7 +56,15 @@ func (c *fakeConn) SendUpdate(ctx context.Context, _ string, updates []wire.Upda
 	for _, u := range updates {
 		switch u.Key {
 		case "stdout", "stderr", "header":
-			c.lines = append(c.lines, reflect.ValueOf(u.Value).Convert(reflect.TypeFor[[]dormouse.LogLine]()).Interface().([]dormouse.LogLine)...)
+			lines := reflect.ValueOf(u.Value).Convert(reflect.TypeFor[[]dormouse.LogLine]()).Interface().([]dormouse.LogLine)
+			for _, l := range lines {
+				if l.Stream == dormouse.Stdout {
+					c.stdout += len(l.Text) + 1
+				}
+			}
+			if !c.discard {
+				c.lines = append(c.lines, lines...)
+			}
 		default:
 			c.pairs[u.Key] = u.Value
 		}
