@@ -42,23 +42,25 @@ func stepName(spec dormouse.StepSpec) string {
 	return "step"
 }
 
-// names makes step names unique within a build, by a number on all but the
-// first of each.
-type names struct{ next map[string]int }
+// names makes step names unique within a build, as Buildbot does: the second
+// "shell" is shell_1.
+type names struct {
+	taken map[string]bool
+	count map[string]int
+}
 
-func newNames() *names { return &names{next: make(map[string]int)} }
+func newNames() *names {
+	return &names{taken: make(map[string]bool), count: make(map[string]int)}
+}
 
 func (n *names) unique(name string) string {
-	for candidate := name; ; candidate = name + "_" + strconv.Itoa(n.next[name]) {
-		_, taken := n.next[candidate]
-		n.next[name]++
-		if !taken {
-			if candidate != name {
-				n.next[candidate] = 1
-			}
-			return candidate
-		}
+	candidate := name
+	for n.taken[candidate] {
+		n.count[name]++
+		candidate = name + "_" + strconv.Itoa(n.count[name])
 	}
+	n.taken[candidate] = true
+	return candidate
 }
 
 // text renders v, which must come out as a string or a number; nil is "".
