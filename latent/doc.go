@@ -19,22 +19,22 @@
 // The seven are Buildbot's. Connection, start in flight and builds vary
 // independently of them, so they are fields.
 //
-//	                     wanted, not paused, not quarantined
-//	  not substantiated ────────────────────────────────────▶ substantiating
-//	    ▲   │   ▲                                             │  ▲
-//	    │   │   │ start refused (quarantine)      volumes and │  │ start throttled
-//	    │   │   └──────────────────────────────┐  address free│  │ or unanswered
-//	    │   │ ending                           │              ▼  │ (back-off)
-//	    │   ▼                                  └───────────── starting
-//	    │  shut down                                          │    │
-//	    │                        attached and prepared        │    │ missing_timeout, instance died
-//	    │                     ┌───────────────────────────────┘    │ (quarantine); not wanted
-//	    │                     ▼                                    │
-//	    │               substantiated ───────────────────────────┐ │
-//	    │                    idle, interrupted, instance died,   │ │
-//	    │                    connection lost, ending             ▼ ▼
-//	    └──────────────────────────────────────────────── insubstantiating ◀─▶ insubstantiating,
-//	                        termination accepted                               wanted again
+//	                   wanted, not paused, not quarantined
+//	not substantiated ────────────────────────────────────▶ substantiating
+//	  ▲   │   ▲                                             │  ▲
+//	  │   │   │ start refused (quarantine)      volumes and │  │ start throttled
+//	  │   │   └──────────────────────────────┐  address free│  │ or unanswered
+//	  │   │ ending                           │              ▼  │ (back-off)
+//	  │   ▼                                  └───────────── starting
+//	  │  shut down                                          │    │
+//	  │                        attached and prepared        │    │ missing_timeout, instance died
+//	  │                     ┌───────────────────────────────┘    │ (quarantine); not wanted
+//	  │                     ▼                                    │
+//	  │               substantiated ───────────────────────────┐ │
+//	  │                    idle, interrupted, instance died,   │ │
+//	  │                    connection lost, ending             ▼ ▼
+//	  └──────────────────────────────────────────────── insubstantiating ◀─▶ insubstantiating,
+//	                      termination accepted                               wanted again
 //
 // # What follows from what
 //

@@ -117,7 +117,7 @@ func TestTransitions(t *testing.T) {
 		}},
 		{"a transient start failure is tried again in the same generation", func(s *script) {
 			s.send(Demand{true}, StartFailed{1, true, "throttled"}).phase(Substantiating).did()
-			s.wait(2*time.Second).phase(Starting).did(Start{1})
+			s.wait(2 * time.Second).phase(Starting).did(Start{1})
 			s.send(StartFailed{1, true, "throttled"})
 			s.wait(3 * time.Second).phase(Substantiating)
 			s.wait(time.Second).phase(Starting).did(Start{1})
@@ -132,7 +132,7 @@ func TestTransitions(t *testing.T) {
 			if s.state.Reason != "no such AMI" || s.state.Startable(s.now) {
 				s.t.Errorf("reason %q, startable %v", s.state.Reason, s.state.Startable(s.now))
 			}
-			s.wait(10 * time.Second).phase(Starting).did(Open{2}, Start{2})
+			s.wait(10*time.Second).phase(Starting).did(Open{2}, Start{2})
 		}},
 		{"withdrawn demand lets the idle time run, also before the attachment", func(s *script) {
 			s.send(Demand{true}, StartAccepted{1, "i-1"}, Demand{false})

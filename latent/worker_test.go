@@ -89,15 +89,15 @@ func host(t *testing.T, p Policy, c *cloud, initial State) *hosted {
 			}
 			return nil
 		},
-		Superseded:    func(err error) { t.Errorf("superseded: %v", err) },
-		Changed:       func(State) {},
-		Disconnect:    func(int64, string) {},
+		Superseded: func(err error) { t.Errorf("superseded: %v", err) },
+		Changed:    func(State) {},
+		Disconnect: func(int64, string) {},
 		NotifyMissing: func(g int64, reason string) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.told = append(h.told, reason)
 		},
-		Log:           slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler),
 	}, initial)
 	t.Cleanup(h.Close)
 	return h

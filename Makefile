@@ -1,0 +1,61 @@
+# Targets that have a "##" comment are listed by "make".
+
+GO      ?= go
+TOOLS   := $(CURDIR)/.tools
+LINT    := $(TOOLS)/golangci-lint
+GOFUMPT := $(TOOLS)/gofumpt
+# What a run of all the tests may take, with room for two slow cores.
+TIMEOUT ?= 15m
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test peers check fmt lint unit fuzz bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/dormouse
+	$(GO) build -trimpath -o bin/dormouse ./cmd/dormouse
+
+demo: ## run the demo: a build on an instance that is started for it
+	$(GO) run ./cmd/dormouse demo
+
+test: peers check unit ## everything that has to pass: formatting, vet, lint, all tests
+
+# The real programs that some tests talk to. Where they are missing and may not
+# be installed, those tests are left out, and said to be; with CI=true that is
+# a failure.
+peers:
+	@sh internal/peers/install.sh
+
+check: fmt lint
+
+fmt: $(GOFUMPT) ## fail where gofumpt would change something
+	@changed=$$(git ls-files -z '*.go' | xargs -0 $(GOFUMPT) -l) && \
+	if [ -n "$$changed" ]; then echo "gofumpt would change:"; echo "$$changed"; exit 1; fi
+
+lint: $(LINT) ## vet and lint
+	$(GO) vet ./...
+	$(LINT) run
+
+unit: ## all tests, with the race detector
+	$(GO) test -race -timeout $(TIMEOUT) ./...
+
+fuzz: ## run each fuzz target for a while: make fuzz TIME=30s
+	@for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(TIME),30s) $$package || exit 1; \
+	  done; done
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built here
+	rm -rf bin .tools
+
+# The tools have their own module, so that the product's dependencies are its
+# own. They are built once, into .tools.
+$(LINT): tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(GOFUMPT): tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $@ mvdan.cc/gofumpt

@@ -1,0 +1,90 @@
+package dormouse_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/dormouse-ci/dormouse"
+
+// mayImport is the direction of dependencies: every package may import the
+// root package, and of this module only what is listed here besides. A package
+// that is not listed is a new one: decide where it belongs.
+var mayImport = map[string][]string{
+	"":                 {},
+	"build":            {"wire"},
+	"config":           {},
+	"ec2":              {},
+	"ec2/ec2sim":       {},
+	"fleet":            {},
+	"latent":           {},
+	"schedule":         {},
+	"store":            {},
+	"store/migrations": {},
+	"store/postgres":   {"store", "store/migrations"},
+	"store/sqlite":     {"store", "store/migrations"},
+	"store/storetest":  {"store"},
+	"web":              {},
+	"web/client":       {"web"},
+	"web/webtest":      {"web"},
+	"wire":             {},
+	"worker":           {"wire"},
+	// These two assemble the others.
+	"master":       {"*"},
+	"cmd/dormouse": {"*"},
+}
+
+// onlyStandardLibrary are packages that import nothing from outside at all:
+// the language of the domain, and the decisions.
+var onlyStandardLibrary = []string{"", "latent", "schedule", "fleet"}
+
+func TestDependencyDirection(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(out); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("package %s has no place in the dependency direction yet", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			sibling, ours := strings.CutPrefix(i, module+"/")
+			switch {
+			case i == module:
+			case ours && !slices.Contains(allowed, "*") && !slices.Contains(allowed, sibling):
+				t.Errorf("package %s must not import %s", name, sibling)
+			case !ours && slices.Contains(onlyStandardLibrary, name) && strings.Contains(i, "."):
+				t.Errorf("package %q must not import %s: it uses the standard library alone", name, i)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if seen < len(mayImport) {
+		t.Errorf("%d packages found, %d are listed", seen, len(mayImport))
+	}
+}

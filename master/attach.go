@@ -1,0 +1,94 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// attach takes a worker's connection into service.
+func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
+	w := m.workers.get(conn.Name())
+	if w == nil {
+		return dormouse.Errorf(dormouse.Unauthorized, "no worker %q is configured", conn.Name())
+	}
+	var dirs []wire.BuilderDir
+	for _, name := range w.builders {
+		dirs = append(dirs, wire.BuilderDir{Name: name, Dir: build.BuildDir(*m.builder(name))})
+	}
+	if err := conn.SetBuilders(ctx, dirs); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.conn, w.since = conn, time.Now()
+	w.graceful = false // the process that was told to end has; this is another
+	w.mu.Unlock()
+	if w.latent != nil {
+		if err := w.latent.Attach(conn.Generation()); err != nil {
+			w.detach(conn)
+			return err
+		}
+		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
+	}
+	m.log.Info("worker attached", "worker", w.name, "generation", conn.Generation(), "agent", conn.Hello().Agent, "from", conn.Hello().RemoteAddr)
+	m.workerChanged(w)
+	return nil
+}
+
+func (m *Master) detached(conn *wire.Worker) {
+	w := m.workers.get(conn.Name())
+	if w == nil || !w.detach(conn) {
+		return
+	}
+	if w.latent != nil {
+		w.latent.Post(latent.Detached{Generation: conn.Generation()})
+	}
+	m.log.Info("worker detached", "worker", w.name, "generation", conn.Generation(), "why", conn.Err())
+	m.workerChanged(w)
+}
+
+// detach forgets a connection, unless another has taken its place.
+func (w *worker) detach(conn *wire.Worker) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != conn {
+		return false
+	}
+	w.conn, w.since = nil, time.Now()
+	return true
+}
+
+// disconnect closes the connection of a generation that is over. Closing waits
+// for the peer, so that is done aside.
+func (m *Master) disconnect(w *worker, generation int64, reason string) {
+	if conn := w.connection(); conn != nil && conn.Generation() == generation {
+		m.aside.Go(func() { conn.Close(reason) })
+	}
+}
+
+func (m *Master) workerChanged(w *worker) {
+	status := w.status()
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventWorkerChanged, Worker: &status})
+	m.wakeUp()
+}
+
+// shutDownPlain tells a worker that is not latent to end its process. Its
+// builds are lost with it, and queued again.
+func (m *Master) shutDownPlain(w *worker) {
+	conn := w.connection()
+	if conn == nil {
+		return
+	}
+	m.aside.Go(func() {
+		ctx, cancel := context.WithTimeout(m.ctx, connectionGrace)
+		defer cancel()
+		if err := conn.Shutdown(ctx); err != nil {
+			m.log.Warn("the worker did not take the order to shut down; its connection is closed", "worker", w.name, "error", err)
+			conn.Close("shut down by request")
+		}
+	})
+}

@@ -1,0 +1,53 @@
+package master
+
+import (
+	"sync"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// busBuffer is how many events a subscriber may be behind. A step that prints
+// fast announces some hundred appended chunks a second, so this is seconds.
+const busBuffer = 1024
+
+// bus hands events to subscribers, in order and without gaps; one that falls
+// behind is cut off, and reads back from the store.
+type bus struct {
+	mu   sync.Mutex
+	seq  uint64
+	subs map[chan dormouse.Event]struct{}
+}
+
+func newBus() *bus { return &bus{subs: map[chan dormouse.Event]struct{}{}} }
+
+func (b *bus) announce(e dormouse.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seq++
+	e.Seq, e.Time = b.seq, time.Now()
+	for ch := range b.subs {
+		select {
+		case ch <- e:
+		default:
+			delete(b.subs, ch)
+			close(ch)
+		}
+	}
+}
+
+// Subscribe implements web.Service.
+func (b *bus) Subscribe() (<-chan dormouse.Event, func()) {
+	ch := make(chan dormouse.Event, busBuffer)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subs[ch] = struct{}{}
+	return ch, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if _, ok := b.subs[ch]; ok {
+			delete(b.subs, ch)
+			close(ch)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/store"
+)
+
+// storeRetry is the pause after which work that the store refused is tried
+// again: a full disk or a database that restarts takes seconds at least.
+const storeRetry = time.Second
+
+// wakeUp has the dispatcher look again. Any number of calls before it does are
+// one.
+func (m *Master) wakeUp() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *Master) dispatchLoop(ctx context.Context) {
+	for {
+		select {
+		case <-m.wake:
+			m.dispatch(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dispatch makes a plan and carries it out.
+func (m *Master) dispatch(ctx context.Context) {
+	plan := schedule.Plan(m.planInput())
+	m.collapse(ctx, plan.Collapses)
+	for _, a := range plan.Assignments {
+		if err := m.startBuild(ctx, a); err != nil && ctx.Err() == nil {
+			// The request is pending still; nothing is lost but a moment.
+			m.log.Warn("a build could not be started; trying again", "builder", a.Builder, "request", a.RequestID, "worker", a.Worker, "error", err)
+			time.AfterFunc(storeRetry, m.wakeUp)
+		}
+	}
+	// After the assignments, so that a worker whose last waiting request has
+	// just become its build is not told that it is not wanted before it has it.
+	for _, w := range m.workers.order {
+		w.want(plan.Demand[w.name] > 0)
+	}
+	m.queue.setWaiting(plan.Waiting)
+}
+
+func (w *worker) want(wanted bool) {
+	if w.latent == nil {
+		return
+	}
+	w.mu.Lock()
+	told := w.demand == wanted
+	w.demand = wanted
+	w.mu.Unlock()
+	if !told {
+		w.latent.Post(latent.Demand{Wanted: wanted})
+	}
+}
+
+func (m *Master) planInput() schedule.Input {
+	now := time.Now()
+	var in schedule.Input
+	for _, r := range m.queue.all() {
+		in.Requests = append(in.Requests, schedule.Request{
+			ID: r.ID, Builder: r.Builder, Priority: r.Priority, SubmittedAt: r.SubmittedAt,
+			Sources: r.Sources, Properties: r.Properties,
+		})
+	}
+	for _, b := range m.builders {
+		in.Builders = append(in.Builders, schedule.Builder{
+			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests,
+		})
+	}
+	for _, w := range m.workers.order {
+		in.Workers = append(in.Workers, w.plan(now))
+	}
+	return in
+}
+
+func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
+	if len(collapses) == 0 {
+		return
+	}
+	list := make([]store.Collapse, len(collapses))
+	for i, c := range collapses {
+		list[i] = store.Collapse{ID: c.RequestID, Into: c.Into}
+	}
+	now := time.Now()
+	if err := m.db.CollapseRequests(ctx, m.fence, list, now); err != nil {
+		m.storeFailed("merging requests", err)
+		time.AfterFunc(storeRetry, m.wakeUp)
+		return
+	}
+	for _, c := range collapses {
+		r, ok := m.queue.get(c.RequestID)
+		if !ok {
+			continue
+		}
+		m.queue.remove(c.RequestID)
+		r.State, r.Result, r.CollapsedInto, r.CompleteAt, r.Waiting = dormouse.RequestComplete, new(dormouse.Skipped), c.Into, now, ""
+		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
+	}
+}
+
+// startBuild gives a request to a worker: the worker first, which may have
+// changed its mind, then the claim and the build, durable, then the run.
+func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
+	request, ok := m.queue.get(a.RequestID)
+	if !ok {
+		return nil // cancelled a moment ago
+	}
+	w := m.workers.get(a.Worker)
+	builder := m.builder(a.Builder)
+	conn := w.connection()
+	if conn == nil || builder == nil {
+		return nil // its end will wake us
+	}
+	r := &runningBuild{worker: w, conn: conn, request: request, builder: *builder, stop: make(chan string, 1)}
+	if w.latent != nil {
+		generation, err := w.latent.Acquire()
+		if err != nil {
+			return nil // its change will wake us
+		}
+		r.generation = generation
+		r.instanceID = w.latent.State().InstanceID
+	}
+	started, err := m.db.StartBuild(ctx, m.fence, store.NewBuild{
+		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,
+		StartedAt: time.Now(),
+	})
+	if err != nil {
+		r.release(dormouse.Retry)
+		if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
+			m.queue.remove(request.ID) // it is not pending any more
+			return nil
+		}
+		return err
+	}
+	m.queue.remove(request.ID)
+	r.build = started
+	request.State, request.BuildID, request.Waiting = dormouse.RequestClaimed, started.ID, ""
+	r.request = request
+	w.mu.Lock()
+	w.running[builder.Name] = started.ID
+	w.mu.Unlock()
+	m.running.add(r)
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildStarted, Build: &started})
+	m.builds.Go(func() { m.runBuild(r) })
+	return nil
+}
+
+// runBuild runs a build to its durable end.
+func (m *Master) runBuild(r *runningBuild) {
+	outcome := m.runSteps(r)
+	requeue := outcome.Result == dormouse.Retry
+	at := time.Now()
+	for {
+		// The end of a build is stored even while the master stops.
+		err := m.db.FinishBuild(context.WithoutCancel(m.ctx), m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
+		if err == nil {
+			break
+		}
+		m.storeFailed("storing the result of build "+r.build.Builder, err)
+		if m.superseded(err) {
+			break
+		}
+		select {
+		case <-time.After(storeRetry):
+		case <-m.gone: // the next master finds the build unfinished, and requeues it
+			return
+		}
+	}
+	r.build.FinishedAt, r.build.Result, r.build.StateString = at, &outcome.Result, outcome.StateString
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &r.build})
+	request := r.request
+	if requeue {
+		request.State = dormouse.RequestPending
+		m.queue.put(request)
+	} else {
+		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &outcome.Result, at
+	}
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
+	m.running.remove(r)
+	r.worker.mu.Lock()
+	delete(r.worker.running, r.builder.Name)
+	leave := r.worker.latent == nil && r.worker.graceful && len(r.worker.running) == 0
+	r.worker.mu.Unlock()
+	r.release(outcome.Result)
+	if leave {
+		m.shutDownPlain(r.worker)
+	}
+	m.metrics.finished(r.build)
+	m.wakeUp()
+}
+
+func (m *Master) runSteps(r *runningBuild) build.Outcome {
+	properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
+	if err == nil {
+		err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
+	}
+	if err != nil {
+		return build.Outcome{Result: dormouse.Exception, StateString: err.Error()}
+	}
+	r.build.Properties = properties
+	return m.runner.Run(m.buildCtx, build.Job{
+		Build: r.build, Request: r.request, Builder: r.builder, Worker: r.conn, Secret: m.config.Secrets.Lookup,
+	}, r.stop)
+}

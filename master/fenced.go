@@ -1,0 +1,64 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/store"
+)
+
+// fenced binds the fence of the master's lease to the writes of the packages
+// that need know nothing of it.
+type fenced struct {
+	*store.DB
+	fence int64
+}
+
+func (f fenced) StartStep(ctx context.Context, s dormouse.Step) (dormouse.Step, error) {
+	return f.DB.StartStep(ctx, f.fence, s)
+}
+
+func (f fenced) FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
+	return f.DB.FinishStep(ctx, f.fence, stepID, result, stateString, hidden, at)
+}
+
+func (f fenced) NewLog(ctx context.Context, stepID int64, name string, t dormouse.LogType) (dormouse.Log, error) {
+	return f.DB.NewLog(ctx, f.fence, stepID, name, t)
+}
+
+func (f fenced) AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine) (dormouse.Log, error) {
+	return f.DB.AppendLog(ctx, f.fence, logID, lines)
+}
+
+func (f fenced) CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error) {
+	return f.DB.CompleteLog(ctx, f.fence, logID)
+}
+
+func (f fenced) SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error {
+	return f.DB.SetProperties(ctx, f.fence, buildID, p)
+}
+
+func (f fenced) SetBuildState(ctx context.Context, buildID int64, s string) error {
+	return f.DB.SetBuildState(ctx, f.fence, buildID, s)
+}
+
+func (f fenced) OpenAttempt(ctx context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+	return f.DB.OpenAttempt(ctx, f.fence, a)
+}
+
+func (f fenced) SettleAttempt(ctx context.Context, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return f.DB.SettleAttempt(ctx, f.fence, a, instances)
+}
+
+func (f fenced) SetAttemptConsole(ctx context.Context, id int64, console string) error {
+	return f.DB.SetAttemptConsole(ctx, f.fence, id, console)
+}
+
+func (f fenced) SaveInstance(ctx context.Context, i dormouse.Instance) error {
+	return f.DB.SaveInstance(ctx, f.fence, i)
+}
+
+func (f fenced) LiveInstances(ctx context.Context) ([]dormouse.Instance, error) {
+	return f.DB.Instances(ctx, store.InstanceFilter{Live: true})
+}

@@ -1,0 +1,165 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/fleet"
+	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/store"
+)
+
+// reconnectGrace is how long a worker whose connection dropped may take to come
+// back. Buildbot's worker tries again after at most about a minute at first.
+const reconnectGrace = 90 * time.Second
+
+// member makes a latent worker's part of the fleet. The EC2 account is shared
+// by all workers with the same session and region.
+func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fleet.Member, error) {
+	e := c.EC2
+	account, err := m.account(ctx, e.Session, e.Region)
+	if err != nil {
+		return nil, err
+	}
+	m.fleet.AddAccount(account)
+	spec := launchSpec(name, e, account.Region())
+	return &fleet.Member{
+		Fleet: m.fleet, Worker: name, Cloud: account, Offerings: spec.Offerings(),
+		Render: func(ctx context.Context, o dormouse.Offering, generation int64) ([]byte, error) {
+			data, err := m.userData(c, name, generation)
+			if err != nil {
+				return nil, err
+			}
+			return account.Render(ctx, spec, o, 1, data, map[string]string{
+				ec2.TagLaunch: fmt.Sprintf("%s/%d", name, generation),
+				ec2.TagWorker: name, ec2.TagGeneration: fmt.Sprint(generation),
+			})
+		},
+		Price: func(o dormouse.Offering) (*float64, string) {
+			if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
+				return e.PricePerHour, "configuration"
+			}
+			return nil, ""
+		},
+	}, nil
+}
+
+type accountKey struct {
+	session config.Session
+	region  string
+}
+
+func (m *Master) account(ctx context.Context, s config.Session, region string) (*ec2.Account, error) {
+	key := accountKey{s, region}
+	if a := m.accounts[key]; a != nil {
+		return a, nil
+	}
+	a, err := ec2.Open(ctx, ec2.Session{
+		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
+		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
+	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithLogger(m.log))
+	if err != nil {
+		return nil, err
+	}
+	m.accounts[key] = a
+	return a, nil
+}
+
+func launchSpec(name string, e *config.EC2LatentWorker, region string) ec2.LaunchSpec {
+	return ec2.LaunchSpec{
+		Worker: name, InstanceTypes: e.InstanceTypes,
+		AMI: e.AMI, ValidAMIOwners: e.ValidAMIOwners, ValidAMILocationRegex: e.ValidAMILocationRegex,
+		KeypairName: e.KeypairName, SecurityName: e.SecurityName, SecurityGroupIDs: e.SecurityGroupIDs,
+		SubnetIDs: e.SubnetIDs, Region: region, Placement: e.Placement,
+		SpotInstance: e.SpotInstance, FallbackToOnDemand: e.FallbackToOnDemand,
+		MaxSpotPrice: e.MaxSpotPrice, PriceMultiplier: e.PriceMultiplier, ProductDescription: e.ProductDescription,
+		InstanceProfileName: e.InstanceProfileName, Tags: e.Tags, BlockDeviceMap: e.BlockDeviceMap,
+	}
+}
+
+// userData renders a worker's user data for one generation. Only what the
+// configuration asks for by util.Interpolate is filled in.
+func (m *Master) userData(c config.Worker, name string, generation int64) ([]byte, error) {
+	if c.EC2.UserData == nil {
+		return nil, nil
+	}
+	v, err := dormouse.Render(c.EC2.UserData, dormouse.Scope{
+		Worker: map[string]string{
+			"name": name, "password": c.Password, "master": m.workerURL(),
+			"secret":     generationSecret(m.deployment.Key, name, generation),
+			"generation": fmt.Sprint(generation),
+		},
+		Secret: m.config.Secrets.Lookup,
+	})
+	if err != nil {
+		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s can not be rendered: %w", name, err)
+	}
+	text, ok := v.(string)
+	if !ok {
+		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s is no text", name)
+	}
+	return []byte(text), nil
+}
+
+// workerURL is where workers reach the master: the port they are awaited on, on
+// the interface it is bound to, or, when that is all of them, on the host that
+// buildbotURL names.
+func (m *Master) workerURL() string {
+	host, port, err := net.SplitHostPort(m.WorkerAddr())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if u, err := url.Parse(m.config.BuildbotURL); err == nil && u.Hostname() != "" {
+			host = u.Hostname()
+		}
+	}
+	return "ws://" + net.JoinHostPort(host, port) + "/"
+}
+
+// host begins to host a latent worker where its stored record left it.
+func (m *Master) host(w *worker, record store.WorkerRecord) error {
+	var initial latent.State
+	if len(record.State) > 0 {
+		if err := json.Unmarshal(record.State, &initial); err != nil {
+			return dormouse.Errorf(dormouse.Internal, "the stored state of worker %s can not be read: %w", w.name, err)
+		}
+	}
+	e := w.config.EC2
+	log := m.log.With("worker", w.name)
+	w.latent = latent.NewWorker(latent.Options{
+		Name: w.name,
+		Policy: latent.Policy{
+			BuildWaitTimeout: e.BuildWaitTimeout, MissingTimeout: e.MissingTimeout,
+			CheckInterval: e.CheckInstanceInterval, Grace: reconnectGrace,
+		},
+		Provider: w.member,
+		Save: func(ctx context.Context, s latent.State, rows []dormouse.Generation) error {
+			state, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			for i := range rows {
+				rows[i].Account, rows[i].Region = w.member.Cloud.Key(), w.member.Cloud.Region()
+			}
+			return m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
+				Name: w.name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),
+			}, rows...)
+		},
+		Superseded: m.fatal,
+		Changed:    func(latent.State) { m.workerChanged(w) },
+		Disconnect: func(generation int64, reason string) { m.disconnect(w, generation, reason) },
+		NotifyMissing: func(generation int64, reason string) {
+			log.Error("an instance did not attach", "generation", generation, "why", reason, "notify", w.config.NotifyOnMissing)
+		},
+		Log: m.log,
+	}, initial)
+	return nil
+}

@@ -1,0 +1,377 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/fleet"
+	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/store"
+	"github.com/dormouse-ci/dormouse/store/postgres"
+	"github.com/dormouse-ci/dormouse/store/sqlite"
+	"github.com/dormouse-ci/dormouse/web"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+// leaseTime is how long a master owns its store without renewing. Another one
+// on the same database waits so long after a crash; one in the same directory
+// on the same machine does not, since a file lock shows that the first is gone.
+const leaseTime = 30 * time.Second
+
+// Options of a [Master].
+type Options struct {
+	Config *config.Master
+	// Token is what callers of the REST API must present.
+	Token   string
+	Version string
+	Log     *slog.Logger
+}
+
+// Master is a running build master.
+type Master struct {
+	config     *config.Master
+	version    string
+	log        *slog.Logger
+	startedAt  time.Time
+	db         *store.DB
+	fence      int64
+	lock       *os.File
+	deployment store.Deployment
+
+	bus      *bus
+	queue    *queue
+	builders []dormouse.Builder
+	workers  workers
+	running  runningBuilds
+	fleet    *fleet.Fleet
+	accounts map[accountKey]*ec2.Account
+	runner   *build.Runner
+	metrics  *metrics
+
+	wire       *wire.Server
+	workerLn   net.Listener
+	wwwLn      net.Listener
+	servers    []*http.Server
+	wake       chan struct{}
+	ctx        context.Context // of everything but builds and the dispatcher
+	cancel     context.CancelFunc
+	dispatcher context.CancelFunc
+	buildCtx   context.Context
+	endBuilds  context.CancelFunc
+	gone       chan struct{}  // closed when nothing more is to be tried again
+	builds     sync.WaitGroup // running builds
+	loops      sync.WaitGroup // dispatcher, lease, servers
+	aside      sync.WaitGroup // connections being closed
+
+	stopOnce  sync.Once
+	failed    chan error // holds what ended the master, if something did
+	failedOne sync.Once
+}
+
+// Start opens the store, takes up what an earlier master left, and serves. The
+// context is of the start only. On an error nothing is left running.
+func Start(ctx context.Context, o Options) (m *Master, err error) {
+	m = &Master{
+		config: o.Config, version: o.Version, log: o.Log, startedAt: time.Now(),
+		bus: newBus(), workers: workers{byName: map[string]*worker{}},
+		running:  runningBuilds{byID: map[int64]*runningBuild{}},
+		accounts: map[accountKey]*ec2.Account{},
+		wake:     make(chan struct{}, 1), gone: make(chan struct{}), failed: make(chan error, 1),
+	}
+	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.buildCtx, m.endBuilds = context.WithCancel(m.ctx)
+	defer func() {
+		if err != nil {
+			m.release()
+		}
+	}()
+	if err := m.openStore(ctx); err != nil {
+		return nil, err
+	}
+	m.metrics = newMetrics(m)
+	if err := m.listen(); err != nil {
+		return nil, err
+	}
+	if err := m.recover(ctx); err != nil {
+		return nil, err
+	}
+	m.serve(o.Token)
+	return m, nil
+}
+
+// WorkerAddr is the address workers attach at, "" when there is none.
+func (m *Master) WorkerAddr() string { return address(m.workerLn) }
+
+// WWWAddr is the address of the REST API, "" when it is not served.
+func (m *Master) WWWAddr() string { return address(m.wwwLn) }
+
+func address(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}
+
+// Failed yields the reason when the master can not go on: it lost its store to
+// another one.
+func (m *Master) Failed() <-chan error { return m.failed }
+
+func (m *Master) fatal(err error) {
+	m.failedOne.Do(func() { m.failed <- err })
+}
+
+// superseded reports whether a store error says that another master owns the
+// store now, and if so ends this one.
+func (m *Master) superseded(err error) bool {
+	if !errors.Is(err, store.ErrSuperseded) {
+		return false
+	}
+	m.fatal(err)
+	return true
+}
+
+func (m *Master) storeFailed(what string, err error) {
+	m.log.Error(what+" failed; trying again", "error", err)
+}
+
+// openStore locks the base directory, opens the database and becomes its owner.
+func (m *Master) openStore(ctx context.Context) error {
+	base := m.config.BaseDir
+	lock, err := lockDir(base)
+	if err != nil {
+		return err
+	}
+	m.lock = lock
+	switch m.config.DB.Driver {
+	case "postgresql":
+		m.db, err = postgres.Open(ctx, m.config.DB.URL)
+	default:
+		m.db, err = sqlite.Open(ctx, m.config.DB.Path)
+	}
+	if err != nil {
+		return err
+	}
+	if m.deployment, err = m.db.Deployment(ctx); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("asking for this machine's name: %w", err)
+	}
+	abs, err := filepath.Abs(base)
+	if err != nil {
+		return err
+	}
+	// The lock of the directory proves that the last owner of this name is
+	// gone, so its lease need not be waited for.
+	m.fence, err = m.db.AcquireLease(ctx, host+":"+abs, leaseTime, time.Now())
+	return err
+}
+
+func (m *Master) listen() (err error) {
+	if m.workerLn, err = net.Listen("tcp", m.config.Protocols.MsgpackListen); err != nil {
+		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.config.Protocols.MsgpackListen, err)
+	}
+	if m.config.WWW.Listen == "" {
+		return nil
+	}
+	if m.wwwLn, err = net.Listen("tcp", m.config.WWW.Listen); err != nil {
+		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.config.WWW.Listen, err)
+	}
+	return nil
+}
+
+// recover takes up what the store holds: builds that an earlier master did not
+// finish go back to the queue, latent workers go on where they were, and the
+// cloud is compared with the ledger.
+func (m *Master) recover(ctx context.Context) error {
+	unfinished, err := m.db.UnfinishedBuilds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range unfinished {
+		m.log.Warn("a build was cut off by the end of the last master; its request is queued again", "builder", b.Builder, "number", b.Number, "worker", b.Worker)
+		if err := m.db.FinishBuild(ctx, m.fence, b.ID, dormouse.Retry, "the master was restarted", time.Now(), true); err != nil {
+			return err
+		}
+	}
+	pending, err := m.db.PendingRequests(ctx)
+	if err != nil {
+		return err
+	}
+	m.queue.put(pending...)
+	m.runner = &build.Runner{Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log}
+
+	m.fleet, err = fleet.New(ctx, fleet.Options{
+		Store: fenced{m.db, m.fence}, Deployment: m.deployment.ID, Live: m.generationLives,
+		Ended: func(name string, generation int64, reason string) {
+			if w := m.workers.get(name); w != nil && w.latent != nil {
+				w.latent.Post(latent.Ended{Generation: generation, Reason: reason})
+			}
+		},
+		Changed: func(i dormouse.Instance) {
+			m.bus.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &i})
+		},
+		Token: ec2.Token,
+		Log:   m.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.addWorkers(ctx); err != nil {
+		return err
+	}
+	for account, err := range m.fleet.Reconcile(ctx) {
+		// Said, and tried again by the fleet: an endpoint that is away must not
+		// keep the master from serving those that are not.
+		m.log.Error("the instances of an account could not be listed; whatever was left there is looked for again", "account", account, "error", err)
+	}
+	return nil
+}
+
+// addWorkers makes the table of workers, each with what the store has of it.
+func (m *Master) addWorkers(ctx context.Context) error {
+	records, err := m.db.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	stored := make(map[string]store.WorkerRecord, len(records))
+	for _, r := range records {
+		stored[r.Name] = r
+	}
+	m.builders = expandWorkerNames(m.config)
+	for _, c := range m.config.Workers {
+		for _, name := range workerNames(c) {
+			w := &worker{name: name, config: c, running: map[string]int64{}, since: m.startedAt}
+			for _, b := range m.builders {
+				for _, n := range b.WorkerNames {
+					if n == name {
+						w.builders = append(w.builders, b.Name)
+					}
+				}
+			}
+			if c.EC2 == nil {
+				w.paused = stored[name].Paused
+			} else if w.member, err = m.member(ctx, c, name); err != nil {
+				return fmt.Errorf("%s: worker %s: %w", c.Pos, name, err)
+			}
+			m.workers.add(w)
+		}
+	}
+	for _, w := range m.workers.order {
+		if w.member != nil {
+			if err := m.host(w, stored[w.name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// generationLives is the fleet's question before it ends an instance.
+func (m *Master) generationLives(name string, generation int64) bool {
+	w := m.workers.get(name)
+	if w == nil || w.latent == nil {
+		return false
+	}
+	s := w.latent.State()
+	return s.Live() && s.Generation == generation
+}
+
+// workerNames are the workers that a definition stands for: one of its name, or
+// N of its name with a number.
+func workerNames(c config.Worker) []string {
+	if c.EC2 == nil || c.EC2.Instances <= 1 {
+		return []string{c.Name}
+	}
+	names := make([]string, c.EC2.Instances)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", c.Name, i+1)
+	}
+	return names
+}
+
+// expandWorkerNames returns the builders with each definition's name replaced
+// by the workers it stands for.
+func expandWorkerNames(c *config.Master) []dormouse.Builder {
+	names := map[string][]string{}
+	for _, w := range c.Workers {
+		names[w.Name] = workerNames(w)
+	}
+	out := make([]dormouse.Builder, len(c.Builders))
+	for i, b := range c.Builders {
+		out[i] = b
+		out[i].WorkerNames = nil
+		for _, n := range b.WorkerNames {
+			out[i].WorkerNames = append(out[i].WorkerNames, names[n]...)
+		}
+	}
+	return out
+}
+
+func (m *Master) builder(name string) *dormouse.Builder {
+	for i := range m.builders {
+		if m.builders[i].Name == name {
+			return &m.builders[i]
+		}
+	}
+	return nil
+}
+
+// serve opens the doors: from here on the world can see and change things.
+func (m *Master) serve(token string) {
+	m.wire = wire.NewServer(wire.ServerOptions{
+		Authenticate: m.authenticate, Attach: m.attach, Detached: m.detached, Log: m.log,
+	})
+	// The timeout is for the handshake's header; an attached worker's
+	// connection is the wire server's own.
+	m.serveOn(m.workerLn, &http.Server{Handler: m.wire, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)})
+	if m.wwwLn != nil {
+		h := web.NewHandler(web.Options{Service: m, Token: token, Log: m.log, Metrics: m.metrics.registry})
+		m.serveOn(m.wwwLn, web.NewServer(h))
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	m.dispatcher = cancel
+	m.loops.Go(func() { m.dispatchLoop(ctx) })
+	m.loops.Go(m.renewLease)
+	m.wakeUp()
+}
+
+func (m *Master) serveOn(l net.Listener, s *http.Server) {
+	m.servers = append(m.servers, s)
+	m.loops.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			m.fatal(fmt.Errorf("serving at %s: %w", l.Addr(), err))
+		}
+	})
+}
+
+func (m *Master) renewLease() {
+	t := time.NewTicker(leaseTime / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-m.ctx.Done():
+			return
+		}
+		if err := m.db.RenewLease(m.ctx, m.fence, leaseTime, time.Now()); err != nil && m.ctx.Err() == nil {
+			if !m.superseded(err) {
+				m.storeFailed("renewing the store's lease", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package master
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// metrics are the master's own; the API adds those of its requests.
+type metrics struct {
+	registry *prometheus.Registry
+	builds   *prometheus.CounterVec
+	calls    *prometheus.CounterVec
+}
+
+func newMetrics(m *Master) *metrics {
+	out := &metrics{
+		registry: prometheus.NewRegistry(),
+		builds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dormouse_builds_finished_total", Help: "Builds that ended, by builder and result.",
+		}, []string{"builder", "result"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dormouse_ec2_calls_total", Help: "Calls to EC2, retries included, by action.",
+		}, []string{"action"}),
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	out.registry.MustRegister(out.builds, out.calls,
+		gauge("dormouse_requests_pending", "Build requests that wait.", func() float64 { return float64(len(m.queue.all())) }),
+		gauge("dormouse_workers_connected", "Workers that are attached.", func() float64 {
+			n := 0
+			for _, w := range m.workers.order {
+				if w.connection() != nil {
+					n++
+				}
+			}
+			return float64(n)
+		}),
+		gauge("dormouse_instances_live", "Instances of the ledger that have not ended.", func() float64 { return float64(m.fleet.Alive()) }),
+	)
+	return out
+}
+
+func (m *metrics) finished(b dormouse.Build) {
+	m.builds.WithLabelValues(b.Builder, b.Result.String()).Inc()
+}
+
+func (m *metrics) called(action string) { m.calls.WithLabelValues(action).Inc() }

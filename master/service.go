@@ -1,0 +1,275 @@
+package master
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/store"
+	"github.com/dormouse-ci/dormouse/web"
+)
+
+var _ web.Service = (*Master)(nil)
+
+// Info implements web.Service.
+func (m *Master) Info() web.MasterInfo {
+	return web.MasterInfo{Title: m.config.Title, Version: m.version, BuildbotURL: m.config.BuildbotURL, StartedAt: m.startedAt}
+}
+
+// Builders implements web.Service.
+func (m *Master) Builders() []web.BuilderInfo {
+	pending := map[string]int{}
+	for _, r := range m.queue.all() {
+		pending[r.Builder]++
+	}
+	out := make([]web.BuilderInfo, 0, len(m.builders))
+	for _, b := range m.builders {
+		out = append(out, web.BuilderInfo{
+			Name: b.Name, Description: b.Description, Tags: b.Tags, Workers: b.WorkerNames,
+			Forceable: len(m.forceSchedulers(b.Name)) > 0,
+			Pending:   pending[b.Name], Running: m.running.count(b.Name),
+		})
+	}
+	slices.SortFunc(out, func(a, b web.BuilderInfo) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func (m *Master) forceSchedulers(builder string) []string {
+	var names []string
+	for _, s := range m.config.ForceSchedulers {
+		if slices.Contains(s.BuilderNames, builder) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Force implements web.Service.
+func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.BuildRequest, error) {
+	scheduler, err := m.chooseScheduler(req)
+	if err != nil {
+		return nil, err
+	}
+	properties := dormouse.Properties{}
+	for name, v := range m.config.Properties {
+		properties.Set(name, v, "Config")
+	}
+	for name, v := range req.Properties {
+		properties.Set(name, v, "Force Build Form")
+	}
+	properties.Set("scheduler", scheduler, "Scheduler")
+	reason := req.Reason
+	if reason == "" {
+		reason = "forced"
+	}
+	properties.Set("reason", reason, "Force Build Form")
+	now := time.Now()
+	requests := make([]dormouse.BuildRequest, max(req.Count, 1))
+	for i := range requests {
+		requests[i] = dormouse.BuildRequest{
+			Builder: req.Builder, Priority: req.Priority, Reason: reason, Properties: properties.Clone(), SubmittedAt: now,
+			Sources: []dormouse.SourceStamp{{
+				Codebase: req.Codebase, Repository: req.Repository, Branch: req.Branch, Revision: req.Revision,
+			}},
+		}
+	}
+	stored, err := m.db.SubmitRequests(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	m.queue.put(stored...)
+	for i := range stored {
+		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestNew, Request: &stored[i]})
+	}
+	m.wakeUp()
+	return stored, nil
+}
+
+func (m *Master) chooseScheduler(req web.ForceRequest) (string, error) {
+	if m.builder(req.Builder) == nil {
+		return "", dormouse.Errorf(dormouse.NotFound, "no builder %q is configured", req.Builder)
+	}
+	names := m.forceSchedulers(req.Builder)
+	switch {
+	case len(names) == 0:
+		return "", dormouse.Errorf(dormouse.Conflict, "builder %q can not be forced: no ForceScheduler in the configuration names it", req.Builder)
+	case req.Scheduler == "" && len(names) == 1:
+		return names[0], nil
+	case req.Scheduler == "":
+		return "", dormouse.Errorf(dormouse.Invalid, "builder %q can be forced by several schedulers; name one of %s", req.Builder, strings.Join(names, ", "))
+	case !slices.Contains(names, req.Scheduler):
+		return "", dormouse.Errorf(dormouse.Invalid, "scheduler %q may not force builder %q; these may: %s", req.Scheduler, req.Builder, strings.Join(names, ", "))
+	}
+	return req.Scheduler, nil
+}
+
+// Requests implements web.Service.
+func (m *Master) Requests(ctx context.Context, q web.RequestQuery) ([]dormouse.BuildRequest, error) {
+	list, err := m.db.Requests(ctx, store.RequestFilter{Builder: q.Builder, State: q.State, Before: q.Before, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		m.addWaiting(&list[i])
+	}
+	return list, nil
+}
+
+// Request implements web.Service.
+func (m *Master) Request(ctx context.Context, id int64) (dormouse.BuildRequest, error) {
+	r, err := m.db.Request(ctx, id)
+	if err == nil {
+		m.addWaiting(&r)
+	}
+	return r, err
+}
+
+func (m *Master) addWaiting(r *dormouse.BuildRequest) {
+	if r.State != dormouse.RequestPending {
+		return
+	}
+	if q, ok := m.queue.get(r.ID); ok {
+		r.Waiting = q.Waiting
+	}
+}
+
+// CancelRequest implements web.Service.
+func (m *Master) CancelRequest(ctx context.Context, id int64) error {
+	r, err := m.db.CancelRequest(ctx, id, time.Now())
+	if dormouse.CodeOf(err) == dormouse.Conflict {
+		r, rerr := m.db.Request(ctx, id)
+		if rerr != nil {
+			return rerr
+		}
+		if r.State == dormouse.RequestClaimed && m.running.stopBuild(r.BuildID, "the request was cancelled") {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.queue.remove(id)
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
+	m.wakeUp()
+	return nil
+}
+
+// Builds implements web.Service.
+func (m *Master) Builds(ctx context.Context, q web.BuildQuery) ([]dormouse.Build, error) {
+	return m.db.Builds(ctx, store.BuildFilter{Builder: q.Builder, Worker: q.Worker, Running: q.Running, Before: q.Before, Limit: q.Limit})
+}
+
+// Build implements web.Service.
+func (m *Master) Build(ctx context.Context, id int64) (dormouse.Build, error) {
+	return m.db.Build(ctx, id)
+}
+
+// BuildByNumber implements web.Service.
+func (m *Master) BuildByNumber(ctx context.Context, builder string, number int) (dormouse.Build, error) {
+	return m.db.BuildByNumber(ctx, builder, number)
+}
+
+// Steps implements web.Service.
+func (m *Master) Steps(ctx context.Context, buildID int64) ([]dormouse.Step, error) {
+	return m.db.Steps(ctx, buildID)
+}
+
+// StopBuild implements web.Service.
+func (m *Master) StopBuild(ctx context.Context, id int64, reason string) error {
+	if reason == "" {
+		reason = "stopped by request"
+	}
+	if m.running.stopBuild(id, reason) {
+		return nil
+	}
+	b, err := m.db.Build(ctx, id)
+	if err != nil {
+		return err
+	}
+	return dormouse.Errorf(dormouse.Conflict, "build %d of builder %s has ended already", b.Number, b.Builder)
+}
+
+// Log implements web.Service.
+func (m *Master) Log(ctx context.Context, id int64) (dormouse.Log, error) { return m.db.Log(ctx, id) }
+
+// LogLines implements web.Service.
+func (m *Master) LogLines(ctx context.Context, id, first, limit int64) ([]dormouse.LogLine, error) {
+	return m.db.LogLines(ctx, id, first, limit)
+}
+
+// Workers implements web.Service.
+func (m *Master) Workers(context.Context) ([]dormouse.WorkerStatus, error) {
+	out := make([]dormouse.WorkerStatus, 0, len(m.workers.order))
+	for _, w := range m.workers.order {
+		out = append(out, w.status())
+	}
+	slices.SortFunc(out, func(a, b dormouse.WorkerStatus) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (m *Master) worker(name string) (*worker, error) {
+	if w := m.workers.get(name); w != nil {
+		return w, nil
+	}
+	return nil, dormouse.Errorf(dormouse.NotFound, "no worker %q is configured", name)
+}
+
+// PauseWorker implements web.Service.
+func (m *Master) PauseWorker(ctx context.Context, name string, paused bool) error {
+	w, err := m.worker(name)
+	if err != nil {
+		return err
+	}
+	if w.latent != nil {
+		w.latent.Post(latent.Pause{On: paused})
+		if !paused { // builds may come again, also after a shutdown by request
+			w.latent.Post(latent.Graceful{On: false})
+		}
+		return nil
+	}
+	if err := m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{Name: name, Paused: paused, UpdatedAt: time.Now()}); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.paused = paused
+	w.mu.Unlock()
+	m.workerChanged(w)
+	return nil
+}
+
+// StopWorker implements web.Service. A latent worker's instance is terminated;
+// any other worker is told to end its process.
+func (m *Master) StopWorker(_ context.Context, name string, fast bool) error {
+	w, err := m.worker(name)
+	if err != nil {
+		return err
+	}
+	if w.latent != nil {
+		if fast {
+			w.latent.Post(latent.ShutDownNow{})
+		} else {
+			w.latent.Post(latent.Graceful{On: true})
+		}
+		return nil
+	}
+	w.mu.Lock()
+	w.graceful = true
+	idle := len(w.running) == 0
+	w.mu.Unlock()
+	m.workerChanged(w)
+	if fast || idle {
+		m.shutDownPlain(w)
+	}
+	return nil
+}
+
+// Instances implements web.Service.
+func (m *Master) Instances(ctx context.Context, all bool) ([]dormouse.Instance, error) {
+	return m.db.Instances(ctx, store.InstanceFilter{Live: !all, Limit: web.MaxPage})
+}
+
+// Subscribe implements web.Service.
+func (m *Master) Subscribe() (<-chan dormouse.Event, func()) { return m.bus.Subscribe() }

@@ -1,0 +1,111 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/latent"
+)
+
+// connectionGrace is how long HTTP clients and workers have to take their
+// leave once everything else has ended.
+const connectionGrace = 5 * time.Second
+
+// Stop ends the master: no new builds, running ones go back to the queue,
+// instances are terminated, and everything is closed. What ctx's end leaves
+// undone, such as an instance whose termination EC2 has not accepted, the next
+// master takes up. Calling it again waits for the first call.
+func (m *Master) Stop(ctx context.Context) {
+	m.stopOnce.Do(func() {
+		m.dispatcher()
+		m.endBuilds()
+		m.builds.Wait()
+		m.stopWorkers(ctx)
+		m.closeServers()
+		m.release()
+	})
+}
+
+// stopWorkers ends the latent workers, and waits until EC2 has accepted.
+func (m *Master) stopWorkers(ctx context.Context) {
+	events, cancel := m.bus.Subscribe()
+	defer cancel()
+	for _, w := range m.workers.order {
+		if w.latent != nil {
+			w.latent.Post(latent.MasterStops{})
+		}
+	}
+	for {
+		var open []string
+		for _, w := range m.workers.order {
+			if w.latent != nil && w.latent.State().Phase != latent.ShutDown {
+				open = append(open, w.name)
+			}
+		}
+		if len(open) == 0 && m.fleet.Stopping() == 0 {
+			return
+		}
+		select {
+		case _, ok := <-events:
+			if !ok { // too many at once: listen anew
+				events, cancel = m.bus.Subscribe()
+			}
+		case <-m.failed:
+			return // another master has them
+		case <-ctx.Done():
+			m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
+			return
+		}
+	}
+}
+
+func (m *Master) closeServers() {
+	ctx, cancel := context.WithTimeout(context.Background(), connectionGrace)
+	defer cancel()
+	if err := m.wire.Shutdown(ctx); err != nil {
+		m.log.Warn("workers' connections were cut", "error", err)
+	}
+	for _, s := range m.servers {
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close() // a client that does not go
+		}
+	}
+}
+
+// release gives up what a master holds, as far as it got; nothing of it needs
+// the others any more.
+func (m *Master) release() {
+	for _, w := range m.workers.order {
+		if w.latent != nil {
+			w.latent.Close()
+		}
+	}
+	if m.fleet != nil {
+		m.fleet.Close()
+	}
+	m.cancel()
+	close(m.gone)
+	m.loops.Wait()
+	m.aside.Wait()
+	for _, l := range []interface{ Close() error }{m.workerLn, m.wwwLn} {
+		if l != nil {
+			_ = l.Close() // a server may have closed it already
+		}
+	}
+	if m.db != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), connectionGrace)
+		defer cancel()
+		if m.fence != 0 {
+			if err := m.db.ReleaseLease(ctx, m.fence); err != nil && dormouse.CodeOf(err) != dormouse.Conflict {
+				m.log.Warn("the store's lease was not given back; it ends by itself", "error", err)
+			}
+		}
+		if err := m.db.Close(); err != nil {
+			m.log.Error("the store was not closed cleanly", "error", err)
+		}
+	}
+	if m.lock != nil {
+		_ = m.lock.Close()
+	}
+}
