@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -133,7 +134,7 @@ func Open(ctx context.Context, s Session, region string, d Deployment, opts ...O
 }
 
 func loadConfig(ctx context.Context, s Session, region string, o options) (aws.Config, error) {
-	var load []func(*awsconfig.LoadOptions) error
+	load := []func(*awsconfig.LoadOptions) error{awsconfig.WithLogger(logging.Nop{})} // it would write to stderr
 	if region == "" {
 		region = s.Region
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -80,7 +82,9 @@ func TestLaunchAnswers(t *testing.T) {
 		{name: "bad keys", answers: []error{auth}, code: dormouse.Configuration, remote: "AuthFailure", sent: 1, says: "secret_identifier"},
 		{name: "clock", answers: []error{apiError{400, "RequestExpired", "Request has expired."}}, code: dormouse.Configuration, remote: "RequestExpired", sent: 1, says: "clock"},
 		{name: "unknown invalid", answers: []error{apiError{400, "InvalidSubnetID.NotFound", "The subnet ID 'subnet-1' does not exist"}}, code: dormouse.Configuration, remote: "InvalidSubnetID.NotFound", settled: true, sent: 1, says: "subnet-1"},
-		{name: "changed parameters", answers: []error{apiError{400, "IdempotentParameterMismatch", "x"}}, code: dormouse.Internal, remote: "IdempotentParameterMismatch", settled: true, sent: 1},
+		{name: "a client error nobody has met", answers: []error{apiError{400, "WeatherTooBad", "x"}}, code: dormouse.Configuration, remote: "WeatherTooBad", settled: true, sent: 1},
+		{name: "a server error nobody has met", answers: []error{apiError{500, "WeatherTooBad", "x"}}, code: dormouse.Unanswered, remote: "WeatherTooBad", sent: 3},
+		{name: "changed parameters", answers: []error{apiError{400, "IdempotentParameterMismatch", "x"}}, code: dormouse.Conflict, remote: "IdempotentParameterMismatch", sent: 1},
 		{name: "success that can not be read", answers: []error{apiError{200, "", "<RunInstancesResponse><instancesSet>"}}, code: dormouse.Unanswered, sent: 1},
 		{name: "success without an instance", answers: []error{apiError{200, "", "<RunInstancesResponse></RunInstancesResponse>"}}, code: dormouse.Unanswered, sent: 1},
 	}
@@ -144,6 +148,28 @@ func TestLaunchHangs(t *testing.T) {
 		_, err = a.List(ctx)
 		wantCode(t, err, dormouse.Unavailable)
 	})
+}
+
+// TestNeverConnected meets the errors of real sockets.
+func TestNeverConnected(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	get := func() error {
+		answer, err := client.Get(server.URL)
+		if err == nil {
+			answer.Body.Close()
+		}
+		return err
+	}
+	if err := get(); err == nil || neverConnected(err) || !leavesOpen(err) {
+		t.Errorf("a connection that broke after the request: %v is taken for one that never was", err)
+	}
+	server.Close()
+	if err := get(); err == nil || !neverConnected(err) || leavesOpen(err) {
+		t.Errorf("a refused connection: %v is taken for one that carried something", err)
+	}
 }
 
 func TestLaunchRefusesWithoutSending(t *testing.T) {
@@ -350,6 +376,42 @@ func TestKeypairAndGroup(t *testing.T) {
 				t.Errorf("asked again: %v, %v", e.actions()[before:], err)
 			}
 		})
+	}
+}
+
+// TestLaunchForgets: what EC2 says is gone is looked for again at the next
+// rendering.
+func TestLaunchForgets(t *testing.T) {
+	noEnvironment(t)
+	for code, again := range map[string]string{
+		"InvalidKeyPair.NotFound": "DescribeKeyPairs",
+		"InvalidGroup.NotFound":   "DescribeSecurityGroups",
+		"InvalidAMIID.NotFound":   "DescribeImages",
+	} {
+		e := &endpoint{answer: func(form url.Values) (string, error) {
+			switch form.Get("Action") {
+			case "RunInstances":
+				return refuse(code, "x")
+			case "DescribeImages":
+				return oneImage("ami-1"), nil
+			default:
+				return "<securityGroupInfo><item><groupId>sg-1</groupId></item></securityGroupInfo>", nil
+			}
+		}}
+		a := openAccount(t, e)
+		spec := LaunchSpec{InstanceTypes: []string{"m"}, AMI: "ami-1", KeypairName: "k", SecurityName: "s"}
+		for range 2 {
+			launch, err := a.Render(t.Context(), spec, spec.Offerings()[0], 1, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Launch(t.Context(), launch, "t")
+			wantCode(t, err, dormouse.Configuration, code)
+		}
+		want := []string{"DescribeImages", "DescribeKeyPairs", "DescribeSecurityGroups", "RunInstances", again, "RunInstances"}
+		if diff := cmp.Diff(want, e.actions()); diff != "" {
+			t.Errorf("%s: calls (-want +got):\n%s", code, diff)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ var classes = map[string]dormouse.Code{
 	"InvalidInstanceID":             dormouse.NotFound,
 	"InvalidInstanceID.NotFound":    dormouse.NotFound,
 	"InvalidInstanceID.Malformed":   dormouse.NotFound,
-	"IdempotentParameterMismatch":   dormouse.Internal, // our bytes changed under the same token
+	"IdempotentParameterMismatch":   dormouse.Conflict, // the token was used before, for another launch
 	"InvalidParameterCombination":   dormouse.Configuration,
 	"OperationNotPermitted":         dormouse.Configuration,
 	"VPCIdNotSpecified":             dormouse.Configuration,
@@ -194,9 +194,9 @@ func answered(code, where string, err error, mutating bool) *dormouse.Error {
 	return &dormouse.Error{Code: classOf(code, httpStatus(err), mutating), Message: text, Remote: code}
 }
 
-// classOf classifies an answer of EC2. A code that is not in the table is
-// classed by its form: most codes say that the request as it stands will
-// never be good.
+// classOf classifies an answer of EC2. A client error (4xx) that is not in the
+// table says that the request as it stands will never be good: a person has to
+// see it.
 func classOf(code string, status int, mutating bool) dormouse.Code {
 	class, known := classes[code]
 	switch {
@@ -212,8 +212,7 @@ func classOf(code string, status int, mutating bool) dormouse.Code {
 		return dormouse.Unavailable
 	case strings.HasSuffix(code, "LimitExceeded"):
 		return dormouse.Quota
-	case strings.HasPrefix(code, "Invalid"), strings.HasPrefix(code, "Missing"),
-		strings.HasPrefix(code, "Unknown"), strings.HasPrefix(code, "Unsupported"):
+	case status >= 400:
 		return dormouse.Configuration
 	default:
 		return dormouse.Internal
@@ -246,7 +245,7 @@ func Settled(err error) bool {
 		return false
 	}
 	switch e.Code {
-	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound, dormouse.Internal:
+	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound:
 		return e.Remote != "" && !refusals[e.Remote]
 	default:
 		return false

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // onceEach remembers, by name, what has been found or made, and lets one
@@ -68,7 +70,7 @@ func share[T any](ctx context.Context, g *singleflight.Group, key string, f func
 			return v, r.Err
 		case <-ctx.Done():
 			var zero T
-			return zero, ctx.Err()
+			return zero, dormouse.Errorf(dormouse.Unavailable, "given up waiting for EC2's answer: %w", ctx.Err())
 		}
 	}
 }
