@@ -49,7 +49,7 @@ const (
 	maxUserData  = 16 << 10 // bytes, before they are encoded
 	minSpotPrice = 0.001    // US dollars an hour; lower bids are refused
 	ownerDigits  = 12
-	maxTags      = 50
+	maxTags      = 45  // EC2 takes 50; the others say whose the instance is
 	maxTagKey    = 128 // characters
 	maxTagValue  = 256
 )
@@ -57,7 +57,8 @@ const (
 var (
 	instanceTypeForm = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
 	regionForm       = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
-	placementForm    = regexp.MustCompile(`^(-[a-z]+-[0-9]+)?[a-z]$`)
+	// A zone by its letter, or by its whole name as local zones have to be.
+	placementForm = regexp.MustCompile(`^([a-z]{2,}(-[a-z]+)+-[0-9]+(-[a-z]+-[0-9]+)?)?[a-z]$`)
 )
 
 func (a arguments) ec2Worker() any {
@@ -72,7 +73,6 @@ func (a arguments) ec2Worker() any {
 		SecurityName:          a.text("security_name", ""),
 		SecurityGroupIDs:      a.identifiedList("security_group_ids", "sg-"),
 		SubnetIDs:             a.identifiedList("subnet_id", "subnet-"),
-		Placement:             a.placement(),
 		UserData:              a.userData(),
 		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
 		MissingTimeout:        w.MissingTimeout,
@@ -83,7 +83,7 @@ func (a arguments) ec2Worker() any {
 		PriceMultiplier:       a.price("price_multiplier", defaultPriceMultiplier),
 		ProductDescription:    a.text("product_description", defaultProduct),
 		FallbackToOnDemand:    a.flag("fallback_to_on_demand", false),
-		Instances:             a.count("instances", 1, 1),
+		Instances:             a.instances(),
 		PricePerHour:          a.price("price_per_hour", 0),
 		Volumes:               a.volumes(),
 		BlockDeviceMap:        a.blockDevices(),
@@ -92,6 +92,7 @@ func (a arguments) ec2Worker() any {
 		Pos:                   make(map[string]string, len(a.o.args)),
 	}
 	e.Region = a.region(e.Session)
+	e.Placement = a.placement(e.Region)
 	for name, arg := range a.o.args {
 		e.Pos[name] = a.r.pos(arg.at)
 	}
@@ -100,6 +101,19 @@ func (a arguments) ec2Worker() any {
 	a.spotRules(e)
 	w.EC2 = e
 	return w
+}
+
+// maxInstances of one definition is as many as one RunInstances call is known
+// to start.
+const maxInstances = 1000
+
+func (a arguments) instances() int {
+	if f, ok := a.some("instances"); ok {
+		if n, ok := f.integer(1, maxInstances); ok {
+			return n
+		}
+	}
+	return 1
 }
 
 func (a arguments) imageRules() {
@@ -279,11 +293,13 @@ func (a arguments) region(s Session) string {
 	return region
 }
 
-func (a arguments) placement() string {
+func (a arguments) placement(region string) string {
 	placement := a.text("placement", "")
 	if placement != "" && !placementForm.MatchString(placement) {
 		f, _ := a.field("placement")
 		f.bad("a zone's letter, such as 'b' for the region's zone b")
+	} else if len(placement) > 1 && region != "" && !strings.HasPrefix(placement, region) {
+		a.errorf("placement", "", "the zone %s is not in the region %s", quote(placement), quote(region))
 	}
 	return placement
 }
@@ -380,15 +396,15 @@ func (a arguments) tags() map[string]string {
 	tags := a.textMap("tags")
 	f, _ := a.field("tags")
 	if len(tags) > maxTags {
-		a.errorf("tags", "", "tags has %d tags, and EC2 takes at most %d", len(tags), maxTags)
+		a.errorf("tags", "", "tags has %d tags, and there can be %d", len(tags), maxTags)
 	}
 	for _, k := range sortedKeys(tags) {
 		key, value := f.at.entry(k)
 		switch {
 		case k == "":
 			a.r.errorf(key, "", "%s: a key is empty", f.label)
-		case strings.HasPrefix(strings.ToLower(k), "aws:"):
-			a.r.errorf(key, "", "%s: %s: the beginning aws: is reserved", f.label, quote(k))
+		case strings.HasPrefix(strings.ToLower(k), "aws:"), strings.HasPrefix(k, "dormouse:"):
+			a.r.errorf(key, "", "%s: %s: keys that begin with aws: or dormouse: are reserved", f.label, quote(k))
 		case utf8.RuneCountInString(k) > maxTagKey:
 			a.r.errorf(key, "", "%s: the key %s is longer than %d characters", f.label, quote(k), maxTagKey)
 		case utf8.RuneCountInString(tags[k]) > maxTagValue:

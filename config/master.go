@@ -90,7 +90,7 @@ type EC2LatentWorker struct {
 	// Region is the worker's, else its session's; when empty it is what the
 	// AWS SDK finds, and us-east-1 when that is nothing.
 	Region    string
-	Placement string // what is added to the region's name to name the zone
+	Placement string // a zone's letter, or its whole name
 	// UserData is a string, or a dormouse.Renderable that yields one; nil for
 	// none.
 	UserData any
@@ -110,7 +110,7 @@ type EC2LatentWorker struct {
 	PriceMultiplier     *float64
 	ProductDescription  string
 	FallbackToOnDemand  bool
-	Instances           int      // how many workers this definition stands for, at least 1
+	Instances           int      // how many workers this definition stands for, at least 1; from 2 on they are NAME-1, NAME-2, …
 	PricePerHour        *float64 // on demand, in US dollars; nil when not given
 	Volumes             []Volume
 	BlockDeviceMap      []map[string]any // keys and values as in EC2's API

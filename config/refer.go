@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+
 	"go.starlark.net/starlark"
 )
 
@@ -40,6 +42,11 @@ func (g *global) workers(m *Master) {
 		}
 		m.Workers = append(m.Workers, w)
 		g.unique(seen, o, "worker", w.Name)
+		if w.EC2 != nil && w.EC2.Instances > 1 {
+			for i := range w.EC2.Instances {
+				g.unique(seen, o, "worker", fmt.Sprintf("%s-%d", w.Name, i+1))
+			}
+		}
 		return true
 	})
 	if f, ok := g.some("workers"); !ok || starlark.Len(f.v) == 0 {
