@@ -252,17 +252,21 @@ func TestCommandEnds(t *testing.T) {
 		on   error
 		want func(error) bool
 	}{
-		{"complete", func(c *wire.AgentConn, id string, _ map[string]any) { _ = c.Complete(context.Background(), id, "") }, nil,
-			func(err error) bool { return err == nil }},
+		{
+			"complete", func(c *wire.AgentConn, id string, _ map[string]any) { _ = c.Complete(context.Background(), id, "") }, nil,
+			func(err error) bool { return err == nil },
+		},
 		{"failure", func(c *wire.AgentConn, id string, _ map[string]any) {
 			_ = c.Complete(context.Background(), id, "fork: no memory")
 		}, nil, func(err error) bool {
 			return dormouse.CodeOf(err) == dormouse.Internal && strings.Contains(err.Error(), "fork: no memory")
 		}},
-		{"lost", func(c *wire.AgentConn, id string, _ map[string]any) { <-started; _ = c.Close() }, nil,
+		{
+			"lost", func(c *wire.AgentConn, id string, _ map[string]any) { <-started; _ = c.Close() }, nil,
 			func(err error) bool {
 				return errors.Is(err, wire.ErrConnectionLost) && dormouse.CodeOf(err) == dormouse.Unavailable
-			}},
+			},
+		},
 		{"update not durable", func(c *wire.AgentConn, id string, _ map[string]any) {
 			for range 2 {
 				acked <- c.Update(context.Background(), id, rc)

@@ -25,8 +25,9 @@ const (
 	bufferTimeout = 200 * time.Millisecond
 	// newlineRE is what workers turn into a newline: CR LF, a CR that more text
 	// follows, sequences that move the cursor away, and runs of backspaces. It
-	// is Python's syntax.
-	newlineRE = "(\\r\\n|\\r(?=.)|\x1b\\[u|\x1b\\[[0-9]+;[0-9]+[Hf]|\x1b\\[2J|\\x08+)"
+	// is Python's syntax, and to the letter what stock masters send, since a
+	// worker may know this one expression only.
+	newlineRE = `(\r\n|\r(?=.)|\033\[u|\033\[[0-9]+;[0-9]+[Hf]|\033\[2J|\x08+)`
 )
 
 // BuilderDir is a builder and its directory, relative to the worker's.

@@ -71,8 +71,11 @@ func TestDecodeOutput(t *testing.T) {
 		{"fewer times than lines", []any{"a\nb\nc\n", []int{1, 3, 5}, []float64{1}}, []dormouse.LogLine{line("a", at(1000)), line("b", at(1000)), line("c", at(1000))}},
 		{"hostile positions", []any{"a\nb\n", []any{-1, math.MaxInt64, "x", nil, 1.5}, []float64{1, 2}}, []dormouse.LogLine{line("a", at(1000)), line("b", at(2000))}},
 		{"positions no list", []any{"a\n", "x", []float64{1}}, []dormouse.LogLine{line("a", at(1000))}},
-		{"hostile times", []any{"a\nb\nc\nd\ne\nf\ng\n", []any{}, []any{math.NaN(), math.Inf(1), -1.0, 1e300, "x", 7, nil}},
-			[]dormouse.LogLine{line("a", now), line("b", now), line("c", now), line("d", now), line("e", now), line("f", at(7000)), line("g", at(7000))}},
+		{
+			"hostile times",
+			[]any{"a\nb\nc\nd\ne\nf\ng\n", []any{}, []any{math.NaN(), math.Inf(1), -1.0, 1e300, "x", 7, nil}},
+			[]dormouse.LogLine{line("a", now), line("b", now), line("c", now), line("d", now), line("e", now), line("f", at(7000)), line("g", at(7000))},
+		},
 		{"no times", []any{"a\n", []any{}}, []dormouse.LogLine{line("a", now)}},
 		{"times no list", []any{"a\n", []any{}, "x"}, []dormouse.LogLine{line("a", now)}},
 		{"bare text", "a\nb", []dormouse.LogLine{line("a", now), line("b", now)}},
@@ -80,10 +83,15 @@ func TestDecodeOutput(t *testing.T) {
 		{"carriage returns stay", []any{"10%\r20%\rdone\r\n", []any{}, []any{1}}, []dormouse.LogLine{line("10%\r20%\rdone\r", at(1000))}},
 		{"nothing", []any{"", []any{}, []any{}}, nil},
 		{"longest line", strings.Repeat("x", maxLine) + "\ny\n", []dormouse.LogLine{line(strings.Repeat("x", maxLine), now), line("y", now)}},
-		{"too long a line", []any{strings.Repeat("x", 2*maxLine+1) + "\ny\n", []any{}, []any{1, 2}},
-			[]dormouse.LogLine{line(strings.Repeat("x", maxLine), at(1000)), line(strings.Repeat("x", maxLine), at(1000)), line("x", at(1000)), line("y", at(2000))}},
-		{"cut between characters", "a" + strings.Repeat("\u20ac", maxLine/3) + "b",
-			[]dormouse.LogLine{line("a"+strings.Repeat("\u20ac", (maxLine-1)/3), now), line(strings.Repeat("\u20ac", maxLine/3-(maxLine-1)/3)+"b", now)}},
+		{
+			"too long a line",
+			[]any{strings.Repeat("x", 2*maxLine+1) + "\ny\n", []any{}, []any{1, 2}},
+			[]dormouse.LogLine{line(strings.Repeat("x", maxLine), at(1000)), line(strings.Repeat("x", maxLine), at(1000)), line("x", at(1000)), line("y", at(2000))},
+		},
+		{
+			"cut between characters", "a" + strings.Repeat("\u20ac", maxLine/3) + "b",
+			[]dormouse.LogLine{line("a"+strings.Repeat("\u20ac", (maxLine-1)/3), now), line(strings.Repeat("\u20ac", maxLine/3-(maxLine-1)/3)+"b", now)},
+		},
 		{"long line after short", "s\n" + strings.Repeat("x", 2*chunkBytes), []dormouse.LogLine{line("s", now), line(strings.Repeat("x", 2*chunkBytes), now)}},
 		{"many newlines", strings.Repeat("\n", chunkBytes+10), func() (l []dormouse.LogLine) {
 			for range chunkBytes + 10 {
@@ -138,10 +146,24 @@ func readOutput(b []byte) ([]dormouse.LogLine, error) {
 
 func TestValues(t *testing.T) {
 	tests := []struct{ in, want any }{
-		{nil, nil}, {true, true}, {7, int64(7)}, {-7, int64(-7)}, {int32(5), int64(5)}, {uint32(5), int64(5)}, {int64(math.MinInt64), int64(math.MinInt64)},
-		{uint64(math.MaxUint64), uint64(math.MaxUint64)}, {uint64(7), int64(7)}, {1.5, 1.5},
-		{"a\xff", "a\uFFFD"}, {[]byte{0xff}, []byte{0xff}}, {[]string{"a"}, []any{"a"}}, {[]int{1}, []any{int64(1)}}, {[]int64{1}, []any{int64(1)}},
-		{[]float64{1}, []any{1.0}}, {map[string]string{"k\xff": "v"}, map[string]any{"k\uFFFD": "v"}}, {map[string]int{"k": 1}, map[string]any{"k": int64(1)}},
+		{nil, nil},
+		{true, true},
+		{7, int64(7)},
+		{-7, int64(-7)},
+		{int32(5), int64(5)},
+		{uint32(5), int64(5)},
+		{int64(math.MinInt64), int64(math.MinInt64)},
+		{uint64(math.MaxUint64), uint64(math.MaxUint64)},
+		{uint64(7), int64(7)},
+		{1.5, 1.5},
+		{"a\xff", "a\uFFFD"},
+		{[]byte{0xff}, []byte{0xff}},
+		{[]string{"a"}, []any{"a"}},
+		{[]int{1}, []any{int64(1)}},
+		{[]int64{1}, []any{int64(1)}},
+		{[]float64{1}, []any{1.0}},
+		{map[string]string{"k\xff": "v"}, map[string]any{"k\uFFFD": "v"}},
+		{map[string]int{"k": 1}, map[string]any{"k": int64(1)}},
 		{map[string]any{"a": []any{nil, map[string]any{}}}, map[string]any{"a": []any{nil, map[string]any{}}}},
 	}
 	for _, test := range tests {
