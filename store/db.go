@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// Tx is what a write may do within its transaction.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Writer carries out writes durably. Write runs f in a transaction of its own,
+// or in one that is as good as that, and returns once it is committed or has
+// left no trace. f may be run more than once; it must use the context it is
+// given.
+type Writer interface {
+	Write(ctx context.Context, f func(context.Context, Tx) error) error
+	Close() error
+}
+
+// Backend is an opened and migrated database.
+type Backend struct {
+	Writer Writer
+	// Reads is the pool for reads. New takes it over and closes it.
+	Reads *sql.DB
+	// Snapshot are the options of a transaction whose reads all see the same
+	// moment.
+	Snapshot sql.TxOptions
+	// ForUpdate and ForShare end a SELECT whose rows must not change until the
+	// transaction ends: locking clauses, or nothing where writes are serial.
+	ForUpdate, ForShare string
+	// Classify gives the class of one of the driver's errors.
+	Classify func(error) dormouse.Code
+}
+
+// DB is the durable state of a master. Its methods may be called from any
+// goroutine.
+type DB struct {
+	backend Backend
+}
+
+// New makes a DB of an opened database, giving it an identity when it has none.
+// It owns the backend from then on, also when it fails.
+func New(ctx context.Context, b Backend) (*DB, error) {
+	db := &DB{backend: b}
+	if err := db.createDeployment(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Close waits for the writes that have begun and closes the database. Writes
+// that wait for their turn are refused. Calling it again does nothing.
+func (db *DB) Close() error {
+	return errors.Join(db.backend.Writer.Close(), db.backend.Reads.Close())
+}
+
+// write runs f in a transaction. What says what it is for, in messages of
+// errors that are not f's own.
+func (db *DB) write(ctx context.Context, what string, f func(*tx) error) error {
+	err := db.backend.Writer.Write(ctx, func(ctx context.Context, raw Tx) error {
+		return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
+	})
+	return db.classify(what, err)
+}
+
+// fenced is write for those that only the present master may do.
+func (db *DB) fenced(ctx context.Context, fence int64, what string, f func(*tx) error) error {
+	return db.write(ctx, what, func(t *tx) error {
+		if err := t.checkFence(fence, what); err != nil {
+			return err
+		}
+		return f(t)
+	})
+}
+
+// read runs f on the read pool; each statement sees a moment of its own.
+func (db *DB) read(ctx context.Context, what string, f func(*tx) error) error {
+	return db.classify(what, f(&tx{ctx: ctx, q: db.backend.Reads}))
+}
+
+// snapshot runs f on the read pool in a transaction whose statements all see
+// the same moment.
+func (db *DB) snapshot(ctx context.Context, what string, f func(*tx) error) error {
+	raw, err := db.backend.Reads.BeginTx(ctx, &db.backend.Snapshot)
+	if err != nil {
+		return db.classify(what, err)
+	}
+	err = f(&tx{ctx: ctx, q: raw})
+	// Nothing was written, so how the transaction ends does not matter.
+	_ = raw.Rollback()
+	return db.classify(what, err)
+}
+
+func (db *DB) classify(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*dormouse.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return dormouse.Errorf(dormouse.Unavailable, "%s: %w", what, err)
+	}
+	return dormouse.Errorf(db.backend.Classify(err), "%s: %w", what, err)
+}

@@ -1,0 +1,44 @@
+// Package store is the durable state of a master: requests, builds, steps,
+// logs, workers, generations, launch attempts and instances, in SQLite or
+// PostgreSQL (see the packages sqlite and postgres, which open one).
+//
+// # What a write promises
+//
+// A method that writes returns nil only once what it wrote is durable and
+// visible to every read that begins later. It is one transaction: it happens
+// as a whole or, when it returns an error, not at all. The one exception is an
+// error of class [dormouse.Unanswered]: the connection broke during the commit,
+// and only a later read can tell. A context that ends while the write waits for
+// its turn withdraws it ([dormouse.Unavailable], nothing was carried out); once
+// it has begun it is finished.
+//
+// # Who may write
+//
+// A database has one master at a time, which [DB.AcquireLease] elects. Its
+// fence, a number that grows with each change of ownership, goes into every
+// write that only a master may do, and is checked inside the write's own
+// transaction against a row that the next election must change. So a master
+// that was superseded without noticing (a stopped process, a stalled disk)
+// gets a [dormouse.Conflict] and changes nothing, however late it wakes:
+//
+//	master A: AcquireLease → fence 7 ── writes(7) … stalls ……………… write(7) → Conflict
+//	master B:                            lease expires, AcquireLease → fence 8 ── writes(8)
+//
+// Submitting and cancelling requests needs no fence: they are safe from any
+// process.
+//
+// # Logs
+//
+// A log is rows of compressed chunks, each with the number of its first line
+// and its first byte, so that any range is read without the rest. An append is
+// one or more new chunks; when small ones gather at the tail they are merged
+// within the append's own transaction, so that a log written a line at a time
+// has few rows and each byte is rewritten a logarithmic number of times.
+// Completing a log merges what small chunks are left. See chunk.go for the
+// format.
+//
+// # Text
+//
+// Strings that PostgreSQL could not hold are mended, in both databases alike:
+// NUL bytes and invalid UTF-8 become U+FFFD.
+package store

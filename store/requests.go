@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+const requestColumns = `id, builder, priority, reason, sources, properties, submitted_at, state,
+	build_id, collapsed_into, result, complete_at`
+
+func scanRequest(row scanner) (dormouse.BuildRequest, error) {
+	var r dormouse.BuildRequest
+	err := row.Scan(&r.ID, &r.Builder, &r.Priority, &r.Reason, jsonColumn{&r.Sources}, propertiesColumn{&r.Properties},
+		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt})
+	return r, err
+}
+
+func requestName(id int64) string { return fmt.Sprintf("build request %d", id) }
+
+// SubmitRequests stores new pending requests, all or none, and returns them
+// with their IDs, in the order given. What a request can only get later (state,
+// build, result) is ignored in what is given.
+func (db *DB) SubmitRequests(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+	out := slices.Clone(requests)
+	type text struct{ sources, properties string }
+	texts := make([]text, len(out))
+	for i := range out {
+		r := &out[i]
+		what := "the request for builder " + r.Builder
+		var err error
+		if texts[i].sources, err = encodeJSON(what, r.Sources); err != nil {
+			return nil, err
+		}
+		if texts[i].properties, err = encodeJSON(what, r.Properties); err != nil {
+			return nil, err
+		}
+		r.State, r.SubmittedAt = dormouse.RequestPending, stored(r.SubmittedAt)
+		r.BuildID, r.CollapsedInto, r.Result, r.CompleteAt, r.Waiting = 0, 0, nil, time.Time{}, ""
+	}
+	err := db.write(ctx, "submitting build requests", func(t *tx) error {
+		for i := range out {
+			r := &out[i]
+			if err := t.one(`INSERT INTO requests (builder, priority, reason, sources, properties, submitted_at, state)
+				VALUES ($1, $2, $3, $4, $5, $6, 'pending') RETURNING id`,
+				[]any{r.Builder, r.Priority, r.Reason, texts[i].sources, texts[i].properties, micros(r.SubmittedAt)},
+				&r.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PendingRequests returns all requests that wait for a build, in the order they
+// should get one: highest priority first, then the longest waiting.
+func (db *DB) PendingRequests(ctx context.Context) (requests []dormouse.BuildRequest, err error) {
+	err = db.read(ctx, "reading the pending build requests", func(t *tx) (err error) {
+		requests, err = all(t, `SELECT `+requestColumns+` FROM requests WHERE state = 'pending'
+			ORDER BY priority DESC, submitted_at, id`, nil, scanRequest)
+		return err
+	})
+	return requests, err
+}
+
+// Request returns one request.
+func (db *DB) Request(ctx context.Context, id int64) (r dormouse.BuildRequest, err error) {
+	err = db.read(ctx, "reading "+requestName(id), func(t *tx) (err error) {
+		r, err = t.request(id, "")
+		return err
+	})
+	return r, err
+}
+
+func (t *tx) request(id int64, lock string) (dormouse.BuildRequest, error) {
+	return single(t, requestName(id), `SELECT `+requestColumns+` FROM requests WHERE id = $1`+lock, []any{id}, scanRequest)
+}
+
+// RequestFilter selects requests; a zero field selects all.
+type RequestFilter struct {
+	Builder string
+	State   dormouse.RequestState
+	Before  int64 // only IDs below
+	Limit   int   // 100 when 0, at most 1000
+}
+
+// Requests returns requests, newest first.
+func (db *DB) Requests(ctx context.Context, f RequestFilter) (requests []dormouse.BuildRequest, err error) {
+	var c conditions
+	if f.Builder != "" {
+		c.add("builder = ", f.Builder)
+	}
+	if f.State != "" {
+		c.add("state = ", string(f.State))
+	}
+	if f.Before > 0 {
+		c.add("id < ", f.Before)
+	}
+	query, args := c.query(`SELECT `+requestColumns+` FROM requests`, "id DESC", f.Limit)
+	err = db.read(ctx, "reading build requests", func(t *tx) (err error) {
+		requests, err = all(t, query, args, scanRequest)
+		return err
+	})
+	return requests, err
+}
+
+// Collapse merges the request ID into the request Into, which goes on in its
+// place.
+type Collapse struct{ ID, Into int64 }
+
+// CollapseRequests completes each request as skipped and links it to the one
+// that goes on, all or none. A request that is not pending, or whose survivor
+// is complete or itself, is a [dormouse.Conflict].
+func (db *DB) CollapseRequests(ctx context.Context, fence int64, collapses []Collapse, now time.Time) error {
+	return db.fenced(ctx, fence, "collapsing build requests", func(t *tx) error {
+		for _, c := range collapses {
+			if err := t.collapse(c, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) collapse(c Collapse, now time.Time) error {
+	if c.ID == c.Into {
+		return dormouse.Errorf(dormouse.Conflict, "%s can not be collapsed into itself", requestName(c.ID))
+	}
+	survivor, err := t.request(c.Into, t.forUpdate)
+	if err != nil {
+		return err
+	}
+	if survivor.State == dormouse.RequestComplete {
+		return dormouse.Errorf(dormouse.Conflict, "%s can not be collapsed into %s, which is complete",
+			requestName(c.ID), requestName(c.Into))
+	}
+	return t.completePending(c.ID, dormouse.Skipped, c.Into, now)
+}
+
+// CancelRequest completes a pending request as cancelled. Any other is a
+// [dormouse.Conflict]: a request that was claimed is ended by stopping its
+// build.
+func (db *DB) CancelRequest(ctx context.Context, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
+	err = db.write(ctx, "cancelling "+requestName(id), func(t *tx) (err error) {
+		if err := t.completePending(id, dormouse.Cancelled, 0, now); err != nil {
+			return err
+		}
+		r, err = t.request(id, "")
+		return err
+	})
+	return r, err
+}
+
+func (t *tx) completePending(id int64, result dormouse.Result, into int64, now time.Time) error {
+	n, err := t.exec(`UPDATE requests SET state = 'complete', result = $2, collapsed_into = $3, complete_at = $4
+		WHERE id = $1 AND state = 'pending'`, id, int64(result), into, micros(now))
+	if err == nil && n == 0 {
+		err = t.notPending(id)
+	}
+	return err
+}
+
+// notPending says why a request could not be taken from the queue.
+func (t *tx) notPending(id int64) error {
+	r, err := t.request(id, "")
+	if err != nil {
+		return err
+	}
+	return dormouse.Errorf(dormouse.Conflict, "%s is not pending but %s", requestName(id), r.State)
+}

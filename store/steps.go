@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+const stepColumns = `id, build_id, position, name, started_at, finished_at, result, state_string, hidden`
+
+func scanStep(row scanner) (dormouse.Step, error) {
+	var s dormouse.Step
+	var hidden int64
+	err := row.Scan(&s.ID, &s.BuildID, &s.Index, &s.Name, timeColumn{&s.StartedAt}, timeColumn{&s.FinishedAt},
+		&s.Result, &s.StateString, &hidden)
+	s.Hidden = hidden != 0
+	return s, err
+}
+
+func stepName(id int64) string { return fmt.Sprintf("step %d", id) }
+
+// StartStep stores a step that starts now and returns it with its ID. The build
+// must be running, and Index be free in it; else it is a [dormouse.Conflict].
+func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dormouse.Step, error) {
+	s.StartedAt, s.FinishedAt, s.Result, s.Logs = stored(s.StartedAt), time.Time{}, nil, nil
+	err := db.fenced(ctx, fence, "starting a step of "+buildName(s.BuildID), func(t *tx) error {
+		if err := t.lockRunningBuild(s.BuildID); err != nil {
+			return err
+		}
+		err := t.one(`INSERT INTO steps (build_id, position, name, started_at, state_string, hidden)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (build_id, position) DO NOTHING RETURNING id`,
+			[]any{s.BuildID, s.Index, s.Name, micros(s.StartedAt), s.StateString, flag(s.Hidden)}, &s.ID)
+		if err == errNoRow {
+			return dormouse.Errorf(dormouse.Conflict, "%s already has a step at index %d", buildName(s.BuildID), s.Index)
+		}
+		return err
+	})
+	return s, err
+}
+
+// FinishStep ends a running step. Its logs stay as they are: they are completed
+// one by one, or by the end of the build. A step that has finished is a
+// [dormouse.Conflict].
+func (db *DB) FinishStep(ctx context.Context, fence, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
+	return db.fenced(ctx, fence, "finishing "+stepName(stepID), func(t *tx) error {
+		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5
+			WHERE id = $1 AND finished_at = 0`, stepID, finishedAt(at), int64(result), stateString, flag(hidden))
+		if err == nil && n == 0 {
+			err = t.stepIsOver(stepID)
+		}
+		return err
+	})
+}
+
+// stepIsOver says why a running step was not found.
+func (t *tx) stepIsOver(id int64) error {
+	s, err := single(t, stepName(id), `SELECT `+stepColumns+` FROM steps WHERE id = $1`, []any{id}, scanStep)
+	if err != nil {
+		return err
+	}
+	return dormouse.Errorf(dormouse.Conflict, "%s (%s) has already finished", stepName(id), s.Name)
+}
+
+// Steps returns the steps of a build in order, each with its logs.
+func (db *DB) Steps(ctx context.Context, buildID int64) (steps []dormouse.Step, err error) {
+	err = db.snapshot(ctx, "reading the steps of "+buildName(buildID), func(t *tx) error {
+		if _, err := t.build(buildID); err != nil {
+			return err
+		}
+		steps, err = all(t, `SELECT `+stepColumns+` FROM steps WHERE build_id = $1 ORDER BY position`, []any{buildID}, scanStep)
+		if err != nil {
+			return err
+		}
+		byID := make(map[int64]*dormouse.Step, len(steps))
+		for i := range steps {
+			byID[steps[i].ID] = &steps[i]
+		}
+		return t.each(`SELECT `+logColumns+` FROM logs WHERE step_id IN (SELECT id FROM steps WHERE build_id = $1) ORDER BY id`,
+			[]any{buildID}, func(row scanner) error {
+				l, err := scanLog(row)
+				if step := byID[l.StepID]; step != nil {
+					step.Logs = append(step.Logs, l)
+				}
+				return err
+			})
+	})
+	return steps, err
+}
