@@ -30,25 +30,49 @@ type farm struct {
 
 const patience = 30 * time.Second
 
-func newFarm(t testing.TB) *farm {
+// master is the wire's server end. It returns its address, and attached
+// workers one by one. Register what ends the agent after it.
+func master(t testing.TB) (url string, attached <-chan *wire.Worker) {
 	t.Helper()
-	attached := make(chan *wire.Worker, 1)
+	workers := make(chan *wire.Worker, 1)
 	server := wire.NewServer(wire.ServerOptions{
 		Authenticate: func(context.Context, wire.Hello) (int64, error) { return 0, nil },
 		Attach: func(ctx context.Context, w *wire.Worker) error {
 			if err := w.SetBuilders(ctx, []wire.BuilderDir{{Name: "x", Dir: "x"}}); err != nil {
 				return err
 			}
-			attached <- w
+			workers <- w
 			return nil
 		},
 		Detached: func(*wire.Worker) {},
 	})
 	web := httptest.NewServer(server)
+	t.Cleanup(func() {
+		end, done := context.WithTimeout(context.Background(), patience)
+		defer done()
+		if err := server.Shutdown(end); err != nil {
+			t.Errorf("shutdown of the wire: %v", err)
+		}
+		web.Close()
+	})
+	return "ws" + strings.TrimPrefix(web.URL, "http"), workers
+}
+
+func (f *farm) await(t testing.TB, attached <-chan *wire.Worker) {
+	t.Helper()
+	select {
+	case f.worker = <-attached:
+	case <-time.After(patience):
+		t.Fatal("the agent did not attach")
+	}
+}
+
+func newFarm(t testing.TB) *farm {
+	t.Helper()
+	url, attached := master(t)
 	f := &farm{dir: t.TempDir()}
 	agent, err := worker.New(worker.Config{
-		Master: "ws" + strings.TrimPrefix(web.URL, "http"), Name: "bot1", Password: "secret", BaseDir: f.dir,
-		Log: slog.New(slog.DiscardHandler),
+		Master: url, Name: "bot1", Password: "secret", BaseDir: f.dir, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -60,18 +84,8 @@ func newFarm(t testing.TB) *farm {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		end, done := context.WithTimeout(context.Background(), patience)
-		defer done()
-		if err := server.Shutdown(end); err != nil {
-			t.Errorf("shutdown of the wire: %v", err)
-		}
-		web.Close()
 	})
-	select {
-	case f.worker = <-attached:
-	case <-time.After(patience):
-		t.Fatal("the agent did not attach")
-	}
+	f.await(t, attached)
 	return f
 }
 

@@ -107,7 +107,7 @@ var gitEnvironment = map[string]string{"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.
 // safeRef reports whether git can take a name for nothing but a ref or a
 // revision: no option, no refspec, no range.
 func safeRef(name string) bool {
-	return !strings.HasPrefix(name, "-") && !strings.ContainsAny(name, " \t\r\n\x00:*?[\\") && !strings.Contains(name, "..")
+	return !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "+") && !strings.ContainsAny(name, " \t\r\n\x00:*?[\\") && !strings.Contains(name, "..")
 }
 
 // sourceOf finds the codebase's source stamp. A request without any is of the

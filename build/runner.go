@@ -41,7 +41,8 @@ type Worker interface {
 // serves any number of builds at once.
 type Runner struct {
 	Store Store
-	// Announce tells the world of a fact that is durable. It may be nil.
+	// Announce tells the world of a fact that is durable. It may be nil; it is
+	// called from several goroutines.
 	Announce func(dormouse.Event)
 	Log      *slog.Logger // nil is slog.Default()
 	// InterruptWait is how long an interrupted command may take to end, beyond

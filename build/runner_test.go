@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,15 @@ func TestRunCountsAHundredMegabytes(t *testing.T) {
 	}
 	f := newFarm(t)
 	m := &memory{discard: true}
+	var seen int
+	var peak uint64
+	m.watch = func(dormouse.LogLine) {
+		if seen++; seen%100_000 == 0 {
+			var stats runtime.MemStats
+			runtime.ReadMemStats(&stats)
+			peak = max(peak, stats.HeapAlloc)
+		}
+	}
 	f.run(t, m, f.job(sh("a", "yes 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456 | head -n 1000000")), nil)
 	var stdout int64
 	for _, l := range m.logs {
@@ -192,6 +202,10 @@ func TestRunCountsAHundredMegabytes(t *testing.T) {
 	}
 	if stdout < 98_000_000 {
 		t.Errorf("%d bytes", stdout)
+	}
+	// The agent lives in this process too; both hold a few MiB on the way.
+	if peak == 0 || peak > 64<<20 {
+		t.Errorf("the heap grew to %d MiB", peak>>20)
 	}
 }
 
