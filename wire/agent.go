@@ -56,7 +56,7 @@ type AgentConn struct {
 func newAgentConn(ws *websocket.Conn, name string, handler AgentHandler, log *slog.Logger) *AgentConn {
 	c := &AgentConn{handler: handler, work: make(chan func(), requestBacklog)}
 	c.peer = newPeer(ws, name, log)
-	c.peer.serve = c.dispatch
+	c.serve = c.dispatch
 	return c
 }
 
@@ -74,34 +74,47 @@ func (c *AgentConn) run() {
 	c.start(func() {})
 }
 
-// dispatch queues a master's request for the handler. It runs in the reader.
+// dispatch queues a master's request for the handler, or refuses one that
+// makes no sense. It runs in the reader.
 func (c *AgentConn) dispatch(f *frame, buf []byte) {
 	defer putBuffer(buf)
+	work, err := c.workFor(f)
+	if err != nil {
+		c.replyNow(f.seq, err)
+		return
+	}
+	if work == nil {
+		c.replyNow(f.seq, nil)
+		return
+	}
+	select {
+	case c.work <- work:
+	default:
+		c.replyNow(f.seq, fmt.Errorf("more than %d requests at once", requestBacklog))
+	}
+}
+
+// workFor returns what the handler's goroutine has to do for a request,
+// answering it included; nil where there is nothing to do but to answer.
+func (c *AgentConn) workFor(f *frame) (func(), error) {
 	seq := f.seq
-	var do func() (any, error)
-	var after func()
 	switch f.op {
 	case "keepalive":
-		c.replyNow(seq, nil, nil)
-		return
+		return nil, nil
 	case "get_worker_info":
-		do = func() (any, error) { return c.handler.WorkerInfo(), nil }
+		return func() { c.reply(seq, c.handler.WorkerInfo(), nil) }, nil
 	case "print":
 		msg, err := f.need("message")
-		do = func() (any, error) {
-			if err == nil {
-				c.handler.Print(msg)
-			}
-			return nil, err
-		}
+		return func() {
+			c.handler.Print(msg)
+			c.reply(seq, nil, nil)
+		}, err
 	case "set_worker_settings":
 		s, err := settingsFrom(f.value("args"))
-		do = func() (any, error) {
-			if err == nil {
-				c.handler.Settings(s)
-			}
-			return nil, err
-		}
+		return func() {
+			c.handler.Settings(s)
+			c.reply(seq, nil, nil)
+		}, err
 	case "start_command":
 		id, err1 := f.need("command_id")
 		name, err2 := f.need("command_name")
@@ -110,42 +123,20 @@ func (c *AgentConn) dispatch(f *frame, buf []byte) {
 		if err == nil && !isMap {
 			err = errors.New("start_command without a map of args")
 		}
-		do = func() (any, error) {
-			if err != nil {
-				return nil, err
-			}
-			return nil, c.handler.StartCommand(c.ctx, id, name, args)
-		}
+		return func() { c.reply(seq, nil, c.handler.StartCommand(c.ctx, id, name, args)) }, err
 	case "interrupt_command":
 		id, err := f.need("command_id")
 		why := f.text("why")
-		do = func() (any, error) {
-			if err != nil {
-				return nil, err
-			}
-			return nil, c.handler.InterruptCommand(id, why)
-		}
+		return func() { c.reply(seq, nil, c.handler.InterruptCommand(id, why)) }, err
 	case "shutdown":
-		do = func() (any, error) { return nil, nil }
-		after = c.handler.Shutdown
+		return func() {
+			c.reply(seq, nil, nil)
+			c.handler.Shutdown()
+		}, nil
 	case "":
-		c.replyNow(seq, nil, errors.New("the frame has no op"))
-		return
+		return nil, errors.New("the frame has no op")
 	default:
-		c.replyNow(seq, nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName)))
-		return
-	}
-	work := func() {
-		result, err := do()
-		c.reply(seq, result, err)
-		if after != nil {
-			after()
-		}
-	}
-	select {
-	case c.work <- work:
-	default:
-		c.replyNow(seq, nil, fmt.Errorf("more than %d requests at once", requestBacklog))
+		return nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -225,7 +226,7 @@ func TestOutput(t *testing.T) {
 	if err := receive(t, errs); err != nil {
 		t.Fatal(err)
 	}
-	want := append(lines,
+	want := append(slices.Clone(lines),
 		dormouse.LogLine{Stream: dormouse.Stdout, Time: at, Text: "a"},
 		dormouse.LogLine{Stream: dormouse.Stdout, Time: at, Text: "b \uFFFD c"})
 	if diff := cmp.Diff(want, c.lines); diff != "" {

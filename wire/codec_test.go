@@ -57,7 +57,7 @@ func TestEncodeOutput(t *testing.T) {
 
 // TestDecodeOutput reads output as honest, odd and hostile workers send it.
 func TestDecodeOutput(t *testing.T) {
-	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
+	at := time.UnixMilli
 	line := func(text string, t time.Time) dormouse.LogLine {
 		return dormouse.LogLine{Stream: dormouse.Stdout, Time: t, Text: text}
 	}

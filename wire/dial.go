@@ -67,7 +67,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	if o.Agent != "" {
 		header.Set("User-Agent", o.Agent)
 	}
-	ws, resp, err := websocket.Dial(ctx, o.URL, &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, o.URL, &websocket.DialOptions{ //nolint:bodyclose // Dial's callers never close the body: it is a buffer, or the connection
 		HTTPClient:      &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		HTTPHeader:      header,
 		CompressionMode: websocket.CompressionDisabled,

@@ -49,7 +49,7 @@ func startMaster(t testing.TB, o wire.ServerOptions) *master {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := m.Server.Shutdown(ctx); err != nil {
+		if err := m.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
 		_ = hs.Close()

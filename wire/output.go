@@ -220,11 +220,10 @@ func (r *outputReader) next() []dormouse.LogLine {
 	text := string(part)
 	used := 0
 	for used < len(text) && len(lines) < chunkLines {
-		line, size, ended := text[used:], 0, false
-		if cut := strings.IndexByte(line, '\n'); cut >= 0 {
-			line, size, ended = line[:cut], cut+1, true
-		} else {
-			size = len(line)
+		line, _, ended := strings.Cut(text[used:], "\n")
+		size := len(line)
+		if ended {
+			size++
 		}
 		if len(line) > maxLine || !ended && used+size < len(r.text) {
 			line = line[:cutRune(line, maxLine)]

@@ -298,11 +298,11 @@ func (p *peer) reply(seq int64, result any, err error) {
 	}
 }
 
-// replyNow answers from the reader, which must not wait: a peer that lets so
-// many answers pile up unread is cut off.
-func (p *peer) replyNow(seq int64, result any, err error) {
+// replyNow answers from the reader, with err or no result. The reader must
+// not wait: a peer that lets so many answers pile up unread is cut off.
+func (p *peer) replyNow(seq int64, err error) {
 	select {
-	case p.replies <- encodeReply(seq, result, err):
+	case p.replies <- encodeReply(seq, nil, err):
 	default:
 		p.drop(errors.New("requests come in, but their answers are not read"))
 	}

@@ -364,7 +364,7 @@ func TestAttachRefused(t *testing.T) {
 		t.Error(err)
 	}
 	c.Wait()
-	if err := m.Server.Shutdown(t.Context()); err != nil {
+	if err := m.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if len(m.detached) != 0 {

@@ -160,10 +160,8 @@ func (r *Running) run(ctx context.Context) {
 				return
 			}
 			var result any
-			err := error(nil)
-			if failed != nil {
-				err = errGivenUp
-			} else {
+			err := errGivenUp
+			if failed == nil {
 				result, err = r.handle(ctx, &it.frame)
 				var own *handlerError
 				if errors.As(err, &own) {

@@ -121,7 +121,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = hs.Serve(b.pipes) })
 		defer func() {
-			if err := b.Server.Shutdown(context.Background()); err != nil {
+			if err := b.Shutdown(context.Background()); err != nil {
 				t.Error(err)
 			}
 			_ = hs.Close()
@@ -384,7 +384,7 @@ func TestShutdownPatience(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
-		if err := b.Server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
+		if err := b.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		if err := r.Wait(t.Context()); !errors.Is(err, context.Canceled) {
@@ -475,7 +475,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		done := make(chan error, 1)
-		go func() { done <- b.Server.Shutdown(context.Background()) }()
+		go func() { done <- b.Shutdown(context.Background()) }()
 		if err := <-refused; dormouse.CodeOf(err) != dormouse.Unavailable || time.Since(start) != 0 {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}

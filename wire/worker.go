@@ -42,7 +42,7 @@ func newWorker(s *Server, ws *websocket.Conn, h Hello, generation int64, log *sl
 		running:  make(map[string]*Running),
 	}
 	w.peer = newPeer(ws, fmt.Sprintf("worker %q", h.Name), log)
-	w.peer.serve = w.dispatch
+	w.serve = w.dispatch
 	return w
 }
 
@@ -269,7 +269,7 @@ func (w *Worker) dispatch(f *frame, buf []byte) {
 		}
 	}
 	if r == nil {
-		w.replyNow(f.seq, nil, err)
+		w.replyNow(f.seq, err)
 		putBuffer(buf)
 		return
 	}
@@ -279,7 +279,7 @@ func (w *Worker) dispatch(f *frame, buf []byte) {
 	}
 	if !r.push(it) {
 		w.budget.release(it.cost)
-		w.replyNow(f.seq, nil, errGivenUp)
+		w.replyNow(f.seq, errGivenUp)
 		putBuffer(buf)
 		return
 	}
