@@ -126,7 +126,10 @@ func TestErrors(t *testing.T) {
 		{"no such build", func() error { _, err := s.Client.Build(ctx, 9); return err }, dormouse.NotFound, "there is no build 9"},
 		{"no such builder", func() error { _, err := s.Client.Force(ctx, web.ForceRequest{Builder: "x"}); return err }, dormouse.NotFound, "there are: linux, nightly"},
 		{"may not be forced", func() error { _, err := s.Client.Force(ctx, web.ForceRequest{Builder: "nightly"}); return err }, dormouse.Invalid, "no ForceScheduler"},
-		{"too many", func() error { _, err := s.Client.Force(ctx, web.ForceRequest{Builder: "linux", Count: 1001}); return err }, dormouse.Invalid, "body.count"},
+		{"too many", func() error {
+			_, err := s.Client.Force(ctx, web.ForceRequest{Builder: "linux", Count: 1001})
+			return err
+		}, dormouse.Invalid, "body.count"},
 		{"a page too large", func() error { _, err := s.Client.Builds(ctx, web.BuildQuery{Limit: 1001}); return err }, dormouse.Invalid, "query.limit"},
 		{"a page below nothing", func() error { _, err := s.Client.Builds(ctx, web.BuildQuery{Limit: -1}); return err }, dormouse.Invalid, "query.limit"},
 		{"no such state", func() error { _, err := s.Client.Requests(ctx, web.RequestQuery{State: "lost"}); return err }, dormouse.Invalid, "query.state"},

@@ -36,12 +36,12 @@ type serverEvent struct {
 var errStop = errors.New("stop")
 
 // stream opens a stream and hands its events to handle, again and again after
-// cuts, until ctx ends, handle fails, or the master can not be reached for too
-// long. connected is called each time the stream stands; resumed says whether
+// cuts, until ctx ends, handle fails, or the master can not be reached: at the
+// first try, or for too long. connected is called each time the stream stands; resumed says whether
 // the connection goes on after an id.
 func (c *Client) stream(ctx context.Context, path string, query url.Values, connected func(resumed bool) error, handle func(serverEvent) error) error {
 	var lastID string
-	wait, since := c.retry.first, time.Now()
+	wait, since := c.retry.first, time.Time{} // since when it does not stand
 	for {
 		before := lastID
 		stood, err := c.streamOnce(ctx, path, query, &lastID, connected, handle)
@@ -54,6 +54,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, conn
 		if stood {
 			since = time.Now()
 		} else if time.Since(since) > c.retry.give {
+			// A stream that never stood was not cut: nobody waits for it.
 			return err
 		}
 		if lastID != before {
