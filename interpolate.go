@@ -119,7 +119,7 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 		rest = after[1:]
 	}
 	if used != len(args) {
-		return nil, Errorf(Invalid, "has %d of %%s for %d positional arguments", used, len(args))
+		return nil, Errorf(Invalid, "needs %d positional arguments, one for each %%s, and has %d", used, len(args))
 	}
 	return in, nil
 }
@@ -261,6 +261,9 @@ func abbreviate(s string) string {
 
 // String returns the text as it was written.
 func (in *Interpolate) String() string { return in.format }
+
+// MarshalText returns the text as it was written.
+func (in *Interpolate) MarshalText() ([]byte, error) { return []byte(in.format), nil }
 
 // Names returns, sorted, the names that are used with a selector anywhere in
 // the text, but not those in its arguments.

@@ -26,12 +26,13 @@ func (a arguments) blockDevices() []map[string]any {
 	items, _ := f.items("a list of dictionaries")
 	var out []map[string]any
 	for _, item := range items {
+		item.label += ": a mapping"
 		device, ok := item.fields(deviceKeys)
 		if !ok {
 			continue
 		}
-		if _, named := device["DeviceName"]; !named {
-			a.r.errorf(item.at, "", "%s: a mapping needs a DeviceName", f.label)
+		if _, named, _ := item.v.(*starlark.Dict).Get(starlark.String("DeviceName")); !named {
+			a.r.errorf(item.at, "", "%s needs a DeviceName", item.label)
 		}
 		out = append(out, device)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -153,12 +154,29 @@ func (r *reader) callPlace(t *starlark.Thread) (*syntax.CallExpr, place) {
 		if pos.Filename() != r.file || pos.Line == 0 {
 			continue
 		}
-		if call, ok := r.tree.calls[at(pos)]; ok && depth == 1 {
-			return call, placeOf(call.Fn)
+		call, where := r.tree.calls[at(pos)], position2place(pos)
+		if call != nil && depth == 1 {
+			where = placeOf(call.Fn)
+		} else {
+			call = nil
 		}
-		return nil, place{line: int(pos.Line), col: int(pos.Col)}
+		where.via = r.callers(t, depth+1)
+		return call, where
 	}
 	return nil, place{line: 1, col: 1}
+}
+
+// callers says from where the functions were called that lead from depth on to
+// the top level.
+func (r *reader) callers(t *starlark.Thread, depth int) string {
+	const enough = 3 // functions: configurations do not build towers
+	var lines []string
+	for ; depth < t.CallStackDepth() && len(lines) < enough; depth++ {
+		if pos := t.CallFrame(depth).Pos; pos.Filename() == r.file && pos.Line > 0 {
+			lines = append(lines, fmt.Sprintf("called from line %d", pos.Line))
+		}
+	}
+	return strings.Join(lines, ", ")
 }
 
 // bind gives the arguments of a call their parameters.
@@ -169,6 +187,7 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 		at := o.at
 		if i < len(positional) {
 			at = positional[i]
+			at.via = o.at.via
 		}
 		switch {
 		case i < c.positional:
@@ -189,6 +208,7 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 		a := argument{name, kv[1], o.at}
 		if at, ok := keyword[name]; ok {
 			a.at = at
+			a.at.via = o.at.via
 		}
 		p, known := c.param(name)
 		switch _, twice := o.args[name]; {

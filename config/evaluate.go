@@ -42,6 +42,9 @@ func (r *reader) warnf(at place, hint, format string, args ...any) {
 }
 
 func (r *reader) newError(at place, hint, message string) Error {
+	if at.via != "" {
+		hint = strings.TrimPrefix(hint+"; "+at.via, "; ")
+	}
 	return Error{File: r.file, Line: at.line, Column: at.col, Message: message, Hint: hint}
 }
 
@@ -131,7 +134,7 @@ func (r *reader) failure(err error) Errors {
 		return Errors{r.newError(m.at, m.hint, m.message)}
 	case errors.As(err, &syn):
 		at, hint := position2place(syn.Pos), syntaxHint(syn.Msg)
-		return Errors{r.newError(at, hint, strings.TrimPrefix(syn.Msg, "syntax error: "))}
+		return Errors{r.newError(at, hint, strings.TrimSuffix(syn.Msg, " (use parens)"))}
 	case errors.As(err, &unresolved):
 		var errs []Error
 		for _, e := range unresolved {

@@ -31,11 +31,11 @@ func (f field) bad(allowed string) {
 func (f field) shown() string {
 	switch v := f.v.(type) {
 	case starlark.String:
-		if f.secret {
-			return "this string"
-		}
-		if v == "" {
+		switch {
+		case v == "":
 			return "an empty string"
+		case f.secret:
+			return "this string"
 		}
 		return quote(string(v))
 	case starlark.Int, starlark.Float, starlark.Bool, starlark.NoneType:
@@ -44,6 +44,9 @@ func (f field) shown() string {
 		}
 		return shorten(v.String())
 	case *starlark.List:
+		if v.Len() == 0 {
+			return "an empty list"
+		}
 		return "a list"
 	case starlark.Tuple:
 		return "a tuple"

@@ -148,7 +148,7 @@ func (g *global) checkKeys() {
 		f, some := g.some(key)
 		switch {
 		case !known:
-			g.r.errorf(g.keyAt(key), didYouMean(key, sortedKeys(keySupport)), "there is no c[%s]", quote(key))
+			g.r.errorf(g.keyAt(key), didYouMean(key, sortedKeys(keySupport)), "there is no c['%s']", shorten(key))
 		case !some || g.r.meansNone(f.v):
 		case s == ignored && key != "buildbotNetUsageData": // nothing is ever sent to anybody
 			g.r.warnf(g.keyAt(key), "", "c['%s'] is not supported yet and changes nothing", key)
@@ -235,6 +235,7 @@ func (g *global) protocols(haveWorkers bool) (p Protocols) {
 		}
 	}
 	_, given := g.some("protocols")
+	_, spoken := values[msgpack]
 	hint := "write c['protocols'] = {'" + msgpack + "': {'port': 9989}}, and start workers with --protocol=" + msgpack
 	for _, name := range others {
 		if p.MsgpackListen == "" {
@@ -248,7 +249,7 @@ func (g *global) protocols(haveWorkers bool) (p Protocols) {
 		if haveWorkers {
 			g.r.warnf(g.keyAt("workers"), hint, "workers can attach from this machine only, at %s", defaultMsgpack)
 		}
-	} else if p.MsgpackListen == "" && len(others) == 0 && haveWorkers {
+	} else if !spoken && len(others) == 0 && haveWorkers {
 		g.r.errorf(g.at("protocols"), hint, "workers are configured, but no port for them in c['protocols']")
 	}
 	return p

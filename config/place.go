@@ -7,11 +7,20 @@ import "go.starlark.net/syntax"
 type place struct {
 	line, col int
 	expr      syntax.Expr
+	// via says from where the function was called that this stands in.
+	via string
 }
 
 func placeOf(e syntax.Expr) place {
 	p := syntax.Start(e)
-	return place{int(p.Line), int(p.Col), e}
+	return place{line: int(p.Line), col: int(p.Col), expr: e}
+}
+
+// part is the place of an expression within p's.
+func (p place) part(e syntax.Expr) place {
+	q := placeOf(e)
+	q.via = p.via
+	return q
 }
 
 // value is the place's expression without parentheses.
@@ -39,7 +48,7 @@ func (p place) item(i, n int) place {
 	if len(list) != n {
 		return p
 	}
-	return placeOf(list[i])
+	return p.part(list[i])
 }
 
 // entry is the places of a key of a dictionary and of its value: their own if
@@ -49,14 +58,14 @@ func (p place) entry(name string) (key, value place) {
 	case *syntax.DictExpr:
 		for _, item := range e.List {
 			if entry, ok := item.(*syntax.DictEntry); ok && isLiteral(entry.Key, name) {
-				return placeOf(entry.Key), placeOf(entry.Value)
+				return p.part(entry.Key), p.part(entry.Value)
 			}
 		}
 	case *syntax.CallExpr: // dict(name=value)
 		if fn, ok := e.Fn.(*syntax.Ident); ok && fn.Name == "dict" {
 			for _, arg := range e.Args {
 				if id, v, ok := keywordArg(arg); ok && id.Name == name {
-					return placeOf(id), placeOf(v)
+					return p.part(id), p.part(v)
 				}
 			}
 		}

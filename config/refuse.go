@@ -46,7 +46,7 @@ var notOperators = map[string]string{
 func refuse(s []token) *mistake {
 	first := s[0]
 	if hint, ok := notStatements[first.text]; ok && first.kind == tokName && !(first.text == "assert" && !isStatement(s)) {
-		return mistakef(first.at(), hint, "%s is not part of Starlark", first.text)
+		return mistakef(first.at(), hint, "%q is not part of Starlark", first.text)
 	}
 	if first.is("@") {
 		return mistakef(first.at(), "call the function on what it decorates", "decorators are not part of Starlark")
@@ -62,9 +62,9 @@ func refuse(s []token) *mistake {
 		}
 		switch {
 		case t.kind == tokName && notWords[t.text] != "":
-			return mistakef(t.at(), notWords[t.text], "%s is not part of Starlark", t.text)
+			return mistakef(t.at(), notWords[t.text], "%q is not part of Starlark", t.text)
 		case t.kind == tokOp && notOperators[t.text] != "":
-			return mistakef(t.at(), notOperators[t.text], "%s is not part of Starlark", t.text)
+			return mistakef(t.at(), notOperators[t.text], "%q is not part of Starlark", t.text)
 		case t.is("**") && i > 0 && s[i-1].endsOperand():
 			return mistakef(t.at(), "multiply, or write the number", "** is not an operator of Starlark")
 		case t.is("@"):
@@ -99,7 +99,7 @@ func (w *rewritten) adjacent() *mistake {
 		switch {
 		case prev.kind == tokString && t.kind == tokString:
 			return mistakef(end, "put a comma between them, or + to join them",
-				"two strings follow each other%s", onLine(prev, t))
+				"two strings follow each other")
 		case prev.kind == tokString && t.kind == tokName && t.off == prev.end() && !t.keyword():
 			return mistakef(end, `a quote inside a string is written \' or \", or the string has the other kind of quotes`,
 				"the string ends here, and %s follows", clip(t.text))

@@ -61,7 +61,7 @@ func (a arguments) interpolate() any {
 		return nil
 	}
 	for _, name := range in.Names("secret") {
-		good = a.secretExists(f.at, name) && good
+		a.secretExists(f.at, name)
 	}
 	if !good {
 		return nil

@@ -251,8 +251,7 @@ func (a arguments) git() any {
 		Env:        a.env(),
 	}
 	if f, ok := a.field("repourl"); ok {
-		g.RepoURL, _ = f.dynamicText()
-		if g.RepoURL == "" || f.v == starlark.None {
+		if g.RepoURL, ok = f.dynamicText(); ok && g.RepoURL == "" {
 			f.bad("a repository's URL")
 		}
 	}

@@ -7,9 +7,13 @@ import (
 // didYouMean is a hint that names the known word nearest to name, or all of
 // them when they are few, or nothing.
 func didYouMean(name string, known []string) string {
-	const few = 6 // as many as one reads at a glance
+	const few = 6     // as many as one reads at a glance
+	const telling = 4 // letters: fewer are part of too many words
 	best, least := "", len([]rune(name))/3+2
 	for _, k := range known {
+		if len(name) >= telling && strings.Contains(strings.ToLower(k), strings.ToLower(name)) && least > 1 {
+			best, least = k, 1
+		}
 		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
