@@ -3,6 +3,7 @@ package ec2
 import (
 	"cmp"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,7 +50,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	inner, err := e.answer(form)
 	status := http.StatusOK
 	text := fmt.Sprintf("<%sResponse>%s</%[1]sResponse>", form.Get("Action"), inner)
-	if api, ok := err.(apiError); ok {
+	if api, ok := errors.AsType[apiError](err); ok {
 		status = api.status
 		var message strings.Builder
 		if err := xml.EscapeText(&message, []byte(api.message)); err != nil {
