@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+)
+
+// summary is what a demo came to; --json prints it.
+type summary struct {
+	Result           string         `json:"result"`
+	Builds           []buildSummary `json:"builds"`
+	InstancesStarted int            `json:"instances_started"`
+	InstancesAlive   int            `json:"instances_alive"`
+	CostUSD          float64        `json:"cost_usd"`
+	APICalls         map[string]int `json:"api_calls"`
+}
+
+type buildSummary struct {
+	Builder      string         `json:"builder"`
+	Number       int            `json:"number"`
+	Result       string         `json:"result"`
+	InstanceID   string         `json:"instance_id"`
+	InstanceType string         `json:"instance_type"`
+	Phases       phases         `json:"phases_ms"`
+	finishedAt   time.Time      // for the phase that only the ledger knows
+	toEnd        *time.Duration // finished → terminated
+}
+
+// phases are how long each part of a build took, in milliseconds. A build on
+// an instance that was there already has waited for none of the first three.
+type phases struct {
+	RequestToLaunch     int64 `json:"request_to_launch"`
+	LaunchToRunning     int64 `json:"launch_to_running"`
+	RunningToAttached   int64 `json:"running_to_attached"`
+	AttachedToFirstStep int64 `json:"attached_to_first_step"`
+	FirstStepToFinished int64 `json:"first_step_to_finished"`
+}
+
+// summarize reads back what became of the requests.
+func (d *demo) summarize(ctx context.Context, requests []dormouse.BuildRequest) (*summary, error) {
+	instances, err := d.client.Instances(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]dormouse.Instance{}
+	for _, i := range instances {
+		byID[i.ID] = i
+	}
+	worst := dormouse.Success
+	s := &summary{Builds: []buildSummary{}}
+	for _, r := range requests {
+		if r.Result != nil {
+			worst = dormouse.Worst(worst, *r.Result)
+		}
+		if r.BuildID == 0 {
+			continue
+		}
+		b, err := d.client.Build(ctx, r.BuildID)
+		if err != nil {
+			return nil, err
+		}
+		steps, err := d.client.Steps(ctx, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		s.Builds = append(s.Builds, summarizeBuild(r, b, steps, byID[b.InstanceID]))
+	}
+	s.Result = worst.String()
+	return s, nil
+}
+
+func summarizeBuild(r dormouse.BuildRequest, b dormouse.Build, steps []dormouse.Step, i dormouse.Instance) buildSummary {
+	out := buildSummary{
+		Builder: b.Builder, Number: b.Number, Result: "running",
+		InstanceID: b.InstanceID, InstanceType: i.InstanceType, finishedAt: b.FinishedAt,
+	}
+	if b.Result != nil {
+		out.Result = b.Result.String()
+	}
+	firstStep := b.FinishedAt
+	if len(steps) > 0 {
+		firstStep = steps[0].StartedAt
+	}
+	// Each moment no earlier than the one before: an instance may have been
+	// there before the request was.
+	moment := r.SubmittedAt
+	phase := func(next time.Time) int64 {
+		if next.Before(moment) {
+			return 0
+		}
+		took := next.Sub(moment)
+		moment = next
+		return took.Milliseconds()
+	}
+	out.Phases = phases{
+		RequestToLaunch:     phase(i.LaunchedAt),
+		LaunchToRunning:     phase(i.RunningAt),
+		RunningToAttached:   phase(i.AttachedAt),
+		AttachedToFirstStep: phase(firstStep),
+		FirstStepToFinished: phase(b.FinishedAt),
+	}
+	return out
+}
+
+// settle adds what only the endpoint's ledger knows.
+func (s *summary) settle(l ec2sim.Ledger) {
+	s.InstancesStarted, s.InstancesAlive, s.CostUSD, s.APICalls = l.Started, l.Alive(), l.CostUSD, l.Calls
+	ended := map[string]time.Time{}
+	for _, i := range l.Instances {
+		ended[i.ID] = i.EndedAt
+	}
+	for i := range s.Builds {
+		if at := ended[s.Builds[i].InstanceID]; !at.IsZero() {
+			s.Builds[i].toEnd = new(at.Sub(s.Builds[i].finishedAt))
+		}
+	}
+}
+
+// report prints the summary.
+func (d *demo) report(w io.Writer, s *summary) error {
+	if d.json {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	ms := func(v int64) string { return fine(time.Duration(v) * time.Millisecond) }
+	var rows [][]string
+	for _, b := range s.Builds {
+		end := "alive"
+		if b.toEnd != nil {
+			end = fine(*b.toEnd)
+		}
+		p := b.Phases
+		result := b.Result
+		var r dormouse.Result
+		if r.UnmarshalText([]byte(result)) == nil {
+			result = d.result(&r)
+		}
+		rows = append(rows, []string{
+			fmt.Sprintf("%s #%d", b.Builder, b.Number), result, dash(b.InstanceID), dash(b.InstanceType),
+			ms(p.RequestToLaunch), ms(p.LaunchToRunning), ms(p.RunningToAttached), ms(p.AttachedToFirstStep), ms(p.FirstStepToFinished), end,
+		})
+	}
+	d.printf("\n")
+	d.table([]string{"BUILD", "RESULT", "INSTANCE", "TYPE", "→ LAUNCHED", "→ RUNNING", "→ ATTACHED", "→ 1ST STEP", "→ FINISHED", "→ TERMINATED"}, rows)
+	var calls []string
+	for _, action := range slices.Sorted(maps.Keys(s.APICalls)) {
+		calls = append(calls, fmt.Sprintf("%s %d", action, s.APICalls[action]))
+	}
+	alive := fmt.Sprintf("%d alive", s.InstancesAlive)
+	if s.InstancesAlive > 0 {
+		alive = d.paint(red, alive)
+	}
+	d.printf("\n%s started, %s. On AWS it would have cost $%.4f (a minute at least for each instance).\n", count(s.InstancesStarted, "instance"), alive, s.CostUSD)
+	d.printf("EC2 API calls: %s\n", strings.Join(calls, ", "))
+	return nil
+}
