@@ -19,6 +19,12 @@ var commands = []struct {
 	group string
 	make  func() *cobra.Command
 }{
+	{groupTry, newDemoCommand},
+	{groupServe, newInitCommand},
+	{groupServe, newCheckconfigCommand},
+	{groupServe, newMasterCommand},
+	{groupServe, newWorkerCommand},
+	{groupServe, newEC2Command},
 	{groupUse, newForceCommand},
 	{groupUse, newBuildsCommand},
 	{groupUse, newLogCommand},
