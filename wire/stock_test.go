@@ -38,14 +38,14 @@ func startStock(t *testing.T, addr, name, password string) {
 	dir := filepath.Join(t.TempDir(), "worker")
 	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1"}
 	create := exec.Command("/usr/bin/python3", stockProgram, "create-worker",
-		"--protocol=msgpack_experimental_v7", dir, addr, name, password)
+		// It ends by itself should this process end before it can stop it.
+		"--maxretries=5", "--protocol=msgpack_experimental_v7", dir, addr, name, password)
 	create.Env = env
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("create-worker: %v\n%s", err, out)
 	}
 	run := exec.Command("/usr/bin/python3", stockProgram, "start", "--nodaemon", dir)
 	run.Env = env
-	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
