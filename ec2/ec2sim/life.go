@@ -56,15 +56,7 @@ func (s *Server) live(inst *instance, m Machine) {
 	}
 	s.booted(inst, process)
 
-	for exited, up := process.Exited(), true; up; {
-		select {
-		case <-exited:
-			fmt.Fprintf(m.Console, "[dormouse] the boot command has ended (%s); the machine stays up\n", process.Status())
-			exited = nil
-		case <-inst.ending:
-			up = false
-		}
-	}
+	<-inst.ending
 	// The end is bounded by Stop itself, and must be reached also when the
 	// endpoint closes.
 	if err := process.Stop(context.WithoutCancel(s.ctx)); err != nil {

@@ -3,6 +3,7 @@
 package ec2sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,12 +71,12 @@ type localMachine struct {
 	keep    bool
 	grace   time.Duration
 	command *exec.Cmd // nil when there was nothing to run
-	exited  chan struct{}
-	status  string // set before exited is closed
 
+	stopping atomic.Bool
 	metadata *http.Server
-	power    *os.File // the pipe that its shutdown writes to
-	output   *os.File // the reading end of its console; nil without a command
+	power    *os.File      // the pipe that its shutdown writes to
+	output   *os.File      // the reading end of its console's pipe; nil without a command
+	copied   chan struct{} // closed when nothing is read from output any more
 	tasks    sync.WaitGroup
 }
 
@@ -82,7 +84,7 @@ type localMachine struct {
 func (l *localMachines) boot(_ context.Context, m Machine) (Process, error) {
 	lm := &localMachine{
 		id: m.ID, dir: filepath.Join(l.opts.Dir, m.ID), keep: l.opts.KeepDirs, grace: l.opts.StopGrace,
-		exited: make(chan struct{}),
+		copied: make(chan struct{}),
 	}
 	if err := l.bootIn(lm, m); err != nil {
 		lm.unplug()
@@ -117,11 +119,14 @@ func (l *localMachines) bootIn(lm *localMachine, m Machine) error {
 	return lm.start(l.spawner, command, lm.environment(l.opts.PassEnv, address), m.Console)
 }
 
+// systemPath is where programs are when nobody says.
+const systemPath = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
 // environment is what the machine's processes see: nothing of the endpoint's
 // own but its program directories and the variables that it was told to pass.
 func (lm *localMachine) environment(pass []string, metadata string) []string {
 	env := []string{
-		"PATH=" + filepath.Join(lm.dir, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"PATH=" + filepath.Join(lm.dir, "bin") + string(os.PathListSeparator) + cmp.Or(os.Getenv("PATH"), systemPath),
 		"HOME=" + filepath.Join(lm.dir, "home"),
 		"TMPDIR=" + filepath.Join(lm.dir, "tmp"),
 		"LANG=C.UTF-8",
@@ -155,30 +160,41 @@ func writeProgram(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o700)
 }
 
-// powerScript is the machine's shutdown, poweroff and halt. It asks through the
-// named pipe; whoever ends the machine's processes is outside.
+// powerScript is the machine's shutdown, poweroff and halt, and keeps what it
+// runs from the reboot and systemctl of this machine. It asks through the named
+// pipe; whoever ends the machine's processes is outside. A delay is not
+// followed: any shutdown is now.
 const powerScript = `#!/bin/sh
+name=${0##*/}
+power=
+case $name in
+  shutdown|poweroff|halt) power=off ;;
+  reboot) power=reboot ;;
+esac
 for argument; do
-  case $argument in
-    -c) exit 0 ;;
-    -r|--reboot) echo "$0: this machine can not reboot" >&2; exit 1 ;;
+  case $name:$argument in
+    shutdown:-c) exit 0 ;;
+    systemctl:poweroff|systemctl:halt) power=off ;;
+    systemctl:reboot|shutdown:-r|*:--reboot) power=reboot ;;
   esac
 done
-echo "${0##*/}" >'%s'
+case $power in
+  off) echo off >%s ;;
+  reboot) echo "$name: this machine can not reboot" >&2; exit 1 ;;
+  *) echo "$name: there is no systemd in this machine" >&2; exit 1 ;;
+esac
 `
 
 // wirePower makes the machine's ways to power itself off, and listens to them.
 func (lm *localMachine) wirePower(powerOff func()) error {
 	pipe := filepath.Join(lm.dir, "power")
-	if strings.Contains(pipe, "'") {
-		return fmt.Errorf("the directory %q has a quote in its name", lm.dir)
-	}
 	// It may be there from before, when the machine was stopped.
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make the named pipe %s: %w", pipe, err)
 	}
-	for _, name := range []string{"shutdown", "poweroff", "halt"} {
-		if err := writeProgram(filepath.Join(lm.dir, "bin", name), fmt.Sprintf(powerScript, pipe)); err != nil {
+	quoted := "'" + strings.ReplaceAll(pipe, "'", `'\''`) + "'"
+	for _, name := range []string{"shutdown", "poweroff", "halt", "reboot", "systemctl"} {
+		if err := writeProgram(filepath.Join(lm.dir, "bin", name), fmt.Sprintf(powerScript, quoted)); err != nil {
 			return err
 		}
 	}
@@ -224,14 +240,12 @@ func (lm *localMachine) serveMetadata(h http.Handler) (string, error) {
 
 // start runs the boot command as the leader of a session and group of its own.
 func (lm *localMachine) start(sp *spawner, command, env []string, console io.Writer) error {
-	reader, writer, err := os.Pipe()
+	program, err := lookPath(command[0], env)
 	if err != nil {
 		return err
 	}
-	defer writer.Close()
-	program, err := lookPath(command[0], env)
+	reader, writer, err := os.Pipe()
 	if err != nil {
-		reader.Close()
 		return err
 	}
 	cmd := &exec.Cmd{
@@ -239,17 +253,21 @@ func (lm *localMachine) start(sp *spawner, command, env []string, console io.Wri
 		Stdout: writer, Stderr: writer, SysProcAttr: processAttributes(),
 	}
 	if err := sp.start(cmd); err != nil {
-		reader.Close()
-		return fmt.Errorf("start the boot command: %w", err)
+		return errors.Join(fmt.Errorf("start the boot command: %w", err), reader.Close(), writer.Close())
 	}
 	lm.command, lm.output = cmd, reader
 	lm.tasks.Go(func() {
+		defer close(lm.copied)
 		// It ends when the last process that can print is gone, or with unplug.
 		_, _ = io.Copy(console, reader)
 	})
 	lm.tasks.Go(func() {
-		lm.status = awaitExit(cmd)
-		close(lm.exited)
+		defer writer.Close()
+		status := awaitExit(cmd)
+		if !lm.stopping.Load() {
+			// Through the pipe, it stands after what the command printed.
+			fmt.Fprintf(writer, "[dormouse] the boot command has ended (%s); the machine stays up\n", status)
+		}
 	})
 	return nil
 }
@@ -268,10 +286,6 @@ func lookPath(name string, env []string) (string, error) {
 	return "", fmt.Errorf("there is no program %q on the machine's PATH", name)
 }
 
-func (lm *localMachine) Exited() <-chan struct{} { return lm.exited }
-
-func (lm *localMachine) Status() string { return lm.status }
-
 const (
 	// pollInterval is how often the end of processes that are nobody's children
 	// of ours is looked for. Nothing tells of it.
@@ -285,6 +299,7 @@ const (
 // then its services.
 func (lm *localMachine) Stop(ctx context.Context) error {
 	defer lm.unplug()
+	lm.stopping.Store(true)
 	if lm.command == nil {
 		return nil
 	}
@@ -337,15 +352,14 @@ func (lm *localMachine) unplug() {
 		lm.power.Close()
 	}
 	if lm.output != nil {
-		// What is still in the pipe is read first: the writers are gone.
-		if err := lm.output.SetReadDeadline(time.Now().Add(pollInterval)); err != nil {
-			lm.output.Close()
+		// What is still in the pipe is read first; that needs no time, as its
+		// writers are gone.
+		if lm.output.SetReadDeadline(time.Now().Add(pollInterval)) == nil {
+			<-lm.copied
 		}
-	}
-	lm.tasks.Wait()
-	if lm.output != nil {
 		lm.output.Close()
 	}
+	lm.tasks.Wait()
 	if lm.command != nil {
 		reap(lm.command)
 	}

@@ -28,13 +28,9 @@ type Machine struct {
 	PowerOff func()
 }
 
-// Process is a booted machine.
+// Process is a booted machine. It is up until it is stopped, also when its boot
+// command has ended, which it writes to its console.
 type Process interface {
-	// Exited is closed when the boot command has ended by itself; what it
-	// started may still run.
-	Exited() <-chan struct{}
-	// Status says how the boot command ended, once Exited is closed.
-	Status() string
 	// Stop ends everything that the machine runs, politely first. It returns
 	// once nothing is left, or with an error that says what could not be ended.
 	// The endpoint calls it once.

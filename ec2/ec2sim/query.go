@@ -48,16 +48,20 @@ func parseQuery(form url.Values) (*node, error) {
 func (n *node) child(name string) *node {
 	c := n.children[name]
 	if c == nil {
-		c = &node{path: name}
-		if n.path != "" {
-			c.path = n.path + "." + name
-		}
+		c = &node{path: n.pathOf(name)}
 		if n.children == nil {
 			n.children = make(map[string]*node)
 		}
 		n.children[name] = c
 	}
 	return c
+}
+
+func (n *node) pathOf(name string) string {
+	if n.path == "" {
+		return name
+	}
+	return n.path + "." + name
 }
 
 // take removes a child and returns its value.
@@ -98,36 +102,44 @@ func (n *node) decodeStruct(v reflect.Value) error {
 		return unknownParameter(n.path)
 	}
 	known := make(map[string]bool, v.NumField())
-	for _, field := range reflect.VisibleFields(v.Type()) {
-		if field.Anonymous {
-			continue // its fields are visible themselves
-		}
-		name, option, _ := strings.Cut(field.Tag.Get("query"), ",")
-		switch field.Type {
-		case reflect.TypeFor[ignored](), reflect.TypeFor[unsimulated]():
-			for name := range strings.FieldsSeq(name) {
-				known[name] = true
-				if c := n.children[name]; c != nil && field.Type == reflect.TypeFor[unsimulated]() {
-					return refuse("UnsupportedOperation", "The local endpoint does not simulate the parameter %s", c.path)
-				}
-			}
-			continue
-		}
-		known[name] = true
-		c := n.children[name]
-		if c == nil {
-			if option == "required" {
-				return missing((&node{path: n.path}).child(name).path)
-			}
-			continue
-		}
-		if err := c.decodeValue(v.FieldByIndex(field.Index)); err != nil {
-			return err
-		}
+	if err := n.decodeFields(v, known); err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.children)) {
 		if !known[name] {
 			return unknownParameter(n.children[name].path)
+		}
+	}
+	return nil
+}
+
+// decodeFields fills the fields of a struct and of those embedded in it, and
+// notes which names they know.
+func (n *node) decodeFields(v reflect.Value, known map[string]bool) error {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if field.Anonymous {
+			if err := n.decodeFields(v.Field(i), known); err != nil {
+				return err
+			}
+			continue
+		}
+		names, option, _ := strings.Cut(field.Tag.Get("query"), ",")
+		for name := range strings.FieldsSeq(names) {
+			known[name] = true
+			c := n.children[name]
+			switch {
+			case field.Type == reflect.TypeFor[ignored]():
+			case c == nil && option == "required":
+				return missing(n.pathOf(name))
+			case c == nil:
+			case field.Type == reflect.TypeFor[unsimulated]():
+				return refuse("UnsupportedOperation", "The local endpoint does not simulate the parameter %s", c.path)
+			default:
+				if err := c.decodeValue(v.Field(i)); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
