@@ -31,6 +31,7 @@ type fakeConn struct {
 	changed   chan struct{}
 	hold      chan struct{} // acknowledges nothing until closed; nil holds nothing
 	keepalive func(context.Context) error
+	serve     func() // runs once the agent has the connection
 
 	done     chan struct{}
 	doneOnce sync.Once

@@ -35,10 +35,14 @@ func testWorker(t *testing.T, cfg Config, dial func(attempt int, o wire.DialOpti
 	w.dial = func(_ context.Context, o wire.DialOptions, connected func(conn)) error {
 		attempt++
 		c, err := dial(attempt, o)
-		if err == nil {
-			connected(c)
+		if err != nil {
+			return err
 		}
-		return err
+		connected(c)
+		if f, ok := c.(*fakeConn); ok && f.serve != nil {
+			go f.serve()
+		}
+		return nil
 	}
 	return w
 }
@@ -226,28 +230,24 @@ func TestCommandsEndWithConnection(t *testing.T) {
 	cfg.MaxDelay = time.Millisecond
 	w := testWorker(t, cfg, func(attempt int, o wire.DialOptions) (conn, error) {
 		if attempt == 1 {
-			go func() {
+			first.serve = func() {
 				run(o)
 				if err := o.Handler.StartCommand(t.Context(), "7", "stat", map[string]any{"path": "/"}); dormouse.CodeOf(err) != dormouse.Conflict {
 					t.Errorf("an id that is in use: %v", err)
 				}
-				first.await(t, func() bool { return strings.Count(first.text(dormouse.Stdout), "\n") == 2 })
 				family = pids(t, first, 2)
 				first.drop(errors.New("gone"))
-			}()
+			}
 			return first, nil
 		}
 		for _, pid := range family {
-			if _, err := os.FindProcess(pid); err == nil {
-				groupGone(t, pid)
-			}
+			groupGone(t, pid)
 		}
-		go func() {
+		second.serve = func() {
 			run(o) // the old one of the same id is no more
-			second.await(t, func() bool { return strings.Count(second.text(dormouse.Stdout), "\n") == 2 })
 			family = pids(t, second, 2)
 			stop()
-		}()
+		}
 		return second, nil
 	})
 	if err := w.Run(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -67,8 +66,8 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
 	fl.IntVar(&f.numCPUs, "numcpus", 0, "number of CPUs to tell the master (0: what there are)")
 	fl.BoolVar(&f.fromUserData, "from-user-data", false, "read settings from the EC2 instance's user data; flags and environment go first")
-	fl.Lookup("name").Annotations = map[string][]string{"env": {"DORMOUSE_WORKER_NAME"}}
-	fl.Lookup("password-file").Annotations = map[string][]string{"env": {"DORMOUSE_WORKER_PASSWORD_FILE"}}
+	fl.Lookup("name").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_NAME"}}
+	fl.Lookup("password-file").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_PASSWORD_FILE"}}
 	_ = cmd.MarkFlagFilename("password-file")
 	_ = cmd.MarkFlagDirname("basedir")
 	return cmd
@@ -77,9 +76,8 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	worker.HideProcess(slog.Default())
 	password := os.Getenv(workerPassword)
-	environ := os.Environ()
-	os.Unsetenv(workerPassword)
 	var instance string
 	if f.fromUserData {
 		wait, cancel := context.WithTimeout(ctx, metadataPatience)
@@ -123,8 +121,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		PowerOffCommand: f.powerOff,
 		Umask:           umask,
 		NumCPUs:         f.numCPUs,
-		Environ:         environ,
-		Version:         agentVersion(),
+		Version:         "dormouse-worker/" + version(),
 		Log:             slog.Default(),
 	})
 	if err != nil {
@@ -133,21 +130,13 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	return w.Run(ctx)
 }
 
-// workerFlagEnv is the environment variable of a flag.
-func workerFlagEnv(f *pflag.Flag) string {
-	if env := f.Annotations["env"]; len(env) > 0 {
-		return env[0]
-	}
-	return "DORMOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-}
-
 // userDataKeys are the keys that user data may set: the variables of the
 // command's own flags, but for the one that asks for user data.
 func userDataKeys(flags *pflag.FlagSet) []string {
 	keys := []string{workerPassword}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Name != "from-user-data" && f.Name != "help" {
-			keys = append(keys, workerFlagEnv(f))
+			keys = append(keys, envName(f))
 		}
 	})
 	slices.Sort(keys)
@@ -159,21 +148,13 @@ func userDataKeys(flags *pflag.FlagSet) []string {
 func applyUserData(flags *pflag.FlagSet, values map[string]string) error {
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		value, ok := values[workerFlagEnv(f)]
+		value, ok := values[envName(f)]
 		if !ok || f.Changed || err != nil {
 			return
 		}
 		if flags.Set(f.Name, value) != nil {
-			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", workerFlagEnv(f), f.Value.Type())
+			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", envName(f), f.Value.Type())
 		}
 	})
 	return err
-}
-
-// agentVersion is how the agent introduces itself.
-func agentVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return "dormouse-worker/" + info.Main.Version
-	}
-	return "dormouse-worker"
 }
