@@ -170,6 +170,7 @@ func (w *Worker) ask(e Event, accept func(State) error) error {
 }
 
 func (w *Worker) loop() {
+	defer w.cancel() // nobody waits for a worker that is no longer hosted
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {

@@ -34,7 +34,6 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 		}
 		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
 	}
-	m.log.Info("worker attached", "worker", w.name, "generation", conn.Generation(), "agent", conn.Hello().Agent, "from", conn.Hello().RemoteAddr)
 	m.workerChanged(w)
 	return nil
 }
@@ -47,7 +46,6 @@ func (m *Master) detached(conn *wire.Worker) {
 	if w.latent != nil {
 		w.latent.Post(latent.Detached{Generation: conn.Generation()})
 	}
-	m.log.Info("worker detached", "worker", w.name, "generation", conn.Generation(), "why", conn.Err())
 	m.workerChanged(w)
 }
 

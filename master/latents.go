@@ -153,7 +153,7 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 				Name: w.name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),
 			}, rows...)
 		},
-		Superseded: m.fatal,
+		Superseded: m.lostStore,
 		Changed:    func(latent.State) { m.workerChanged(w) },
 		Disconnect: func(generation int64, reason string) { m.disconnect(w, generation, reason) },
 		NotifyMissing: func(generation int64, reason string) {

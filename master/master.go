@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -29,6 +30,10 @@ import (
 // on the same database waits so long after a crash; one in the same directory
 // on the same machine does not, since a file lock shows that the first is gone.
 const leaseTime = 30 * time.Second
+
+// reconcileTime is how long a starting master waits for the first listing of
+// the cloud. An account that takes longer is compared when it answers.
+const reconcileTime = 20 * time.Second
 
 // Options of a [Master].
 type Options struct {
@@ -78,6 +83,8 @@ type Master struct {
 	stopOnce  sync.Once
 	failed    chan error // holds what ended the master, if something did
 	failedOne sync.Once
+	lost      atomic.Bool // another master owns the store now
+	goneOnce  sync.Once
 }
 
 // Start opens the store, takes up what an earlier master left, and serves. The
@@ -139,9 +146,19 @@ func (m *Master) superseded(err error) bool {
 	if !errors.Is(err, store.ErrSuperseded) {
 		return false
 	}
-	m.fatal(err)
+	m.lostStore(err)
 	return true
 }
+
+// lostStore ends a master whose store belongs to another one: what it knows is
+// not true any more, so it must touch neither the store nor an instance.
+func (m *Master) lostStore(err error) {
+	m.lost.Store(true)
+	m.fatal(err)
+}
+
+// giveUp ends whatever tries again what the store refused.
+func (m *Master) giveUp() { m.goneOnce.Do(func() { close(m.gone) }) }
 
 func (m *Master) storeFailed(what string, err error) {
 	m.log.Error(what+" failed; trying again", "error", err)
@@ -234,6 +251,8 @@ func (m *Master) recover(ctx context.Context) error {
 	if err := m.addWorkers(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, reconcileTime)
+	defer cancel()
 	for account, err := range m.fleet.Reconcile(ctx) {
 		// Said, and tried again by the fleet: an endpoint that is away must not
 		// keep the master from serving those that are not.

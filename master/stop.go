@@ -20,11 +20,21 @@ func (m *Master) Stop(ctx context.Context) {
 	m.stopOnce.Do(func() {
 		m.dispatcher()
 		m.endBuilds()
-		m.builds.Wait()
-		m.stopWorkers(ctx)
+		m.awaitBuilds(ctx)
+		if !m.lost.Load() {
+			m.stopWorkers(ctx)
+		}
 		m.closeServers()
 		m.release()
 	})
+}
+
+// awaitBuilds waits until the ends of all builds are stored, or, when ctx ends,
+// until they have given up: the next master finds them unfinished.
+func (m *Master) awaitBuilds(ctx context.Context) {
+	stop := context.AfterFunc(ctx, m.giveUp)
+	defer stop()
+	m.builds.Wait()
 }
 
 // stopWorkers ends the latent workers, and waits until EC2 has accepted.
@@ -51,8 +61,6 @@ func (m *Master) stopWorkers(ctx context.Context) {
 			if !ok { // too many at once: listen anew
 				events, cancel = m.bus.Subscribe()
 			}
-		case <-m.failed:
-			return // another master has them
 		case <-ctx.Done():
 			m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
 			return
@@ -85,7 +93,7 @@ func (m *Master) release() {
 		m.fleet.Close()
 	}
 	m.cancel()
-	close(m.gone)
+	m.giveUp()
 	m.loops.Wait()
 	m.aside.Wait()
 	for _, l := range []interface{ Close() error }{m.workerLn, m.wwwLn} {

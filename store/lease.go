@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"strings"
 	"time"
 
@@ -109,6 +110,10 @@ func (t *tx) checkFence(fence int64, what string) error {
 	return nil
 }
 
+// ErrSuperseded is in the chain of the error that a write of a master returns
+// which no longer holds the lease: it must stop.
+var ErrSuperseded = errors.New("this master no longer holds the lease of the database")
+
 func superseded(what string) error {
-	return dormouse.Errorf(dormouse.Conflict, "%s: this master no longer holds the lease of the database: it must stop", what)
+	return dormouse.Errorf(dormouse.Conflict, "%s: %w: it must stop", what, ErrSuperseded)
 }

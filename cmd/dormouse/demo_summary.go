@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -25,14 +26,18 @@ type summary struct {
 }
 
 type buildSummary struct {
-	Builder      string         `json:"builder"`
-	Number       int            `json:"number"`
-	Result       string         `json:"result"`
-	InstanceID   string         `json:"instance_id"`
-	InstanceType string         `json:"instance_type"`
-	Phases       phases         `json:"phases_ms"`
-	finishedAt   time.Time      // for the phase that only the ledger knows
-	toEnd        *time.Duration // finished → terminated
+	Builder      string `json:"builder"`
+	Number       int    `json:"number"`
+	Result       string `json:"result"`
+	InstanceID   string `json:"instance_id"`
+	InstanceType string `json:"instance_type"`
+	Phases       phases `json:"phases_ms"`
+
+	request   dormouse.BuildRequest
+	instance  dormouse.Instance
+	firstStep time.Time
+	finished  time.Time
+	toEnd     *time.Duration // finished → terminated
 }
 
 // phases are how long each part of a build took, in milliseconds. A build on
@@ -81,18 +86,24 @@ func (d *demo) summarize(ctx context.Context, requests []dormouse.BuildRequest) 
 func summarizeBuild(r dormouse.BuildRequest, b dormouse.Build, steps []dormouse.Step, i dormouse.Instance) buildSummary {
 	out := buildSummary{
 		Builder: b.Builder, Number: b.Number, Result: "running",
-		InstanceID: b.InstanceID, InstanceType: i.InstanceType, finishedAt: b.FinishedAt,
+		InstanceID: b.InstanceID, InstanceType: i.InstanceType,
+		request: r, instance: i, firstStep: b.FinishedAt, finished: b.FinishedAt,
 	}
 	if b.Result != nil {
 		out.Result = b.Result.String()
 	}
-	firstStep := b.FinishedAt
 	if len(steps) > 0 {
-		firstStep = steps[0].StartedAt
+		out.firstStep = steps[0].StartedAt
 	}
+	return out
+}
+
+// setPhases works the phases out. When the instance ran, the endpoint knows better
+// than the master, which only looks now and then.
+func (b *buildSummary) setPhases(runningAt time.Time) {
 	// Each moment no earlier than the one before: an instance may have been
 	// there before the request was.
-	moment := r.SubmittedAt
+	moment := b.request.SubmittedAt
 	phase := func(next time.Time) int64 {
 		if next.Before(moment) {
 			return 0
@@ -101,27 +112,29 @@ func summarizeBuild(r dormouse.BuildRequest, b dormouse.Build, steps []dormouse.
 		moment = next
 		return took.Milliseconds()
 	}
-	out.Phases = phases{
-		RequestToLaunch:     phase(i.LaunchedAt),
-		LaunchToRunning:     phase(i.RunningAt),
-		RunningToAttached:   phase(i.AttachedAt),
-		AttachedToFirstStep: phase(firstStep),
-		FirstStepToFinished: phase(b.FinishedAt),
+	b.Phases = phases{
+		RequestToLaunch:     phase(b.instance.LaunchedAt),
+		LaunchToRunning:     phase(runningAt),
+		RunningToAttached:   phase(b.instance.AttachedAt),
+		AttachedToFirstStep: phase(b.firstStep),
+		FirstStepToFinished: phase(b.finished),
 	}
-	return out
 }
 
 // settle adds what only the endpoint's ledger knows.
 func (s *summary) settle(l ec2sim.Ledger) {
-	s.InstancesStarted, s.InstancesAlive, s.CostUSD, s.APICalls = l.Started, l.Alive(), l.CostUSD, l.Calls
-	ended := map[string]time.Time{}
+	s.InstancesStarted, s.InstancesAlive, s.CostUSD, s.APICalls = l.Started, l.Alive(), math.Round(l.CostUSD*1e6)/1e6, l.Calls
+	entries := map[string]ec2sim.LedgerEntry{}
 	for _, i := range l.Instances {
-		ended[i.ID] = i.EndedAt
+		entries[i.ID] = i
 	}
 	for i := range s.Builds {
-		if at := ended[s.Builds[i].InstanceID]; !at.IsZero() {
-			s.Builds[i].toEnd = new(at.Sub(s.Builds[i].finishedAt))
+		b := &s.Builds[i]
+		entry := entries[b.InstanceID]
+		if !entry.EndedAt.IsZero() {
+			b.toEnd = new(entry.EndedAt.Sub(b.finishedAt))
 		}
+		b.setPhases(entry.RunningAt)
 	}
 }
 
