@@ -16,7 +16,7 @@ import (
 const (
 	maxSteps    = 20_000_000 // about two seconds
 	maxTime     = 10 * time.Second
-	maxHeap     = 512 << 20 // bytes that the heap may grow while it runs
+	maxHeap     = 256 << 20 // bytes that the heap may grow while it runs
 	maxElements = 1 << 20   // of one list or range
 	maxText     = 4 << 20   // bytes of one string made by multiplication
 	maxIntBits  = 1 << 14   // of one integer made by multiplication

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.starlark.net/starlark"
+)
+
+// TestWatchStops checks the limits that steps do not reach: it cancels a
+// thread that is past them, and ends when it is told to.
+func TestWatchStops(t *testing.T) {
+	src := "c = BuildmasterConfig = {}\ns = 'ab'\nfor i in range(60):\n    s += s\n"
+	start := time.Now()
+	_, err := Parse("m.star", []byte(src), testOptions())
+	if err == nil || !strings.HasPrefix(err.Error(), "m.star:4:7: reading the configuration was stopped: it uses more than 256 MiB") {
+		t.Errorf("error is %v", err)
+	}
+	if d := time.Since(start); d > maxTime {
+		t.Errorf("it took %s", d)
+	}
+}
+
+func TestLimitProduct(t *testing.T) {
+	list := starlark.NewList(make([]starlark.Value, 1000))
+	for i := range list.Len() {
+		list.SetIndex(i, starlark.None)
+	}
+	big := starlark.MakeInt(1).Lsh(200)
+	for _, tt := range []struct {
+		what, times starlark.Value
+		fine        bool
+	}{
+		{starlark.String("ab"), starlark.MakeInt(maxText / 2), true},
+		{starlark.String("ab"), starlark.MakeInt(maxText/2 + 1), false},
+		{starlark.String("ab"), big, false},
+		{starlark.String("ab"), starlark.MakeInt(-5), true},
+		{starlark.String(""), big, true},
+		{list, starlark.MakeInt(maxElements / 1000), true},
+		{list, starlark.MakeInt(maxElements/1000 + 1), false},
+		{starlark.Tuple{starlark.None}, starlark.MakeInt(maxElements + 1), false},
+		{starlark.Bytes("x"), starlark.MakeInt(maxText + 1), false},
+		{big, big, true},
+		{starlark.MakeInt(1).Lsh(maxIntBits), starlark.MakeInt(2), false},
+		{starlark.String("x"), starlark.String("y"), true}, // Starlark refuses it
+	} {
+		if err := limitProduct(tt.what, tt.times); (err == nil) != tt.fine {
+			t.Errorf("%s of length %d times %v: %v", tt.what.Type(), starlark.Len(tt.what), tt.times, err)
+		}
+	}
+}
+
+func TestProducts(t *testing.T) {
+	src := `c = BuildmasterConfig = {}
+def check(got, want):
+    if got != want: fail("got %r, want %r" % (got, want))
+check(2 * 3, 6); check('a' * 3, 'aaa'); check(3 * 'a', 'aaa'); check([1] * 2, [1, 1])
+check(2 * (1, 2), (1, 2, 1, 2)); check(1.5 * 2, 3.0); check(2 * 1.5, 3.0)
+x = 2
+x *= 3 * 2
+check(x, 12)
+y = 'ab'; y *= 2
+check(y, 'abab')
+z = {'a': 2}; z['a'] *= 5
+check(z['a'], 10)
+check([i * j for i in range(3) for j in range(2)], [0, 0, 0, 1, 0, 2])
+`
+	_, err := Parse("m.star", []byte(src), testOptions())
+	if err == nil || !strings.Contains(err.Error(), "no workers") || strings.Contains(err.Error(), "want") {
+		t.Errorf("error is %v", err)
+	}
+}
