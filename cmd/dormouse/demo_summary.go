@@ -132,7 +132,7 @@ func (s *summary) settle(l ec2sim.Ledger) {
 		b := &s.Builds[i]
 		entry := entries[b.InstanceID]
 		if !entry.EndedAt.IsZero() {
-			b.toEnd = new(entry.EndedAt.Sub(b.finishedAt))
+			b.toEnd = new(entry.EndedAt.Sub(b.finished))
 		}
 		b.setPhases(entry.RunningAt)
 	}
