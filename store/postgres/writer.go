@@ -79,4 +79,3 @@ func rolledBack(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && len(e.Code) > 2 && e.Code[:2] == "40"
 }
-

@@ -1,0 +1,266 @@
+package storetest
+
+import (
+	"encoding/json"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/store"
+)
+
+func testBuilds(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	r := f.submit(t, "linux")
+	properties := dormouse.Properties{"branch": {Value: "main", Source: "Build"}}
+	b, err := f.StartBuild(ctx, f.fence, store.NewBuild{
+		RequestID: r.ID, Worker: "w1", Generation: 3, InstanceID: "i-1", StartedAt: at(1), Properties: properties,
+	})
+	check(t, err)
+	same(t, "the build", b, dormouse.Build{
+		ID: b.ID, Builder: "linux", Number: 1, RequestID: r.ID, Worker: "w1", Generation: 3, InstanceID: "i-1",
+		StartedAt: at(1), Properties: properties,
+	})
+	got, err := f.Build(ctx, b.ID)
+	check(t, err)
+	same(t, "read by ID", got, b)
+	got, err = f.BuildByNumber(ctx, "linux", 1)
+	check(t, err)
+	same(t, "read by number", got, b)
+	claimed, err := f.Request(ctx, r.ID)
+	check(t, err)
+	r.State, r.BuildID = dormouse.RequestClaimed, b.ID
+	same(t, "its request", claimed, r)
+
+	_, err = f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: r.ID})
+	refused(t, "starting twice", err, dormouse.Conflict)
+	_, err = f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: 999})
+	refused(t, "starting none", err, dormouse.NotFound)
+
+	check(t, f.SetBuildState(ctx, f.fence, b.ID, "compiling"))
+	step := f.step(t, b.ID, 0)
+	open, err := f.NewLog(ctx, f.fence, step.ID, "stdio", dormouse.LogStdio)
+	check(t, err)
+	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Failure, "failed compile", at(9), false))
+
+	got, err = f.Build(ctx, b.ID)
+	check(t, err)
+	b.FinishedAt, b.Result, b.StateString = at(9), new(dormouse.Failure), "failed compile"
+	same(t, "finished", got, b)
+	steps, err := f.Steps(ctx, b.ID)
+	check(t, err)
+	open.Complete = true
+	step.FinishedAt, step.Result, step.Logs = at(9), new(dormouse.Failure), []dormouse.Log{open}
+	same(t, "its steps", steps, []dormouse.Step{step})
+	complete, err := f.Request(ctx, r.ID)
+	check(t, err)
+	r.State, r.Result, r.CompleteAt = dormouse.RequestComplete, new(dormouse.Failure), at(9)
+	same(t, "its request", complete, r)
+
+	refused(t, "finishing twice", f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "", at(10), false), dormouse.Conflict)
+	refused(t, "finishing none", f.FinishBuild(ctx, f.fence, 999, dormouse.Success, "", at(10), false), dormouse.NotFound)
+	refused(t, "the state of a finished build", f.SetBuildState(ctx, f.fence, b.ID, "x"), dormouse.Conflict)
+	_, err = f.Build(ctx, 999)
+	refused(t, "an unknown build", err, dormouse.NotFound)
+	_, err = f.BuildByNumber(ctx, "linux", 999)
+	refused(t, "an unknown number", err, dormouse.NotFound)
+
+	mac, linux := f.start(t, "mac"), f.start(t, "linux")
+	if mac.Number != 1 || linux.Number != 2 {
+		t.Errorf("numbers %d and %d, want 1 and 2", mac.Number, linux.Number)
+	}
+	for _, c := range []struct {
+		name   string
+		filter store.BuildFilter
+		want   []int64
+	}{
+		{"all", store.BuildFilter{}, []int64{linux.ID, mac.ID, b.ID}},
+		{"of a builder", store.BuildFilter{Builder: "linux"}, []int64{linux.ID, b.ID}},
+		{"on a worker", store.BuildFilter{Worker: "w2"}, nil},
+		{"running", store.BuildFilter{Running: new(true)}, []int64{linux.ID, mac.ID}},
+		{"finished", store.BuildFilter{Running: new(false), Worker: "w1"}, []int64{b.ID}},
+		{"a page", store.BuildFilter{Before: linux.ID, Limit: 1}, []int64{mac.ID}},
+	} {
+		builds, err := f.Builds(ctx, c.filter)
+		check(t, err)
+		same(t, c.name, buildIDs(builds), c.want)
+	}
+	unfinished, err := f.UnfinishedBuilds(ctx)
+	check(t, err)
+	same(t, "unfinished", buildIDs(unfinished), []int64{mac.ID, linux.ID})
+}
+
+func buildIDs(builds []dormouse.Build) []int64 {
+	var out []int64
+	for _, b := range builds {
+		out = append(out, b.ID)
+	}
+	return out
+}
+
+func testRequeue(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	first := f.submit(t, "x")
+	second := f.submit(t, "x")
+	b, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(1)})
+	check(t, err)
+	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Retry, "the worker was lost", at(2), true))
+	first.BuildID = b.ID
+	pending, err := f.PendingRequests(ctx)
+	check(t, err)
+	same(t, "the queue", pending, []dormouse.BuildRequest{first, second})
+
+	again, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(3)})
+	check(t, err)
+	if again.Number != 2 {
+		t.Errorf("number %d, want 2", again.Number)
+	}
+	got, err := f.Request(ctx, first.ID)
+	check(t, err)
+	if got.BuildID != again.ID {
+		t.Errorf("the request names build %d, want the newest, %d", got.BuildID, again.ID)
+	}
+}
+
+// testClaimedOnce has many try to start the same requests.
+func testClaimedOnce(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	const requests, rivals = 10, 4
+	var want []int64
+	for range requests {
+		want = append(want, f.submit(t, "x").ID)
+	}
+	var mu sync.Mutex
+	var got []int64
+	var wg sync.WaitGroup
+	for range rivals {
+		wg.Go(func() {
+			for _, id := range want {
+				b, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: id, StartedAt: at(1)})
+				if err != nil {
+					refused(t, "a request that another started", err, dormouse.Conflict)
+					continue
+				}
+				mu.Lock()
+				got = append(got, b.RequestID)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(got)
+	same(t, "requests that were started", got, want)
+}
+
+// testNumbers starts builds of two builders at once, with failures between.
+func testNumbers(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	const each = 15
+	builders := []string{"a", "b"}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range each {
+				r, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: builders[i%2]}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
+				refused(t, "starting twice", err, dormouse.Conflict)
+				if err := f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "", at(2), false); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, builder := range builders {
+		builds, err := f.Builds(ctx, store.BuildFilter{Builder: builder, Limit: 1000})
+		check(t, err)
+		checkNumbers(t, builder, builds, 2*each)
+	}
+}
+
+func checkNumbers(t testing.TB, builder string, builds []dormouse.Build, want int) {
+	t.Helper()
+	var numbers []int
+	for _, b := range builds {
+		numbers = append(numbers, b.Number)
+	}
+	slices.Sort(numbers)
+	for i, n := range numbers {
+		if n != i+1 {
+			t.Fatalf("builder %s has numbers %v, want 1 to %d", builder, numbers, want)
+		}
+	}
+	if len(numbers) != want {
+		t.Errorf("builder %s has %d builds, want %d", builder, len(numbers), want)
+	}
+}
+
+func testProperties(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	b := f.start(t, "x")
+	check(t, f.SetProperties(ctx, f.fence, b.ID, dormouse.Properties{
+		"s": {Value: "text", Source: "a"}, "n": {Value: 1000000, Source: "a"}, "f": {Value: 1.5, Source: "a"},
+		"nil": {Source: "a"}, "big": {Value: json.Number("123456789012345678901234567890"), Source: "a"},
+	}))
+	check(t, f.SetProperties(ctx, f.fence, b.ID, dormouse.Properties{
+		"s": {Value: map[string]any{"k": []any{1, "x"}}, Source: "b"},
+	}))
+	got, err := f.Build(ctx, b.ID)
+	check(t, err)
+	same(t, "properties", got.Properties, dormouse.Properties{
+		"s": {Value: map[string]any{"k": []any{int64(1), "x"}}, Source: "b"}, "n": {Value: int64(1000000), Source: "a"},
+		"f": {Value: 1.5, Source: "a"}, "nil": {Source: "a"},
+		"big": {Value: json.Number("123456789012345678901234567890"), Source: "a"},
+	})
+	builds, err := f.Builds(ctx, store.BuildFilter{})
+	check(t, err)
+	if builds[0].Properties != nil {
+		t.Error("a listing holds properties")
+	}
+	refused(t, "properties of no build", f.SetProperties(ctx, f.fence, 999, dormouse.Properties{"x": {}}), dormouse.NotFound)
+	refused(t, "a value that is not JSON",
+		f.SetProperties(ctx, f.fence, b.ID, dormouse.Properties{"x": {Value: func() {}}}), dormouse.Invalid)
+}
+
+func testSteps(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	b := f.start(t, "x")
+	second := f.step(t, b.ID, 1)
+	first := f.step(t, b.ID, 0)
+	_, err := f.StartStep(ctx, f.fence, dormouse.Step{BuildID: b.ID, Index: 1})
+	refused(t, "an index twice", err, dormouse.Conflict)
+	_, err = f.StartStep(ctx, f.fence, dormouse.Step{BuildID: 999})
+	refused(t, "a step of no build", err, dormouse.NotFound)
+
+	check(t, f.FinishStep(ctx, f.fence, first.ID, dormouse.Warnings, "2 warnings", true, at(4)))
+	first.FinishedAt, first.Result, first.StateString, first.Hidden = at(4), new(dormouse.Warnings), "2 warnings", true
+	refused(t, "finishing twice", f.FinishStep(ctx, f.fence, first.ID, dormouse.Success, "", false, at(5)), dormouse.Conflict)
+	refused(t, "finishing none", f.FinishStep(ctx, f.fence, 999, dormouse.Success, "", false, at(5)), dormouse.NotFound)
+
+	out, err := f.NewLog(ctx, f.fence, second.ID, "stdio", dormouse.LogStdio)
+	check(t, err)
+	html, err := f.NewLog(ctx, f.fence, second.ID, "report", dormouse.LogHTML)
+	check(t, err)
+	second.Logs = []dormouse.Log{out, html}
+	got, err := f.Steps(ctx, b.ID)
+	check(t, err)
+	same(t, "steps", got, []dormouse.Step{first, second})
+	_, err = f.Steps(ctx, 999)
+	refused(t, "steps of no build", err, dormouse.NotFound)
+
+	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "", at(9), false))
+	_, err = f.StartStep(ctx, f.fence, dormouse.Step{BuildID: b.ID, Index: 2})
+	refused(t, "a step of a finished build", err, dormouse.Conflict)
+	_, err = f.NewLog(ctx, f.fence, first.ID, "late", dormouse.LogText)
+	refused(t, "a log of a finished step", err, dormouse.Conflict)
+}
