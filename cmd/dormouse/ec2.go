@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -79,6 +80,12 @@ that is a script. What was started, by whom, and what it would have cost is at
 	flags.StringVar(&f.accessKeyID, "access-key-id", ec2sim.DefaultAccessKeyID, "access key id that requests are signed with")
 	flags.StringVar(&f.secretFile, "secret-access-key-file", "",
 		"file that holds the secret access key (default: $"+secretVariable+", else "+ec2sim.DefaultSecretAccessKey+")")
+	// Their plain twins would be the master's or the demo's.
+	flags.VisitAll(func(flag *pflag.Flag) {
+		flag.Annotations = map[string][]string{
+			envAnnotation: {"DORMOUSE_EC2_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))},
+		}
+	})
 	flags.BoolVar(&f.json, "json", false, "print the endpoint's address and keys as one JSON object")
 	return cmd
 }

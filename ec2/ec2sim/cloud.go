@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -74,15 +75,12 @@ func fixedID(prefix, of string) string {
 }
 
 // shortRegion is the region as zone ids write it: use1 for us-east-1.
-func shortRegion(region string) string {
-	short := region[:2]
-	for i := 2; i < len(region); i++ {
-		if region[i-1] == '-' {
-			short += region[i : i+1]
-		}
-	}
-	return short
-}
+func shortRegion(region string) string { return regionWords.Replace(region) }
+
+// regionWords prefers, where two begin alike, the one that stands first.
+var regionWords = strings.NewReplacer(
+	"northeast", "ne", "northwest", "nw", "southeast", "se", "southwest", "sw",
+	"north", "n", "south", "s", "east", "e", "west", "w", "central", "c", "gov", "g", "-", "")
 
 func (c *cloud) zoneNamed(name string) (zone, bool) {
 	i := slices.IndexFunc(c.zones, func(z zone) bool { return z.name == name })

@@ -61,8 +61,10 @@
 // of its group and, on Linux, to every process that carries the machine's id in
 // its environment, whatever group or session it has moved to, until none is
 // left. On Linux the boot process also dies with the endpoint itself
-// (PR_SET_PDEATHSIG), even when the endpoint is killed; what that process had
-// started is then orphaned, which is the one way to leave a process behind.
+// (PR_SET_PDEATHSIG), even when the endpoint is killed. Two things can leave a
+// process behind: what a boot process had started is orphaned when the endpoint
+// is killed outright, and a process that both leaves its group and clears its
+// environment is not known any more.
 //
 // # Money
 //

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
 // sign signs a request as a client with the default credentials would.
@@ -79,6 +80,21 @@ func TestSimAPI(t *testing.T) {
 	if status, _ := get("/_sim/other", "127.0.0.1:5", "localhost"); status != http.StatusNotFound {
 		t.Error(status)
 	}
+}
+
+func TestOverLoopback(t *testing.T) {
+	s := newServer(t, Options{BootDelay: time.Hour})
+	server := httptest.NewServer(s)
+	defer server.Close()
+	client := newClient(s, func(o *ec2.Options) {
+		o.BaseEndpoint, o.HTTPClient = aws.String(server.URL), server.Client()
+	})
+	id := *run(t, client).Instances[0].InstanceId
+	if inst := describeOne(t, client, id); inst.State.Name != types.InstanceStateNamePending {
+		t.Errorf("it is %s", inst.State.Name)
+	}
+	_, err := client.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{"i-12345678"}})
+	wantCode(t, err, "InvalidInstanceID.NotFound")
 }
 
 // TestAWSCLI lets the AWS CLI judge, where there is one.

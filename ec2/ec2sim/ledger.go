@@ -2,6 +2,7 @@ package ec2sim
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -118,7 +119,8 @@ func (s *Server) record(inst *instance) {
 		if old.state.Ended() {
 			s.forgotten++
 			s.forgottenCost += old.cost(old.endedAt)
-			s.history = append(s.history[:i:i], s.history[i+1:]...)
+			s.history = slices.Delete(s.history, i, i+1)
+			delete(s.tags, old.id)
 			return
 		}
 	}

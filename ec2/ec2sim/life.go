@@ -163,7 +163,9 @@ func (s *Server) settle(inst *instance) {
 	if l := inst.launch; l != nil {
 		if l.living--; l.living == 0 {
 			l.settledAt = inst.endedAt
-			s.settled = append(s.settled, l)
+			if l.key.token != "" {
+				s.settled = append(s.settled, l)
+			}
 		}
 	}
 }

@@ -287,9 +287,11 @@ func lookPath(name string, env []string) (string, error) {
 }
 
 const (
-	// pollInterval is how often the end of processes that are nobody's children
-	// of ours is looked for. Nothing tells of it.
-	pollInterval = 10 * time.Millisecond
+	// firstPoll is when the end of processes is first looked for that are not our
+	// children, of which nothing tells; then ever more rarely, up to lastPoll,
+	// as looking goes through all processes there are.
+	firstPoll = 5 * time.Millisecond
+	lastPoll  = 100 * time.Millisecond
 	// killTimeout is how long after SIGKILL a process may take; longer means
 	// that it hangs in the kernel.
 	killTimeout = 10 * time.Second
@@ -314,10 +316,10 @@ func (lm *localMachine) Stop(ctx context.Context) error {
 func (lm *localMachine) endAll(ctx context.Context, sig syscall.Signal, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
+	poll := time.NewTimer(firstPoll)
+	defer poll.Stop()
 	signalled := make(map[int]bool)
-	for {
+	for interval := firstPoll; ; interval = min(2*interval, lastPoll) {
 		left := lm.members()
 		if len(left) == 0 {
 			return true
@@ -330,7 +332,8 @@ func (lm *localMachine) endAll(ctx context.Context, sig syscall.Signal, within t
 			}
 		}
 		select {
-		case <-tick.C:
+		case <-poll.C:
+			poll.Reset(interval)
 		case <-ctx.Done():
 			return false
 		}
@@ -354,7 +357,7 @@ func (lm *localMachine) unplug() {
 	if lm.output != nil {
 		// What is still in the pipe is read first; that needs no time, as its
 		// writers are gone.
-		if lm.output.SetReadDeadline(time.Now().Add(pollInterval)) == nil {
+		if lm.output.SetReadDeadline(time.Now().Add(firstPoll)) == nil {
 			<-lm.copied
 		}
 		lm.output.Close()
