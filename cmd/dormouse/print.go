@@ -39,13 +39,13 @@ func newPrinter(cmd *cobra.Command) *printer {
 }
 
 // The colours are the terminal's own sixteen: its user chose how they look.
-var (
-	green   = lipgloss.ANSIColor(2)
-	yellow  = lipgloss.ANSIColor(3)
-	red     = lipgloss.ANSIColor(1)
-	magenta = lipgloss.ANSIColor(5)
-	cyan    = lipgloss.ANSIColor(6)
-	grey    = lipgloss.ANSIColor(8)
+const (
+	green   = lipgloss.Green
+	yellow  = lipgloss.Yellow
+	red     = lipgloss.Red
+	magenta = lipgloss.Magenta
+	cyan    = lipgloss.Cyan
+	grey    = lipgloss.BrightBlack
 )
 
 func (p *printer) paint(c color.Color, text string) string {

@@ -301,3 +301,12 @@ func (m *Master) force(req web.ForceRequest) ([]dormouse.BuildRequest, error) {
 	}
 	return made, nil
 }
+
+// Merge ends a pending request as merged into another.
+func (m *Master) Merge(id, into int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.requests[id-1]
+	r.State, r.CollapsedInto, r.Result, r.CompleteAt = dormouse.RequestComplete, into, new(dormouse.Skipped), m.Now()
+	m.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: new(*r)})
+}
