@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -137,11 +138,12 @@ func (c *fakeConn) text(streams ...dormouse.Stream) string {
 // await waits until the master has heard what holds.
 func (c *fakeConn) await(t *testing.T, holds func() bool) {
 	t.Helper()
+	deadline := time.After(time.Minute)
 	for !holds() {
 		select {
 		case <-c.changed:
-		case <-t.Context().Done():
-			t.Fatal("never heard")
+		case <-deadline:
+			t.Fatal("not heard within a minute")
 		}
 	}
 }

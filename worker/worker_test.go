@@ -241,7 +241,7 @@ func TestCommandsEndWithConnection(t *testing.T) {
 			return first, nil
 		}
 		for _, pid := range family {
-			groupGone(t, pid)
+			gone(t, pid)
 		}
 		second.serve = func() {
 			run(o) // the old one of the same id is no more
@@ -254,7 +254,7 @@ func TestCommandsEndWithConnection(t *testing.T) {
 		t.Error(err)
 	}
 	for _, pid := range family {
-		groupGone(t, pid)
+		gone(t, pid)
 	}
 	if len(first.completed)+len(second.completed) > 0 {
 		t.Error("a command that was killed with its connection is reported as complete")

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +28,7 @@ type workerFlags struct {
 	maxDelay, keepalive                 float64 // seconds, as the stock worker counts
 	powerOff, umask                     string
 	fromUserData                        bool
+	logFormat, logLevel                 string
 }
 
 // newWorkerCommand makes "dormouse worker", the agent that runs on an
@@ -66,6 +64,8 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
 	fl.IntVar(&f.numCPUs, "numcpus", 0, "number of CPUs to tell the master (0: what there are)")
 	fl.BoolVar(&f.fromUserData, "from-user-data", false, "read settings from the EC2 instance's user data; flags and environment go first")
+	fl.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
+	fl.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	fl.Lookup("name").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_NAME"}}
 	fl.Lookup("password-file").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_PASSWORD_FILE"}}
 	_ = cmd.MarkFlagFilename("password-file")
@@ -74,40 +74,37 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 }
 
 func runWorker(cmd *cobra.Command, f *workerFlags) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	worker.HideProcess(slog.Default())
+	ctx := cmd.Context() // ends with SIGINT and SIGTERM
 	password := os.Getenv(workerPassword)
 	var instance string
 	if f.fromUserData {
-		wait, cancel := context.WithTimeout(ctx, metadataPatience)
-		meta, err := worker.ReadMetadata(wait)
-		cancel()
-		if err != nil {
-			return err
+		values, id, err := readUserData(ctx, cmd)
+		if ctx.Err() != nil {
+			return nil // told to end
 		}
-		instance = meta.InstanceID
-		values, err := worker.ParseUserData(meta.UserData, userDataKeys(cmd.LocalNonPersistentFlags()))
 		if err != nil {
-			return err
+			return workerExit(err)
 		}
+		instance = id
 		if password == "" {
 			password = values[workerPassword]
 		}
-		if err := applyUserData(cmd.LocalNonPersistentFlags(), values); err != nil {
-			return err
-		}
 	}
+	log, err := newLogger(cmd, f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
+	worker.HideProcess(log)
 	if f.passwordFile != "" {
 		text, err := os.ReadFile(f.passwordFile)
 		if err != nil {
-			return dormouse.Errorf(dormouse.Invalid, "can not read the worker's password: %w", err)
+			return usageErrorf("can not read the worker's password: %w", err)
 		}
 		password = strings.TrimRight(string(text), "\r\n")
 	}
 	umask, err := worker.ParseUmask(f.umask)
 	if err != nil {
-		return err
+		return workerExit(err)
 	}
 	w, err := worker.New(worker.Config{
 		Master:          f.master,
@@ -122,12 +119,43 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		Umask:           umask,
 		NumCPUs:         f.numCPUs,
 		Version:         "dormouse-worker/" + version(),
-		Log:             slog.Default(),
+		Log:             log,
 	})
 	if err != nil {
-		return err
+		return workerExit(err)
 	}
-	return w.Run(ctx)
+	return workerExit(w.Run(ctx))
+}
+
+// workerExit gives the end of the agent its exit code.
+func workerExit(err error) error {
+	switch dormouse.CodeOf(err) {
+	case "":
+		return nil
+	case dormouse.Invalid:
+		return &exitError{code: exitUsage, err: err}
+	case dormouse.Unavailable:
+		return &exitError{code: exitUnreachable, err: err}
+	case dormouse.Unauthorized, dormouse.Conflict:
+		return &exitError{code: exitRefused, err: err}
+	}
+	return err
+}
+
+// readUserData sets flags from the instance's user data, and returns all its
+// settings and the instance's id.
+func readUserData(ctx context.Context, cmd *cobra.Command) (values map[string]string, instance string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataPatience)
+	defer cancel()
+	meta, err := worker.ReadMetadata(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	flags := cmd.LocalNonPersistentFlags()
+	if values, err = worker.ParseUserData(meta.UserData, userDataKeys(flags)); err != nil {
+		return nil, "", err
+	}
+	return values, meta.InstanceID, applyUserData(flags, values)
 }
 
 // userDataKeys are the keys that user data may set: the variables of the
@@ -153,7 +181,7 @@ func applyUserData(flags *pflag.FlagSet, values map[string]string) error {
 			return
 		}
 		if flags.Set(f.Name, value) != nil {
-			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that is not a %s", envName(f), f.Value.Type())
+			err = dormouse.Errorf(dormouse.Invalid, "user data: %s has a value that does not fit (want: %s)", envName(f), f.Value.Type())
 		}
 	})
 	return err
