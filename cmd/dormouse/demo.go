@@ -268,12 +268,12 @@ func (d *demo) configuration(repo string) string {
 	var steps strings.Builder
 	fmt.Fprintf(&steps, "    steps.Git(repourl=%q, mode='incremental'),\n", repo)
 	if d.command != "" {
-		fmt.Fprintf(&steps, "    steps.ShellCommand(name='command', command=%q),\n", d.command)
+		fmt.Fprintf(&steps, "    steps.ShellCommand(name='command', command=%q, logEnviron=False),\n", d.command)
 	} else if d.repo != "" {
-		steps.WriteString("    steps.ShellCommand(name='log', command=['git', 'log', '--oneline', '-n', '5']),\n")
+		steps.WriteString("    steps.ShellCommand(name='log', command=['git', 'log', '--oneline', '-n', '5'], logEnviron=False),\n")
 	} else {
-		steps.WriteString("    steps.ShellCommand(name='compile', command=['sh', './build.sh']),\n")
-		steps.WriteString("    steps.ShellCommand(name='test', command=['sh', './test.sh']),\n")
+		steps.WriteString("    steps.ShellCommand(name='compile', command=['sh', './build.sh'], logEnviron=False),\n")
+		steps.WriteString("    steps.ShellCommand(name='test', command=['sh', './test.sh'], logEnviron=False),\n")
 	}
 	return fmt.Sprintf(`from buildbot.plugins import schedulers, steps, util, worker
 import boto3

@@ -161,6 +161,7 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 
 // scriptCommands are what the scripts need beyond testscript's own.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"demo-summary": checkDemoSummary,
 	// status CODE COMMAND…: the command ends with that exit code.
 	"status": func(ts *testscript.TestScript, _ bool, args []string) {
 		err := ts.Exec(args[1], args[2:]...)
