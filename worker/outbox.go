@@ -28,11 +28,14 @@ const (
 	updateWindow = 4
 
 	// firstDelay is how long the first output after silence waits for
-	// company, steadyDelay how long output waits while it keeps coming: short
-	// enough to watch, long enough that a chatty command sends two updates a
-	// second, not hundreds. The master's buffer_timeout can only shorten them.
+	// company, steadyDelay how long output waits while it keeps coming, which
+	// is after steadyAfter flushes with less than a second between them:
+	// short enough to watch, long enough that a chatty command sends two
+	// updates a second, not hundreds. The master's buffer_timeout can only
+	// shorten them.
 	firstDelay  = 100 * time.Millisecond
 	steadyDelay = 500 * time.Millisecond
+	steadyAfter = 5
 
 	// lineCost is what Buildbot counts for a line beside its text: its index
 	// and its time. pairCost is the same for any other update.
@@ -66,6 +69,7 @@ type outbox struct {
 	timer     *time.Timer
 	armed     bool
 	lastFlush time.Time
+	streak    int // flushes since the last silence
 
 	unsent chan []wire.UpdatePair
 	acks   chan error
@@ -165,7 +169,9 @@ func (o *outbox) arm() {
 		return
 	}
 	delay := firstDelay
-	if time.Since(o.lastFlush) < 2*steadyDelay {
+	if time.Since(o.lastFlush) >= 2*steadyDelay {
+		o.streak = 0
+	} else if o.streak >= steadyAfter {
 		delay = steadyDelay
 	}
 	o.timer.Reset(min(delay, o.timeout))
@@ -180,6 +186,7 @@ func (o *outbox) Flush() {
 	o.timer.Stop()
 	o.armed = false
 	o.lastFlush = time.Now()
+	o.streak++
 	o.seal()
 	o.pump()
 }

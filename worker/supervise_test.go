@@ -248,11 +248,15 @@ func TestOutputIsLive(t *testing.T) {
 		p := newFakeProcess()
 		master := newFakeConn()
 		_, ended := supervise(t.Context(), master, p, limits{})
-		time.Sleep(time.Minute)
-		p.print("first\n")
-		time.Sleep(200 * time.Millisecond)
-		if got := master.text(dormouse.Stdout); got != "first\n" {
-			t.Errorf("after 200 ms the master has %q", got)
+		want := ""
+		for _, silence := range []time.Duration{0, 300 * time.Millisecond, time.Minute} {
+			time.Sleep(silence)
+			p.print("first\n")
+			want += "first\n"
+			time.Sleep(200 * time.Millisecond)
+			if got := master.text(dormouse.Stdout); got != want {
+				t.Errorf("200 ms after a silence of %v the master has %q", silence, got)
+			}
 		}
 		for range 1000 {
 			time.Sleep(10 * time.Millisecond)
@@ -262,7 +266,7 @@ func TestOutputIsLive(t *testing.T) {
 		if got := strings.Count(master.text(dormouse.Stdout), "x\n"); got != 1000 {
 			t.Errorf("%d lines arrived", got)
 		}
-		if master.updates > 25 {
+		if master.updates > 30 {
 			t.Errorf("%d updates for ten seconds of output", master.updates)
 		}
 		p.print("unfinished")
