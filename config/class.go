@@ -154,7 +154,7 @@ func (r *reader) callPlace(t *starlark.Thread) (*syntax.CallExpr, place) {
 		if pos.Filename() != r.file || pos.Line == 0 {
 			continue
 		}
-		call, where := r.tree.calls[at(pos)], position2place(pos)
+		call, where := r.tree.calls[at(pos)], placeAt(pos)
 		if call != nil && depth == 1 {
 			where = placeOf(call.Fn)
 		} else {

@@ -133,12 +133,12 @@ func (r *reader) failure(err error) Errors {
 	case errors.As(err, &m):
 		return Errors{r.newError(m.at, m.hint, m.message)}
 	case errors.As(err, &syn):
-		at, hint := position2place(syn.Pos), syntaxHint(syn.Msg)
+		at, hint := placeAt(syn.Pos), syntaxHint(syn.Msg)
 		return Errors{r.newError(at, hint, strings.TrimSuffix(syn.Msg, " (use parens)"))}
 	case errors.As(err, &unresolved):
 		var errs []Error
 		for _, e := range unresolved {
-			errs = append(errs, r.newError(position2place(e.Pos), undefinedHint(e.Msg), e.Msg))
+			errs = append(errs, r.newError(placeAt(e.Pos), undefinedHint(e.Msg), e.Msg))
 		}
 		return sorted(errs)
 	case errors.As(err, &eval):
@@ -147,7 +147,7 @@ func (r *reader) failure(err error) Errors {
 	return Errors{r.newError(place{}, "", err.Error())}
 }
 
-func position2place(p syntax.Position) place { return place{line: int(p.Line), col: int(p.Col)} }
+func placeAt(p syntax.Position) place { return place{line: int(p.Line), col: int(p.Col)} }
 
 // evalFailure is where the innermost line of the configuration failed, and
 // from where it was called.
@@ -160,7 +160,7 @@ func (r *reader) evalFailure(eval *starlark.EvalError) Error {
 			continue
 		}
 		if where.line == 0 {
-			where = position2place(frame.Pos)
+			where = placeAt(frame.Pos)
 		} else if len(calls) < enough {
 			calls = append(calls, fmt.Sprintf("called from line %d", frame.Pos.Line))
 		}
