@@ -88,11 +88,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			log.Info("the worker ends: the master ordered it")
 			w.powerOff(ctx, log)
 			return nil
-		case dormouse.CodeOf(err) == dormouse.Conflict:
+		case end == endRefused && dormouse.CodeOf(err) == dormouse.Conflict:
 			log.Error("the worker ends: its generation is over", "err", err)
 			w.powerOff(ctx, log)
-			return &dormouse.Error{Code: dormouse.Conflict, Message: ErrSuperseded.Error(), Err: errors.Join(err, ErrSuperseded)}
-		case dormouse.CodeOf(err) == dormouse.Invalid:
+			return dormouse.Errorf(dormouse.Conflict, "%w: %w", ErrSuperseded, err)
+		case end == endRefused && dormouse.CodeOf(err) == dormouse.Invalid:
 			return err
 		}
 		if end == endLost && time.Since(begin) >= settled {
@@ -100,7 +100,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		} else if failures++; w.cfg.MaxRetries > 0 && failures >= w.cfg.MaxRetries {
 			log.Error("the worker ends: too many failures to attach in a row", "failures", failures, "err", err)
 			w.powerOff(ctx, log)
-			return &dormouse.Error{Code: dormouse.CodeOf(err), Message: ErrGaveUp.Error(), Err: errors.Join(err, ErrGaveUp)}
+			if err == nil {
+				err = errors.New("the connection ended without a reason")
+			}
+			return dormouse.Errorf(codeOf(err), "%w: %w", ErrGaveUp, err)
 		}
 		delay := backoff(max(failures, 1), w.cfg.MaxDelay, w.chance())
 		w.report(log, end, err, delay)
@@ -109,6 +112,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// codeOf is an attachment's error's class: what has none is a connection that
+// broke.
+func codeOf(err error) dormouse.Code {
+	if code := dormouse.CodeOf(err); code != dormouse.Internal {
+		return code
+	}
+	return dormouse.Unavailable
 }
 
 // report says why the worker is not attached.
