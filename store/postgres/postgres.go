@@ -69,7 +69,9 @@ func pool(config *pgx.ConnConfig) *sql.DB {
 }
 
 func migrate(ctx context.Context, db *sql.DB, name string) error {
-	locker, err := lock.NewPostgresSessionLocker()
+	// Another master's migration is waited for: asked every second, for five
+	// minutes.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return err
 	}

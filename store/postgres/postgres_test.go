@@ -28,6 +28,9 @@ var (
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	if storetest.Victim() {
+		return m.Run()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	if server, noServer = startCluster(ctx); noServer != nil && (inCI || !errors.Is(noServer, errNoPostgres)) {
@@ -72,6 +75,14 @@ func newDatabase(t testing.TB) string {
 
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *store.DB { return open(t, newDatabase(t)) })
+}
+
+func TestCrash(t *testing.T) {
+	location := ""
+	if !storetest.Victim() {
+		location = newDatabase(t)
+	}
+	storetest.Crash(t, location, postgres.Open)
 }
 
 // TestOpenTogether has several masters open one new database at once.
