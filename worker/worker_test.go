@@ -85,9 +85,9 @@ func TestRetries(t *testing.T) {
 				c := newFakeConn()
 				time.AfterFunc(time.Minute, func() { c.drop(errors.New("gone")) })
 				return c, nil
-			case 6: // one that does not last, does not
+			case 6: // one that does not last, does not; only a refusal can say that it is over
 				c := newFakeConn()
-				c.drop(errors.New("gone at once"))
+				c.drop(dormouse.Errorf(dormouse.Conflict, "another connection took over"))
 				return c, nil
 			case 8:
 				stop()
