@@ -133,7 +133,7 @@ func TestLargeEventsDoNotFillTheMemory(t *testing.T) {
 func TestEventsLostByTheHandlerAreReset(t *testing.T) {
 	s := serve(t, nil)
 	next := s.open(t, "/api/v1/events", "")
-	at := must(t, next, "").id
+	must(t, next, "")
 	s.DropSubscribers()
 	must(t, next, "reset")
 	// The new subscription stands before the reset is sent or soon after; what
@@ -141,7 +141,6 @@ func TestEventsLostByTheHandlerAreReset(t *testing.T) {
 	eventually(t, func() bool { return s.Subscribers() == 1 })
 	s.SetWorker(dormouse.WorkerStatus{Name: "w1"})
 	must(t, next, "event")
-	_ = at
 }
 
 func TestEventFilters(t *testing.T) {
@@ -283,6 +282,12 @@ func (s *served) aLog(t testing.TB) int64 {
 	return l.ID
 }
 
+// Builds asks by the client; the master has a method of this name, too.
+func (s *served) Builds(ctx context.Context, q web.BuildQuery) ([]dormouse.Build, error) {
+	return s.Client.Builds(ctx, q)
+}
+
+// Force asks the master itself.
 func (s *served) Force(ctx context.Context, r web.ForceRequest) ([]dormouse.BuildRequest, error) {
 	return s.Master.Force(ctx, r)
 }

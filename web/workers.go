@@ -48,16 +48,17 @@ func (h *Handler) registerWorkers() {
 			}
 			return nil, newProblem(http.StatusNotFound, dormouse.NotFound, noSuch("worker", in.Worker))
 		})
-	for name, paused := range map[string]bool{"pause": true, "unpause": false} {
-		huma.Register(h.api, doing(name+"Worker", "/workers/{worker}/"+name, map[bool]string{
-			true: "Give a worker no new builds", false: "Give a worker builds again",
-		}[paused], "workers"), func(ctx context.Context, in *byName) (*done, error) {
+	pause := func(paused bool) func(context.Context, *byName) (*done, error) {
+		return func(ctx context.Context, in *byName) (*done, error) {
 			if err := h.service.PauseWorker(ctx, in.Worker, paused); err != nil {
 				return nil, problemOf(ctx, h.log, err)
 			}
 			return &done{}, nil
-		})
+		}
 	}
+	huma.Register(h.api, doing("pauseWorker", "/workers/{worker}/pause", "Give a worker no new builds", "workers"), pause(true))
+	huma.Register(h.api, doing("unpauseWorker", "/workers/{worker}/unpause", "Give a worker builds again", "workers"), pause(false))
+
 	type stopInput struct {
 		Worker string `path:"worker" maxLength:"200"`
 		Body   StopWorkerRequest
