@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+
 	"go.starlark.net/starlark"
 )
 
@@ -25,8 +27,8 @@ func (a arguments) blockDevices() []map[string]any {
 	}
 	items, _ := f.items("a list of dictionaries")
 	var out []map[string]any
-	for _, item := range items {
-		item.label += ": a mapping"
+	for i, item := range items {
+		item.label = fmt.Sprintf("%s[%d]", f.label, i)
 		device, ok := item.fields(deviceKeys)
 		if !ok {
 			continue

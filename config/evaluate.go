@@ -22,6 +22,7 @@ type reader struct {
 	file     string
 	opts     Options
 	secrets  Secrets
+	tokens   []token
 	tree     *tree
 	objects  []*object        // in the order of their construction
 	calling  *syntax.CallExpr // the method call that is being carried out; nil when it is not in the text
@@ -85,6 +86,7 @@ func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
 	if m != nil {
 		return nil, m
 	}
+	r.tokens = w.tokens
 	var err error
 	if r.tree, err = parseTree(r.file, w); err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (r *reader) failure(err error) Errors {
 	case errors.As(err, &m):
 		return Errors{r.newError(m.at, m.hint, m.message)}
 	case errors.As(err, &syn):
-		at, hint := placeAt(syn.Pos), syntaxHint(syn.Msg)
+		at, hint := r.syntaxPlace(syn), syntaxHint(syn.Msg)
 		return Errors{r.newError(at, hint, strings.TrimSuffix(syn.Msg, " (use parens)"))}
 	case errors.As(err, &unresolved):
 		var errs []Error
@@ -194,6 +196,25 @@ func undefinedHint(message string) string {
 		}
 	}
 	return ""
+}
+
+// syntaxPlace is where the token begins that the parser did not expect. The
+// parser itself reports where it ends, but for missing expressions and
+// indentation.
+func (r *reader) syntaxPlace(e syntax.Error) place {
+	p := placeAt(e.Pos)
+	for _, exact := range []string{"want primary expression", "got indent", "got outdent", "without else", "unparenthesized tuple", "escape sequence"} {
+		if strings.Contains(e.Msg, exact) {
+			return p
+		}
+	}
+	for i, t := range r.tokens {
+		newline := t.kind == tokNewline && t.line == p.line-1 && p.col == 1
+		if newline || t.kind != tokNewline && t.endLine == p.line && t.endCol == p.col {
+			return r.tokens[i].at()
+		}
+	}
+	return p
 }
 
 // syntaxHint explains the parser's words where Python's habits meet Starlark's

@@ -48,6 +48,9 @@ func refuse(s []token) *mistake {
 	if hint, ok := notStatements[first.text]; ok && first.kind == tokName && !(first.text == "assert" && !isStatement(s)) {
 		return mistakef(first.at(), hint, "%q is not part of Starlark", first.text)
 	}
+	if first.word("load") {
+		return mistakef(first.at(), "put everything into one file", "a configuration can not load another file")
+	}
 	if first.is("@") {
 		return mistakef(first.at(), "call the function on what it decorates", "decorators are not part of Starlark")
 	}

@@ -158,9 +158,12 @@ func (w *rewritten) chain(s []token) *mistake {
 		}
 	}
 	start := 0
-	for _, i := range ops[:len(ops)-1] {
+	for n, i := range ops {
 		if start == i {
 			return mistakef(s[i].at(), "", "there is nothing before this %q to assign to", "=")
+		}
+		if n == len(ops)-1 {
+			break
 		}
 		w.chained[s[start].at().position()] = true
 		w.text[s[i].off] = ';'
