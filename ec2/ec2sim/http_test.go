@@ -99,8 +99,8 @@ func TestOverLoopback(t *testing.T) {
 
 // TestAWSCLI lets the AWS CLI judge, where there is one.
 func TestAWSCLI(t *testing.T) {
-	if _, err := exec.LookPath("aws"); err != nil {
-		t.Skip("no AWS CLI here")
+	if err := exec.CommandContext(t.Context(), "aws", "--version").Run(); err != nil {
+		t.Skip("no AWS CLI here:", err)
 	}
 	s := newServer(t, Options{})
 	server := httptest.NewServer(s)

@@ -199,8 +199,9 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if inst.image.State != "available" {
 		return inst, refuse("InvalidAMIID.Unavailable", "The image ID '%s' is not available", in.ImageID)
 	}
-	name, ok := cmp.Or(in.InstanceType, defaultInstanceType), false
-	if inst.kind, ok = typeNamed(name); !ok {
+	name := cmp.Or(in.InstanceType, defaultInstanceType)
+	kind, ok := typeNamed(name)
+	if inst.kind = kind; !ok {
 		return inst, refuse("InvalidParameterValue", "Invalid value '%s' for InstanceType.", name)
 	}
 	if in.KeyName != "" && c.keyNamed(in.KeyName) == nil {

@@ -115,10 +115,24 @@ func TestMatches(t *testing.T) {
 		pattern, value string
 		want           bool
 	}{
-		{"", "", true}, {"", "a", false}, {"a", "a", true}, {"a", "A", false}, {"*", "", true}, {"*", "anything", true},
-		{"a*c", "abbbc", true}, {"a*c", "abbb", false}, {"?", "é", true}, {"?", "", false}, {"a?c*", "abcd", true},
-		{`\*`, "*", true}, {`\*`, "a", false}, {`\?x`, "?x", true}, {`\\`, `\`, true}, {"*ab*ab*", "abcab", true},
-		{"*ab*ab*", "abc", false}, {strings.Repeat("*a", 20) + "b", strings.Repeat("a", 2000), false},
+		{"", "", true},
+		{"", "a", false},
+		{"a", "a", true},
+		{"a", "A", false},
+		{"*", "", true},
+		{"*", "anything", true},
+		{"a*c", "abbbc", true},
+		{"a*c", "abbb", false},
+		{"?", "é", true},
+		{"?", "", false},
+		{"a?c*", "abcd", true},
+		{`\*`, "*", true},
+		{`\*`, "a", false},
+		{`\?x`, "?x", true},
+		{`\\`, `\`, true},
+		{"*ab*ab*", "abcab", true},
+		{"*ab*ab*", "abc", false},
+		{strings.Repeat("*a", 20) + "b", strings.Repeat("a", 2000), false},
 	} {
 		if got := matches(tc.pattern, tc.value); got != tc.want {
 			t.Errorf("%q and %q: %t", tc.pattern, tc.value, got)

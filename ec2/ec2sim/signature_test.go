@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func FuzzParseSignature(f *testing.F) {
 		case header == good && err != nil:
 			t.Error(err)
 		case err != nil:
-			if _, ok := err.(*fault); !ok {
+			if refused := (*fault)(nil); !errors.As(err, &refused) {
 				t.Errorf("%v is no answer", err)
 			}
 		case sig.accessKeyID == "" || len(sig.value) != 32 || !strings.Contains(header, "host"):
