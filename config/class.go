@@ -218,7 +218,7 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 			r.errorf(a.at, didYouMean(name, c.paramNames()), "%s has no argument %s", c.name, name)
 		case twice:
 			r.errorf(a.at, "", "%s gets its argument %s twice", c.name, name)
-		case p.support == later && !r.meansNone(kv[1]):
+		case p.support == later && !meansNone(kv[1]):
 			r.errorf(a.at, "", "%s: %s is not supported yet", c.name, name)
 		default:
 			o.args[name] = a
@@ -232,7 +232,7 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 }
 
 // meansNone reports whether v turns something off.
-func (r *reader) meansNone(v starlark.Value) bool {
+func meansNone(v starlark.Value) bool {
 	return v == starlark.None || v == starlark.False || starlark.Len(v) == 0
 }
 

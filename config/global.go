@@ -149,7 +149,7 @@ func (g *global) checkKeys() {
 		switch {
 		case !known:
 			g.r.errorf(g.keyAt(key), didYouMean(key, sortedKeys(keySupport)), "there is no c['%s']", shorten(key))
-		case !some || g.r.meansNone(f.v):
+		case !some || meansNone(f.v):
 		case s == ignored && key != "buildbotNetUsageData": // nothing is ever sent to anybody
 			g.r.warnf(g.keyAt(key), "", "c['%s'] is not supported yet and changes nothing", key)
 		case s == later:
@@ -200,7 +200,7 @@ func (g *global) www() (w WWW) {
 			w.Listen = v.listen("127.0.0.1")
 		case !wwwKeys[name]:
 			g.r.errorf(g.nestedKey("www", name), didYouMean(name, sortedKeys(wwwKeys)), "c['www'] has no key %s", quote(name))
-		case name != "port" && !g.r.meansNone(v.v):
+		case name != "port" && !meansNone(v.v):
 			g.r.warnf(g.nestedKey("www", name), "", "%s is not supported yet and changes nothing", v.label)
 		}
 	}
