@@ -21,8 +21,10 @@ const sweepInterval = 5 * time.Minute
 // few seconds to a minute or so; the last pause repeats.
 var endPolls = []time.Duration{time.Second, time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second}
 
-// terminateAgain is how long an accepted termination may show no effect before
-// it is sent again.
+// terminateAgain is how long an instance that belongs to no live generation may
+// go on before the reaper ends it: its worker, which retries after two seconds
+// at first, has had several tries by then. It is also how long an accepted
+// termination may show no effect.
 const terminateAgain = time.Minute
 
 // maxTerminate is how many ids one TerminateInstances call may carry (EC2 API
@@ -128,6 +130,11 @@ func (a *account) watch() {
 func (f *Fleet) stoppingIn(key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, account := range f.unowned {
+		if account.key == key {
+			return true
+		}
+	}
 	for _, r := range f.rows {
 		if r.Account == key && (!r.StoppingAt.IsZero() || r.State.Dying()) {
 			return true

@@ -67,7 +67,15 @@ type Fleet struct {
 	accounts map[string]*account
 	rows     map[string]*dormouse.Instance // of the ledger, by id, that have not ended
 	attached map[generationKey]time.Time   // attachments whose instance is not known yet
+	unowned  map[string]stray              // instances of no live generation, by id
 	short    shortages
+}
+
+// stray is when and in which account an instance was found that belongs to no
+// live generation.
+type stray struct {
+	key   string
+	since time.Time
 }
 
 type generationKey struct {
@@ -83,7 +91,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	}
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
-		attached: map[generationKey]time.Time{},
+		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {

@@ -40,25 +40,37 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 	}
 	for _, c := range seen {
-		if c.State.Dying() {
-			continue
-		}
-		r := f.rows[c.ID]
 		worker, generation, _ := owner(c)
-		if f.opt.Live(worker, generation) {
+		if c.State.Dying() || f.opt.Live(worker, generation) {
+			delete(f.unowned, c.ID)
 			continue
 		}
-		switch {
-		case r == nil:
-			// Ours by its tag, and in no ledger: a launch whose answer was
-			// never read. From here on the ledger has it.
+		// Its worker may be stopping it at this very moment, or asking again
+		// for a launch whose answer was lost. What nobody has ended for a while
+		// is nobody's.
+		found, known := f.unowned[c.ID]
+		if !known {
+			f.unowned[c.ID] = stray{a.cloud.Key(), now}
+			a.hurry()
+		}
+		if !known || now.Sub(found.since) < terminateAgain {
+			continue
+		}
+		f.unowned[c.ID] = stray{a.cloud.Key(), now}
+		r := f.rows[c.ID]
+		if r == nil {
+			// Ours by its tag, and in no ledger. From here on the ledger has it.
 			row := f.row(c, c.LaunchTime)
 			row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
 			f.rows[c.ID] = &row
 			changed = append(changed, row)
-			doomed = append(doomed, row)
-		case r.StoppingAt.IsZero() || now.Sub(r.StoppingAt) > terminateAgain:
-			doomed = append(doomed, *r)
+			r = &row
+		}
+		doomed = append(doomed, *r)
+	}
+	for id, s := range f.unowned {
+		if _, ok := byID[id]; !ok && s.key == a.cloud.Key() {
+			delete(f.unowned, id)
 		}
 	}
 	f.mu.Unlock()

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -132,7 +133,8 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 			return nil // its change will wake us
 		}
 		r.generation = generation
-		r.instanceID = w.latent.State().InstanceID
+		// A quick machine attaches before EC2 has told its id.
+		r.instanceID = cmp.Or(w.latent.State().InstanceID, conn.Hello().InstanceID)
 	}
 	started, err := m.db.StartBuild(ctx, m.fence, store.NewBuild{
 		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,

@@ -89,8 +89,8 @@ type Master struct {
 
 // Start opens the store, takes up what an earlier master left, and serves. The
 // context is of the start only. On an error nothing is left running.
-func Start(ctx context.Context, o Options) (m *Master, err error) {
-	m = &Master{
+func Start(ctx context.Context, o Options) (_ *Master, err error) {
+	m := &Master{
 		config: o.Config, version: o.Version, log: o.Log, startedAt: time.Now(),
 		bus: newBus(), workers: workers{byName: map[string]*worker{}},
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
