@@ -19,7 +19,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -137,4 +136,4 @@ func lost(step string, err error) error {
 	return dormouse.Errorf(dormouse.Unavailable, "the database did not %s; nothing was written: %w", step, err)
 }
 
-var errClosed = fmt.Errorf("the database is closed")
+var errClosed = errors.New("the database is closed")
