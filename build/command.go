@@ -57,7 +57,7 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 		return out, err
 	}
 	builder := s.build.job.Builder.Name
-	r, err := s.build.worker.Start(ctx, wire.Command{Name: c.name, Builder: builder, Args: c.args}, on)
+	r, err := s.start(ctx, wire.Command{Name: c.name, Builder: builder, Args: c.args}, c, on)
 	if err == nil {
 		err = r.Wait(ctx)
 	}
@@ -67,7 +67,9 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 	case ctx.Err() == nil && s.logs.failure() == nil:
 		return result(err)
 	case r == nil:
-		return result(context.Cause(ctx)) // wire interrupts what it may have started
+		s.giveUp(ctx, s.interruptWait(ctx, c))
+		s.build.lost = true
+		return result(context.Cause(ctx))
 	}
 	if !s.interrupt(ctx, r, c) {
 		s.build.lost = true
@@ -75,45 +77,71 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 	return result(context.Cause(ctx))
 }
 
-// interrupt ends a command whose step's context is over. It reports false when
-// the worker's connection had to be given up.
-func (s *step) interrupt(ctx context.Context, r *wire.Running, c command) bool {
-	cause := context.Cause(ctx)
+// start has the worker begin a command. The end of the step's context does not
+// end the wait for the worker's answer at once: a command that may have begun,
+// but of which nothing is known, could neither be interrupted nor waited for,
+// and would run on beside the steps that follow.
+func (s *step) start(ctx context.Context, w wire.Command, c command, on func(context.Context, wire.Update) error) (*wire.Running, error) {
+	begin, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	release := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(s.interruptWait(ctx, c))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			done()
+		case <-begin.Done():
+		}
+	})
+	defer release()
+	return s.build.worker.Start(begin, w, on)
+}
+
+// interruptWait is how long a command has to end when the step's context has.
+func (s *step) interruptWait(ctx context.Context, c command) time.Duration {
 	wait := s.build.runner.InterruptWait
 	if wait == 0 {
 		wait = defaultInterruptWait
 	}
 	var stopped errStopped
-	why := cause.Error()
-	asked := errors.As(cause, &stopped)
-	if asked {
-		why = stopped.why
-		wait += c.sigterm
-	} else {
-		// The master ends or its store fails: nobody can keep what the command
-		// still says, so only that it was told matters.
-		wait = min(wait, time.Second)
+	if errors.As(context.Cause(ctx), &stopped) {
+		return wait + c.sigterm
 	}
+	// The master ends or its store fails: nobody can keep what the command
+	// still says, so only that it was told matters.
+	return min(wait, time.Second)
+}
+
+// interrupt ends a command whose step's context is over. It reports false when
+// the worker's connection had to be given up.
+func (s *step) interrupt(ctx context.Context, r *wire.Running, c command) bool {
+	cause := context.Cause(ctx)
+	wait := s.interruptWait(ctx, c)
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer done()
-	if asked {
-		s.header(grace, "command interrupted: "+why)
-	}
-	err := r.Interrupt(grace, why)
-	if !asked {
+	var stopped errStopped
+	if !errors.As(cause, &stopped) {
+		_ = r.Interrupt(grace, cause.Error())
 		return true
 	}
+	s.header(grace, "command interrupted: "+stopped.why)
+	err := r.Interrupt(grace, stopped.why)
 	if err == nil {
 		err = r.Wait(grace)
 	}
 	if grace.Err() == nil && !errors.Is(err, wire.ErrConnectionLost) {
 		return true
 	}
+	s.giveUp(ctx, wait)
+	return false
+}
+
+// giveUp closes the connection of a worker whose command could not be ended.
+func (s *step) giveUp(ctx context.Context, waited time.Duration) {
 	note, noted := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer noted()
-	s.header(note, fmt.Sprintf("the command did not end within %v; the connection to worker %s is given up", wait, s.build.worker.Name()))
-	s.build.worker.Close("an interrupted command did not end within " + wait.String())
-	return false
+	s.header(note, fmt.Sprintf("the command did not end within %v; the connection to worker %s is given up", waited, s.build.worker.Name()))
+	s.build.worker.Close("an interrupted command did not end within " + waited.String())
 }
 
 // update takes in what the worker says of a command.

@@ -83,7 +83,9 @@ func TestRunGivesUpAWorkerThatDoesNotStop(t *testing.T) {
 	stop := make(chan string, 1)
 	m := &memory{watch: when("started", func() { stop <- "enough" })}
 	r := build.Runner{Store: m, Log: slog.New(slog.DiscardHandler), InterruptWait: 50 * time.Millisecond}
-	out := r.Run(t.Context(), f.job(sh("a", "x"), always(sh("b", "x"))), stop)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out := r.Run(ctx, f.job(sh("a", "x"), always(sh("b", "x"))), stop)
 	if out.Result != dormouse.Cancelled || len(m.steps) != 1 {
 		t.Errorf("%+v, %v", out, m.results())
 	}
