@@ -160,7 +160,8 @@ func TestPlan(t *testing.T) {
 				Builders: []schedule.Builder{builder("x", "a", "b", "c"), builder("y", "a", "b", "c")},
 				Workers: []schedule.Worker{
 					{Name: "a", Ready: true, MaxBuilds: 1, Builds: 1, RunningBuilders: []string{"x"}},
-					{Name: "b", Ready: true, MaxBuilds: 1}, {Name: "c", Ready: true, MaxBuilds: 1},
+					{Name: "b", Ready: true, MaxBuilds: 1},
+					{Name: "c", Ready: true, MaxBuilds: 1},
 				},
 			},
 			order:    []int64{4, 1},
