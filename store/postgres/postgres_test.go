@@ -153,3 +153,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Errorf("no such database: %v", err)
 	}
 }
+
+func Benchmark(b *testing.B) {
+	storetest.Benchmark(b, func(t testing.TB) *store.DB { return open(t, newDatabase(t)) })
+}

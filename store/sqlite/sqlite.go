@@ -99,6 +99,13 @@ func createFile(path string) error {
 	const ownerOnly = 0o600
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, ownerOnly)
 	if errors.Is(err, fs.ErrExist) {
+		info, err := os.Stat(path)
+		if err == nil && !info.Mode().IsRegular() {
+			err = errors.New("it is not a regular file")
+		}
+		if err != nil {
+			return err
+		}
 		return os.Chmod(path, ownerOnly)
 	}
 	if err != nil {

@@ -1,0 +1,60 @@
+package storetest
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/store"
+)
+
+// Benchmark measures the writes that a busy master makes.
+func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
+	start := func(b *testing.B) *fixture {
+		db := open(b)
+		fence, err := db.AcquireLease(b.Context(), "bench", time.Hour, epoch)
+		check(b, err)
+		return &fixture{db, fence}
+	}
+	b.Run("AppendLog64KiB", func(b *testing.B) {
+		f := start(b)
+		l := f.log(b)
+		var lines []dormouse.LogLine
+		size := 0
+		for i := 0; size < 64<<10-100; i++ {
+			next := line(fmt.Sprintf("[%5d] compiling src/module_%d/%s.c", i, i%17, strings.Repeat("f", i%23)), i)
+			lines, size = append(lines, next), size+len(next.Text)+1
+		}
+		b.SetBytes(int64(size))
+		for b.Loop() {
+			_, err := f.AppendLog(b.Context(), f.fence, l.ID, lines)
+			check(b, err)
+		}
+	})
+	b.Run("StartFinishBuild", func(b *testing.B) {
+		f := start(b)
+		for b.Loop() {
+			build := f.start(b, "bench")
+			check(b, f.FinishBuild(b.Context(), f.fence, build.ID, dormouse.Success, "", at(2), false))
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "builds/s")
+	})
+	b.Run("SaveWorkerConcurrent", func(b *testing.B) {
+		f := start(b)
+		var workers atomic.Int64
+		b.SetParallelism(32) // workers that change at once
+		b.RunParallel(func(pb *testing.PB) {
+			name := fmt.Sprint("w", workers.Add(1))
+			for pb.Next() {
+				if err := f.SaveWorker(b.Context(), f.fence, store.WorkerRecord{Name: name, State: []byte(`{"phase":"substantiating"}`)}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+	})
+}
