@@ -21,11 +21,22 @@ var (
 	builderClass = &class{
 		name: "util.BuilderConfig", positional: 16, // Buildbot's own parameters, in its order
 		params: []param{
-			{name: "name", support: required}, {name: "workername"}, {name: "workernames"}, {name: "builddir"},
-			{name: "workerbuilddir"}, {name: "factory", support: required}, {name: "tags"},
-			{name: "nextWorker", support: later}, {name: "nextBuild", support: later}, {name: "locks", support: later},
-			{name: "env"}, {name: "properties"}, {name: "collapseRequests"}, {name: "description"},
-			{name: "canStartBuild", support: later}, {name: "defaultProperties", support: later},
+			{name: "name", support: required},
+			{name: "workername"},
+			{name: "workernames"},
+			{name: "builddir"},
+			{name: "workerbuilddir"},
+			{name: "factory", support: required},
+			{name: "tags"},
+			{name: "nextWorker", support: later},
+			{name: "nextBuild", support: later},
+			{name: "locks", support: later},
+			{name: "env"},
+			{name: "properties"},
+			{name: "collapseRequests"},
+			{name: "description"},
+			{name: "canStartBuild", support: later},
+			{name: "defaultProperties", support: later},
 		},
 	}
 )

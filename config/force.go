@@ -10,11 +10,18 @@ import (
 var forceClass = &class{
 	name: "schedulers.ForceScheduler", positional: 2,
 	params: []param{
-		{name: "name", support: required}, {name: "builderNames", support: required},
+		{name: "name", support: required},
+		{name: "builderNames", support: required},
 		// The rest describes the form on Buildbot's web pages.
-		{name: "username", support: ignored}, {name: "reason", support: ignored}, {name: "reasonString", support: ignored},
-		{name: "buttonName", support: ignored}, {name: "codebases", support: ignored}, {name: "label", support: ignored},
-		{name: "properties", support: ignored}, {name: "priority", support: ignored}, {name: "icon", support: ignored},
+		{name: "username", support: ignored},
+		{name: "reason", support: ignored},
+		{name: "reasonString", support: ignored},
+		{name: "buttonName", support: ignored},
+		{name: "codebases", support: ignored},
+		{name: "label", support: ignored},
+		{name: "properties", support: ignored},
+		{name: "priority", support: ignored},
+		{name: "icon", support: ignored},
 	},
 }
 

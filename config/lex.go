@@ -196,8 +196,10 @@ func (l *lexer) lineEnds() bool {
 	n := len(l.tokens)
 	ends := len(l.brackets) == 0 && n > 0 && l.tokens[n-1].kind != tokNewline
 	if ends {
-		l.tokens = append(l.tokens, token{kind: tokNewline, text: "", off: l.off, line: l.line, col: l.col,
-			endLine: l.line, endCol: l.col, open: -1})
+		l.tokens = append(l.tokens, token{
+			kind: tokNewline, text: "", off: l.off, line: l.line, col: l.col,
+			endLine: l.line, endCol: l.col, open: -1,
+		})
 	}
 	l.advance()
 	return ends

@@ -8,10 +8,15 @@ import (
 var sessionClass = &class{
 	name: "boto3.Session", positional: 6, // boto3's own parameters, in its order
 	params: []param{
-		{name: "aws_access_key_id", secret: true}, {name: "aws_secret_access_key", secret: true},
-		{name: "aws_session_token", secret: true}, {name: "region_name"},
-		{name: "botocore_session", support: later}, {name: "profile_name"},
-		{name: "role_arn"}, {name: "external_id"}, {name: "endpoint_url"},
+		{name: "aws_access_key_id", secret: true},
+		{name: "aws_secret_access_key", secret: true},
+		{name: "aws_session_token", secret: true},
+		{name: "region_name"},
+		{name: "botocore_session", support: later},
+		{name: "profile_name"},
+		{name: "role_arn"},
+		{name: "external_id"},
+		{name: "endpoint_url"},
 	},
 }
 

@@ -17,9 +17,14 @@ const (
 
 // workerParams are what every kind of worker takes besides name and password.
 var workerParams = []param{
-	{name: "max_builds"}, {name: "notify_on_missing"}, {name: "missing_timeout"},
-	{name: "properties"}, {name: "defaultProperties"}, {name: "locks", support: later},
-	{name: "keepalive_interval"}, {name: "machine_name", support: later},
+	{name: "max_builds"},
+	{name: "notify_on_missing"},
+	{name: "missing_timeout"},
+	{name: "properties"},
+	{name: "defaultProperties"},
+	{name: "locks", support: later},
+	{name: "keepalive_interval"},
+	{name: "machine_name", support: later},
 }
 
 var workerClass = &class{

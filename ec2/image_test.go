@@ -28,8 +28,10 @@ func TestSortImages(t *testing.T) {
 		{"ten after two as numbers", `bot-(\d+)/m`, at("bot-10/m", "bot-2/m", "bot-1/m"), []string{"bot-1/m", "bot-2/m", "bot-10/m"}},
 		{"as text when one is no number", `bot-(.*)/m`, at("bot-10/m", "bot-2/m", "bot-x/m"), []string{"bot-10/m", "bot-2/m", "bot-x/m"}},
 		{"only the first group", `(\w)-(\d+)`, at("b-1", "a-9"), []string{"a-9", "b-1"}},
-		{"numbers of any size", `bot-(\d+)`, at("bot-100000000000000000000000000000001", "bot-100000000000000000000000000000002", "bot-9"),
-			[]string{"bot-9", "bot-100000000000000000000000000000001", "bot-100000000000000000000000000000002"}},
+		{
+			"numbers of any size", `bot-(\d+)`, at("bot-100000000000000000000000000000001", "bot-100000000000000000000000000000002", "bot-9"),
+			[]string{"bot-9", "bot-100000000000000000000000000000001", "bot-100000000000000000000000000000002"},
+		},
 		{"equal numbers by text", `bot-(\d+)`, at("bot-1", "bot-01"), []string{"bot-01", "bot-1"}},
 		{"signs", `bot(.*)/`, at("bot+2/", "bot-3/", "bot1/"), []string{"bot-3/", "bot1/", "bot+2/"}},
 		{"a group that took no part", `bot(?:-(\d+))?/m`, at("bot-9/m", "bot/m", "bot-10/m"), []string{"bot-10/m", "bot-9/m", "bot/m"}},
@@ -56,8 +58,10 @@ func TestSortImages(t *testing.T) {
 	}
 	t.Run("only available images, ties by id", func(t *testing.T) {
 		got := SortImages([]Image{
-			{ID: "ami-2", Location: "a", State: "available"}, {ID: "ami-9", Location: "a", State: "pending"},
-			{ID: "ami-1", Location: "a", State: "available"}, {ID: "ami-8", Location: "a", State: "deregistered"},
+			{ID: "ami-2", Location: "a", State: "available"},
+			{ID: "ami-9", Location: "a", State: "pending"},
+			{ID: "ami-1", Location: "a", State: "available"},
+			{ID: "ami-8", Location: "a", State: "deregistered"},
 		}, nil)
 		if len(got) != 2 || got[0].ID != "ami-1" || got[1].ID != "ami-2" {
 			t.Errorf("got %v", got)

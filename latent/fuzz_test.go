@@ -215,7 +215,8 @@ func FuzzStep(f *testing.F) {
 		step(Pause{false})
 		step(Graceful{false})
 		step(Demand{true})
-		fair(func() bool { return s.Ready() }, "ready for the demand")
+		ready := func() bool { return s.Ready() } //nolint:gocritic // s is replaced by each step
+		fair(ready, "ready for the demand")
 		step(BuildStarted{s.Generation})
 		step(BuildFinished{s.Generation, dormouse.Success})
 		step(Demand{false})

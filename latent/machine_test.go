@@ -324,8 +324,16 @@ func TestQuarantineDoubles(t *testing.T) {
 func BenchmarkStep(b *testing.B) {
 	p := testPolicy()
 	life := []Event{
-		Demand{true}, StartAccepted{1, "i-1"}, Checked{1, dormouse.InstanceRunning, ""}, Attached{1}, Demand{false},
-		BuildStarted{1}, BuildFinished{1, dormouse.Success}, Tick{}, ShutDownNow{}, StopAccepted{1},
+		Demand{true},
+		StartAccepted{1, "i-1"},
+		Checked{1, dormouse.InstanceRunning, ""},
+		Attached{1},
+		Demand{false},
+		BuildStarted{1},
+		BuildFinished{1, dormouse.Success},
+		Tick{},
+		ShutDownNow{},
+		StopAccepted{1},
 	}
 	b.ReportAllocs()
 	for b.Loop() {

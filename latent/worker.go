@@ -144,14 +144,15 @@ func (w *Worker) Attach(generation int64) error {
 
 // Acquire gives the worker a build, unless it stopped being ready. It returns
 // the generation the build runs on.
-func (w *Worker) Acquire() (generation int64, err error) {
+func (w *Worker) Acquire() (generation int64, ok bool) {
 	generation = w.State().Generation
-	return generation, w.ask(BuildStarted{Generation: generation}, func(s State) error {
+	err := w.ask(BuildStarted{Generation: generation}, func(s State) error {
 		if !s.Ready() || s.Generation != generation {
 			return dormouse.Errorf(dormouse.Conflict, "worker %s is no longer ready: it is %s", w.opt.Name, s.Phase)
 		}
 		return nil
 	})
+	return generation, err == nil
 }
 
 func (w *Worker) ask(e Event, accept func(State) error) error {
@@ -294,7 +295,7 @@ func (w *Worker) perform(a Action) {
 				w.Post(PrepareFailed{Generation: a.Generation, Reason: err.Error()})
 				return
 			}
-			w.Post(PrepareDone{Generation: a.Generation})
+			w.Post(PrepareDone(a))
 		})
 	case Check:
 		w.wg.Go(func() {

@@ -122,9 +122,9 @@ func (h *hosted) did(t *testing.T, want ...string) {
 // build runs one build, as a master does.
 func (h *hosted) build(t *testing.T, took time.Duration, result dormouse.Result) {
 	t.Helper()
-	g, err := h.Acquire()
-	if err != nil {
-		t.Fatal(err)
+	g, ok := h.Acquire()
+	if !ok {
+		t.Fatalf("not ready: %+v", h.State())
 	}
 	h.Post(Demand{false})
 	time.Sleep(took)
@@ -189,9 +189,9 @@ func TestZeroBuildWaitTimeoutUsesEachInstanceOnce(t *testing.T) {
 		p.BuildWaitTimeout = 0
 		h := host(t, p, &cloud{}, State{})
 		h.attach(t, 1)
-		g, err := h.Acquire()
-		if err != nil {
-			t.Fatal(err)
+		g, ok := h.Acquire()
+		if !ok {
+			t.Fatalf("not ready: %+v", h.State())
 		}
 		h.Post(BuildFinished{g, dormouse.Success}) // another request still waits
 		h.want(t, Starting)

@@ -128,8 +128,8 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 	}
 	r := &runningBuild{worker: w, conn: conn, request: request, builder: *builder, stop: make(chan string, 1)}
 	if w.latent != nil {
-		generation, err := w.latent.Acquire()
-		if err != nil {
+		generation, ok := w.latent.Acquire()
+		if !ok {
 			return nil // its change will wake us
 		}
 		r.generation = generation

@@ -40,7 +40,7 @@ func (m *Master) awaitBuilds(ctx context.Context) {
 // stopWorkers ends the latent workers, and waits until EC2 has accepted.
 func (m *Master) stopWorkers(ctx context.Context) {
 	events, cancel := m.bus.Subscribe()
-	defer cancel()
+	defer func() { cancel() }()
 	for _, w := range m.workers.order {
 		if w.latent != nil {
 			w.latent.Post(latent.MasterStops{})

@@ -314,7 +314,8 @@ func TestStepEnviron(t *testing.T) {
 		{
 			"all of it",
 			map[string]any{"PATH": []any{"/x", "${PATH}"}, "HOME": nil, "PYTHONPATH": "/mine", "NEW": "${EQ}-${NOPE}-$HOME-${PWD}", "RAW": []byte("b")},
-			[]string{"EQ=a=b", "NEW=a=b--$HOME-", "PATH=/x:/bin", "PWD=/d", "PYTHONPATH=/mine:/py", "RAW=b"}, "",
+			[]string{"EQ=a=b", "NEW=a=b--$HOME-", "PATH=/x:/bin", "PWD=/d", "PYTHONPATH=/mine:/py", "RAW=b"},
+			"",
 		},
 		{"number", map[string]any{"N": int64(1)}, nil, "the value of N is neither a string nor a list"},
 		{"list of numbers", map[string]any{"N": []any{int64(1)}}, nil, "the value of N is neither"},

@@ -168,7 +168,7 @@ func (d *demo) run(ctx context.Context) (s *summary, err error) {
 
 	s, err = d.builds(ctx)
 	if err == nil && d.keep {
-		err = d.keepServing(ctx)
+		d.keepServing(ctx)
 	}
 	if err != nil && ctx.Err() != nil {
 		d.printf("Interrupted: ending what runs.\n")
@@ -267,11 +267,12 @@ func (d *demo) startMaster(ctx context.Context, repo string) error {
 func (d *demo) configuration(repo string) string {
 	var steps strings.Builder
 	fmt.Fprintf(&steps, "    steps.Git(repourl=%q, mode='incremental'),\n", repo)
-	if d.command != "" {
+	switch {
+	case d.command != "":
 		fmt.Fprintf(&steps, "    steps.ShellCommand(name='command', command=%q, logEnviron=False),\n", d.command)
-	} else if d.repo != "" {
+	case d.repo != "":
 		steps.WriteString("    steps.ShellCommand(name='log', command=['git', 'log', '--oneline', '-n', '5'], logEnviron=False),\n")
-	} else {
+	default:
 		steps.WriteString("    steps.ShellCommand(name='compile', command=['sh', './build.sh'], logEnviron=False),\n")
 		steps.WriteString("    steps.ShellCommand(name='test', command=['sh', './test.sh'], logEnviron=False),\n")
 	}
@@ -369,7 +370,7 @@ func (d *demo) awaitEnd(ctx context.Context) error {
 	}
 }
 
-func (d *demo) keepServing(ctx context.Context) error {
+func (d *demo) keepServing(ctx context.Context) {
 	d.printf(`
 Serving until interrupted.
 
@@ -379,7 +380,6 @@ Serving until interrupted.
 Try: dormouse force demo --wait --log;  dormouse workers;  dormouse instances
 `, d.master.WWWAddr(), d.token, d.address)
 	<-ctx.Done()
-	return nil
 }
 
 // at is the time since the demo began, as its lines start with.
