@@ -29,7 +29,7 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 		return nil, err
 	}
 	m.fleet.AddAccount(account)
-	spec := launchSpec(name, e, account.Region())
+	spec := LaunchSpec(name, e, account.Region())
 	return &fleet.Member{
 		Fleet: m.fleet, Worker: name, Cloud: account, Offerings: spec.Offerings(),
 		Render: func(ctx context.Context, o dormouse.Offering, generation int64) ([]byte, error) {
@@ -72,7 +72,9 @@ func (m *Master) account(ctx context.Context, s config.Session, region string) (
 	return a, nil
 }
 
-func launchSpec(name string, e *config.EC2LatentWorker, region string) ec2.LaunchSpec {
+// LaunchSpec is what a worker's configuration says of its launches, for the EC2
+// provider. The region is the account's.
+func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.LaunchSpec {
 	return ec2.LaunchSpec{
 		Worker: name, InstanceTypes: e.InstanceTypes,
 		AMI: e.AMI, ValidAMIOwners: e.ValidAMIOwners, ValidAMILocationRegex: e.ValidAMILocationRegex,
