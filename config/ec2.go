@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
@@ -51,10 +50,10 @@ var ec2Class = &class{
 		{name: "instances"},
 		{name: "fallback_to_on_demand"},
 		{name: "price_per_hour"},
-		{name: "launch_template", support: later},
-		{name: "ami_ssm_parameter", support: later},
-		{name: "ami_filters", support: later},
-		{name: "bootstrap", support: later},
+		{name: "launch_template"},
+		{name: "ami_ssm_parameter"},
+		{name: "ami_filters"},
+		{name: "bootstrap"},
 	}),
 }
 
@@ -71,7 +70,6 @@ const (
 const (
 	maxUserData  = 16 << 10 // bytes, before they are encoded
 	minSpotPrice = 0.001    // US dollars an hour; lower bids are refused
-	ownerDigits  = 12
 	maxTags      = 45  // EC2 takes 50; the others say whose the instance is
 	maxTagKey    = 128 // characters
 	maxTagValue  = 256
@@ -89,14 +87,18 @@ func (a arguments) ec2Worker() any {
 	e := &EC2LatentWorker{
 		InstanceTypes:         a.instanceTypes(),
 		AMI:                   a.identified("ami", "ami-"),
+		AMISSMParameter:       a.ssmParameter(),
 		ValidAMIOwners:        a.owners(),
 		ValidAMILocationRegex: a.locationRegex(),
+		AMIFilters:            a.amiFilters(),
+		LaunchTemplate:        a.launchTemplate(),
 		ElasticIP:             a.elasticIP(),
 		KeypairName:           a.text("keypair_name", ""),
 		SecurityName:          a.text("security_name", ""),
 		SecurityGroupIDs:      a.identifiedList("security_group_ids", "sg-"),
 		SubnetIDs:             a.identifiedList("subnet_id", "subnet-"),
 		UserData:              a.userData(),
+		Bootstrap:             a.bootstrap(),
 		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
 		MissingTimeout:        w.MissingTimeout,
 		CheckInstanceInterval: a.seconds("check_instance_interval", defaultCheckInterval, positive),
@@ -119,7 +121,7 @@ func (a arguments) ec2Worker() any {
 	for name, arg := range a.o.args {
 		e.Pos[name] = a.r.pos(arg.at)
 	}
-	a.imageRules()
+	a.imageRules(e)
 	a.networkRules(e)
 	a.spotRules(e)
 	w.EC2 = e
@@ -137,19 +139,6 @@ func (a arguments) instances() int {
 		}
 	}
 	return 1
-}
-
-func (a arguments) imageRules() {
-	byFilter := a.given("valid_ami_owners") || a.given("valid_ami_location_regex")
-	switch {
-	case a.given("ami") && byFilter:
-		a.errorf("ami", "leave one of them out", "ami can not stand beside valid_ami_owners or valid_ami_location_regex")
-	case !a.given("ami") && !byFilter:
-		a.r.errorf(a.o.at, "give ami, or valid_ami_owners and/or valid_ami_location_regex", "%s: there is no image to start", a.o.class.name)
-	case byFilter && !a.given("valid_ami_owners"):
-		a.r.warnf(a.at("valid_ami_location_regex"), "anybody can publish an image whose location matches; add valid_ami_owners",
-			"%s: valid_ami_location_regex without valid_ami_owners searches every public image", a.o.class.name)
-	}
 }
 
 func (a arguments) networkRules(e *EC2LatentWorker) {
@@ -234,65 +223,6 @@ func (a arguments) identifiedList(name, prefix string) []string {
 		}
 	}
 	return ids
-}
-
-// owners reads account numbers. They are integers, of at most 12 digits with
-// the leading zeros gone.
-func (a arguments) owners() []string {
-	f, ok := a.some("valid_ami_owners")
-	if !ok {
-		return nil
-	}
-	const allowed = "an account number (an integer of at most 12 digits), or a list of them"
-	items := []field{f}
-	if _, one := f.v.(starlark.Int); !one {
-		items, ok = f.items(allowed)
-		if ok && len(items) == 0 {
-			f.bad("at least one account number")
-		}
-	}
-	var owners []string
-	for _, item := range items {
-		n, ok := item.v.(starlark.Int)
-		digits := ""
-		if ok {
-			digits = n.String()
-		}
-		if !ok || n.Sign() <= 0 || len(digits) > ownerDigits {
-			item.bad(allowed)
-			continue
-		}
-		owners = append(owners, strings.Repeat("0", ownerDigits-len(digits))+digits)
-	}
-	return owners
-}
-
-func (a arguments) locationRegex() string {
-	expr := a.text("valid_ami_location_regex", "")
-	if _, err := regexp.Compile(expr); err != nil {
-		where, why := "", err.Error()
-		if e, ok := err.(*syntax.Error); ok {
-			why = string(e.Code) + " " + quote(e.Expr)
-			if i := strings.Index(expr, e.Expr); i >= 0 {
-				where = " at its character " + starlark.MakeInt(utf8.RuneCountInString(expr[:i])+1).String()
-			}
-		}
-		a.errorf("valid_ami_location_regex", regexHint(why), "valid_ami_location_regex can not be used: %s%s", why, where)
-	}
-	return expr
-}
-
-// regexHint says what Python's regular expressions have and these have not.
-func regexHint(why string) string {
-	switch {
-	case strings.Contains(why, "(?"):
-		return "expressions are RE2's: there is no lookahead, lookbehind or condition"
-	case strings.Contains(why, string(syntax.ErrInvalidEscape)):
-		return "expressions are RE2's: there are no backreferences, and \\Z is \\z"
-	case strings.Contains(why, string(syntax.ErrInvalidRepeatOp)):
-		return "expressions are RE2's: there are no possessive quantifiers"
-	}
-	return "expressions are RE2's"
 }
 
 func (a arguments) elasticIP() string {

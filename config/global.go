@@ -13,7 +13,7 @@ import (
 var keySupport = func() map[string]support {
 	keys := make(map[string]support)
 	for s, words := range map[support]string{
-		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers",
+		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget",
 		ignored: `buildbotNetUsageData caches buildCacheSize changeCacheSize changeHorizon logCompressionLimit logCompressionMethod
 			logEncoding logMaxSize logMaxTailSize metrics mq validation`,
 		later: `change_source codebaseGenerator configurators machines manhole multiMaster prioritizeBuilders revlink secretsProviders
@@ -63,11 +63,13 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 			m.Properties[name], _ = values[name].data(false)
 		}
 	}
+	m.Budget = g.budget()
 	m.WWW = g.www()
 	m.DB = g.db()
 	g.workers(m)
 	m.Protocols = g.protocols(len(m.Workers) > 0)
 	g.samePort(m)
+	g.bootstraps(m)
 	g.builders(m)
 	g.schedulers(m)
 	g.unused()

@@ -22,6 +22,7 @@ type Master struct {
 	// already taken over.
 	CollapseRequests bool
 	Properties       map[string]any // c['properties'], for every build
+	Budget           Budget
 
 	Workers         []Worker
 	Builders        []dormouse.Builder
@@ -54,6 +55,13 @@ type DB struct {
 	Path string // SQLite's file, absolute unless BaseDir is not
 }
 
+// Budget is what instances may cost, all workers together. A cap that was not
+// given is nil.
+type Budget struct {
+	PerHour *float64 // US dollars an hour of all that runs at one time
+	PerDay  *float64 // US dollars of one day
+}
+
 // Worker is a configured worker.
 type Worker struct {
 	Name              string
@@ -75,12 +83,22 @@ type Worker struct {
 type EC2LatentWorker struct {
 	InstanceTypes []string // at least one; tried in turn
 
-	AMI string // or else one or both of:
+	AMI string
+	// AMISSMParameter is the name or ARN of the parameter in the Systems
+	// Manager's store that holds the image's id; a version or label may follow
+	// after a colon.
+	AMISSMParameter string
+	// With neither, the image is chosen by one or more of:
 	// ValidAMIOwners are account numbers of 12 digits.
 	ValidAMIOwners []string
 	// ValidAMILocationRegex matches from the start of the image's location; it
 	// is known to compile.
 	ValidAMILocationRegex string
+	// AMIFilters are filters of DescribeImages, by name, each with the values
+	// of which one must match.
+	AMIFilters map[string][]string
+
+	LaunchTemplate LaunchTemplate
 
 	ElasticIP        string
 	KeypairName      string
@@ -94,6 +112,9 @@ type EC2LatentWorker struct {
 	// UserData is a string, or a dormouse.Renderable that yields one; nil for
 	// none.
 	UserData any
+	// Bootstrap is "cloud-init" when the user data is to install the agent; then
+	// UserData is nil.
+	Bootstrap string
 
 	// BuildWaitTimeout is how long an idle instance is kept: 0 not at all,
 	// negative until the master stops.
@@ -119,6 +140,14 @@ type EC2LatentWorker struct {
 
 	// Pos is where each argument that was given stands, "file:line:column".
 	Pos map[string]string
+}
+
+// LaunchTemplate is the launch template that instances start from. Either ID or
+// Name is set, or, where there is no template, neither.
+type LaunchTemplate struct {
+	ID      string
+	Name    string
+	Version string // a number, "$Latest" or "$Default"; empty when not given
 }
 
 // Session is where AWS credentials come from. It is comparable: workers whose

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+
+	"go.starlark.net/starlark"
+)
+
+// cloudInit is the one way to install the agent on an image without it.
+const cloudInit = "cloud-init"
+
+// bootstrap reads how the agent gets onto an instance whose image has none.
+func (a arguments) bootstrap() string {
+	f, ok := a.some("bootstrap")
+	if !ok {
+		return ""
+	}
+	if f.v != starlark.String(cloudInit) {
+		f.bad("'" + cloudInit + "' or None")
+		return ""
+	}
+	if a.given("user_data") {
+		a.errorf("user_data", "leave one of them out", "user_data can not stand beside bootstrap, which writes the user data")
+	}
+	return cloudInit
+}
+
+// bootstraps warns where an instance that installs the agent by itself would
+// ask for it, and report to the master, at an address that means the instance.
+func (g *global) bootstraps(m *Master) {
+	why := unreachable(m)
+	if why == "" {
+		return
+	}
+	for _, o := range g.r.objects {
+		if w, ok := g.r.value(o).(Worker); ok && g.listed[o] && w.EC2 != nil && w.EC2.Bootstrap != "" {
+			a := arguments{g.r, o}
+			g.r.warnf(a.at("bootstrap"), "let c['protocols'] listen on all interfaces, and name this machine in c['buildbotURL']",
+				"%s: an instance can not reach the master: %s", o.class.name, why)
+		}
+	}
+}
+
+// unreachable says why workers on other machines can not reach the master; it
+// is empty when they can, as far as the configuration tells.
+func unreachable(m *Master) string {
+	host, _, _ := net.SplitHostPort(m.Protocols.MsgpackListen)
+	addr, err := netip.ParseAddr(host)
+	if host == "localhost" || err == nil && addr.IsLoopback() {
+		return "it awaits workers at " + m.Protocols.MsgpackListen + ", which only this machine can reach"
+	}
+	if err == nil && !addr.IsUnspecified() {
+		return ""
+	}
+	u, err := url.Parse(m.BuildbotURL)
+	if err != nil || u.Hostname() == "" {
+		return "c['buildbotURL'] does not say where it is"
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && addr.IsLoopback() {
+		return "c['buildbotURL'] is " + m.BuildbotURL + ", which every machine takes for itself"
+	}
+	return ""
+}
