@@ -3,12 +3,14 @@ package ec2
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/dormouse-ci/dormouse"
@@ -80,40 +82,98 @@ func (l *imageListings) forgetImage(id string) {
 	}
 }
 
+// resolveSSM is how an image id says that EC2 is to look it up, in the
+// parameter store of the Systems Manager, at each launch.
+const resolveSSM = "resolve:ssm:"
+
+// chooseImage returns the image that a start takes.
 func (a *Account) chooseImage(ctx context.Context, spec LaunchSpec) (Image, error) {
-	filtered := len(spec.ValidAMIOwners) > 0 || spec.ValidAMILocationRegex != ""
+	candidates, err := a.candidates(ctx, spec)
+	if err != nil {
+		return Image{}, err
+	}
+	return candidates[len(candidates)-1], nil
+}
+
+// candidates are the images that the spec allows, at least one, and the last is
+// the one to take.
+func (a *Account) candidates(ctx context.Context, spec LaunchSpec) ([]Image, error) {
+	filtered := len(spec.ValidAMIOwners) > 0 || spec.ValidAMILocationRegex != "" || len(spec.AMIFilters) > 0
+	given := 0
+	for _, is := range []bool{spec.AMI != "", spec.AMISSMParameter != "", filtered} {
+		if is {
+			given++
+		}
+	}
+	const ways = "ami, ami_ssm_parameter, or one or more of valid_ami_owners, valid_ami_location_regex and ami_filters"
 	switch {
-	case spec.AMI != "" && filtered:
-		return Image{}, dormouse.Errorf(dormouse.Configuration,
-			"worker %s: give ami, or valid_ami_owners and valid_ami_location_regex, not both", spec.Worker)
+	case given > 1:
+		return nil, dormouse.Errorf(dormouse.Configuration, "worker %s: give %s, not both", spec.Worker, ways)
+	case given == 0:
+		return nil, dormouse.Errorf(dormouse.Configuration, "worker %s names no image: give %s", spec.Worker, ways)
 	case spec.AMI != "":
-		return a.pinnedImage(ctx, spec.AMI)
-	case !filtered:
-		return Image{}, dormouse.Errorf(dormouse.Configuration,
-			"worker %s names no image: give ami, or one or both of valid_ami_owners and valid_ami_location_regex", spec.Worker)
+		image, err := a.pinnedImage(ctx, spec.AMI)
+		return []Image{image}, err
+	case spec.AMISSMParameter != "":
+		return []Image{{ID: resolveSSM + spec.AMISSMParameter}}, nil
 	}
 	location, err := compileLocation(spec.ValidAMILocationRegex)
 	if err != nil {
-		return Image{}, err
+		return nil, err
 	}
-	owners := make([]string, len(spec.ValidAMIOwners))
-	for i, owner := range spec.ValidAMIOwners {
-		owners[i] = ownerID(owner)
-	}
-	slices.Sort(owners)
-	owners = slices.Compact(owners)
-	images, err := a.listImages(ctx, "owners:"+strings.Join(owners, ","), imagesFresh, &ec2.DescribeImagesInput{Owners: owners})
+	in := imageQuery(spec)
+	images, err := a.listImages(ctx, imageQueryKey(in), imagesFresh, in)
 	if err != nil {
-		return Image{}, err
+		return nil, err
 	}
 	sorted := SortImages(images, location)
 	if len(sorted) == 0 {
-		return Image{}, dormouse.Errorf(dormouse.Configuration,
-			"no available image in %s matches valid_ami_owners %v and valid_ami_location_regex %q (%d images looked at): "+
-				"is it shared with this account, and in this region?",
-			a.region, owners, spec.ValidAMILocationRegex, len(images))
+		return nil, dormouse.Errorf(dormouse.Configuration,
+			"no available image in %s matches %s (%d images looked at): is it shared with this account, and in this region?",
+			a.region, imageWishes(spec, in.Owners), len(images))
 	}
-	return sorted[len(sorted)-1], nil
+	return sorted, nil
+}
+
+// imageQuery asks for the images of the owners that pass the filters. Equal
+// wishes make equal queries.
+func imageQuery(spec LaunchSpec) *ec2.DescribeImagesInput {
+	in := &ec2.DescribeImagesInput{}
+	for _, owner := range spec.ValidAMIOwners {
+		in.Owners = append(in.Owners, ownerID(owner))
+	}
+	slices.Sort(in.Owners)
+	in.Owners = slices.Compact(in.Owners)
+	for _, name := range slices.Sorted(maps.Keys(spec.AMIFilters)) {
+		in.Filters = append(in.Filters, types.Filter{
+			Name: new(name), Values: slices.Compact(slices.Sorted(slices.Values(spec.AMIFilters[name]))),
+		})
+	}
+	return in
+}
+
+// imageQueryKey tells apart the listings of different queries.
+func imageQueryKey(in *ec2.DescribeImagesInput) string {
+	parts := []string{strings.Join(in.Owners, ",")} // an owner has no comma
+	for _, f := range in.Filters {
+		parts = append(parts, *f.Name, hashParts(f.Values...))
+	}
+	return "query:" + hashParts(parts...)
+}
+
+// imageWishes says what an image had to match.
+func imageWishes(spec LaunchSpec, owners []string) string {
+	var wishes []string
+	if len(owners) > 0 {
+		wishes = append(wishes, fmt.Sprintf("valid_ami_owners %v", owners))
+	}
+	if spec.ValidAMILocationRegex != "" {
+		wishes = append(wishes, fmt.Sprintf("valid_ami_location_regex %q", spec.ValidAMILocationRegex))
+	}
+	if len(spec.AMIFilters) > 0 {
+		wishes = append(wishes, fmt.Sprintf("ami_filters %v", spec.AMIFilters)) // fmt sorts the keys
+	}
+	return strings.Join(wishes, " and ")
 }
 
 func (a *Account) pinnedImage(ctx context.Context, id string) (Image, error) {

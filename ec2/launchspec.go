@@ -14,10 +14,15 @@ type LaunchSpec struct {
 	Worker        string
 	InstanceTypes []string // in order of preference, at least one
 
-	// An image: AMI alone, or one or both of the others.
+	// An image: AMI alone, AMISSMParameter alone, or any of the other three,
+	// which all have to match.
 	AMI                   string
-	ValidAMIOwners        []string // account numbers, "self" or "amazon"
-	ValidAMILocationRegex string   // matches from the start of the location
+	AMISSMParameter       string              // its name: EC2 resolves it at each launch
+	ValidAMIOwners        []string            // account numbers, "self" or "amazon"
+	ValidAMILocationRegex string              // matches from the start of the location
+	AMIFilters            map[string][]string // those of DescribeImages, values by name
+
+	LaunchTemplate LaunchTemplate // what it says and the spec does not, holds too
 
 	KeypairName  string // made where it does not exist
 	SecurityName string // a group of the default VPC, made where it does not exist
@@ -36,7 +41,34 @@ type LaunchSpec struct {
 	InstanceProfileName string
 	Tags                map[string]string
 	BlockDeviceMap      []map[string]any // the API's own keys
+
+	// What a running instance is given before its first build. There is one of
+	// each, so only one instance can have them: see [LaunchSpec.Exclusive].
+	ElasticIP string   // a public address of the account
+	Volumes   []Volume // they pin the offerings to their zone
 }
+
+// LaunchTemplate names a launch template, by one of ID and Name.
+type LaunchTemplate struct {
+	ID      string
+	Name    string
+	Version string // a number, "$Latest" or "$Default"; empty: EC2's default
+}
+
+// Volume is a volume of the account, and where an instance finds it.
+type Volume struct {
+	ID     string
+	Device string // such as "/dev/sdh"
+}
+
+// NeedsPreparation reports whether a running instance has to go through
+// [Account.Prepare] before it may be given a build.
+func (s LaunchSpec) NeedsPreparation() bool { return s.ElasticIP != "" || len(s.Volumes) > 0 }
+
+// Exclusive reports whether the spec holds something that one instance has at a
+// time, so that the next one can start only when [Account.Free] says so, and no
+// launch is for more than one.
+func (s LaunchSpec) Exclusive() bool { return s.NeedsPreparation() }
 
 // Offerings lists what may be bought for the spec, best first: spot before
 // on-demand, then in the order of the types, then of the subnets.

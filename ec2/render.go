@@ -45,10 +45,18 @@ type rendered struct {
 	KeyName          string            `json:"key_name,omitempty"`
 	InstanceProfile  string            `json:"instance_profile,omitempty"`
 	BlockDevices     []blockDevice     `json:"block_devices,omitempty"`
+	Template         *template         `json:"template,omitempty"`
 	Spot             *spotMarket       `json:"spot,omitempty"`
 	EndsAtShutdown   bool              `json:"ends_at_shutdown,omitempty"` // false: an instance-store root, which always ends
 	Tags             map[string]string `json:"tags"`
 	UserData         []byte            `json:"user_data,omitempty"`
+}
+
+// template is a launch template in a rendered launch.
+type template struct {
+	ID      string `json:"id,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 type spotMarket struct {
@@ -100,6 +108,15 @@ func draft(spec LaunchSpec, o dormouse.Offering, count int, userData []byte, reg
 			"user_data of worker %s has %d bytes; EC2 takes at most %d: fetch the rest from the instance", spec.Worker, len(userData), MaxUserData)
 	case o.InstanceType == "":
 		return nil, dormouse.Errorf(dormouse.Configuration, "worker %s has no instance_type", spec.Worker)
+	case count > 1 && spec.Exclusive():
+		return nil, dormouse.Errorf(dormouse.Internal,
+			"a launch of %d instances for worker %s, whose address or volumes only one can have", count, spec.Worker)
+	case spec.LaunchTemplate.ID != "" && spec.LaunchTemplate.Name != "":
+		return nil, dormouse.Errorf(dormouse.Configuration,
+			"worker %s: name the launch template by its id or by its name, not both", spec.Worker)
+	case spec.LaunchTemplate.Version != "" && spec.LaunchTemplate.ID+spec.LaunchTemplate.Name == "":
+		return nil, dormouse.Errorf(dormouse.Configuration,
+			"worker %s: a version of no launch template: name it by its id or by its name", spec.Worker)
 	case spec.SecurityName != "" && o.Subnet != "":
 		return nil, dormouse.Errorf(dormouse.Configuration,
 			"worker %s: security_name works in the default VPC only; with subnet_id give security_group_ids", spec.Worker)
@@ -112,7 +129,7 @@ func draft(spec LaunchSpec, o dormouse.Offering, count int, userData []byte, reg
 	if err != nil {
 		return nil, err
 	}
-	return &rendered{
+	r := &rendered{
 		Version:         renderedVersion,
 		Region:          region,
 		InstanceType:    o.InstanceType,
@@ -124,12 +141,18 @@ func draft(spec LaunchSpec, o dormouse.Offering, count int, userData []byte, reg
 		BlockDevices:    devices,
 		Tags:            all,
 		UserData:        userData,
-	}, nil
+	}
+	if spec.LaunchTemplate != (LaunchTemplate{}) {
+		r.Template = new(template(spec.LaunchTemplate))
+	}
+	return r, nil
 }
 
 // setImage also settles what a power-off from inside does: an instance whose
 // root is a volume would only stop, and go on costing, unless it is told to
-// end; for any other EC2 refuses to be told.
+// end; for any other EC2 refuses to be told. Where nobody knows the root, as
+// with an image that EC2 itself looks up, it is taken for a volume: then the
+// worst is a launch that EC2 refuses, and never a machine that goes on costing.
 func (r *rendered) setImage(image Image) {
 	r.ImageID = image.ID
 	r.EndsAtShutdown = image.RootDeviceType != string(types.DeviceTypeInstanceStore)
@@ -195,6 +218,11 @@ func (r *rendered) input(token string) *ec2.RunInstancesInput {
 			HttpTokens:   types.HttpTokensStateRequired, // what a build can be tricked into fetching is not the role's keys
 		},
 		BlockDeviceMappings: sdkBlockDevices(r.BlockDevices),
+	}
+	if t := r.Template; t != nil {
+		in.LaunchTemplate = &types.LaunchTemplateSpecification{
+			LaunchTemplateId: optional(t.ID), LaunchTemplateName: optional(t.Name), Version: optional(t.Version),
+		}
 	}
 	if r.Zone != "" {
 		in.Placement = &types.Placement{AvailabilityZone: &r.Zone}
