@@ -79,6 +79,7 @@ type Instance struct {
 	Worker       string        `json:"worker"`
 	Generation   int64         `json:"generation"`
 	AttemptID    int64         `json:"attempt_id"`
+	Launch       string        `json:"launch,omitempty"` // the launch it came from
 	InstanceType string        `json:"instance_type"`
 	Zone         string        `json:"zone,omitempty"`
 	Market       Market        `json:"market"`
@@ -122,11 +123,14 @@ const (
 	AttemptRefused  AttemptState = "refused"
 )
 
-// LaunchAttempt is one rendered launch request. It is durable before it is
-// sent; after a crash or a lost answer the same bytes are sent again with the
-// same token.
+// LaunchAttempt is one generation's part in one rendered launch request, which
+// may be for several. It is durable before it is sent; after a crash or a lost
+// answer the same bytes are sent again with the same token.
 type LaunchAttempt struct {
-	ID         int64        `json:"id"`
+	ID int64 `json:"id"`
+	// Launch identifies the request among all of the deployment; its instances
+	// carry it in the tag [TagLaunch].
+	Launch     string       `json:"launch"`
 	Worker     string       `json:"worker"`
 	Generation int64        `json:"generation"`
 	Number     int          `json:"number"` // counts from 1 within the generation
@@ -146,9 +150,10 @@ type LaunchAttempt struct {
 
 // The tags that say whose an instance is. They are set in the launch itself, so
 // that no instance exists without them, and the reaper finds what is ours by
-// the first.
+// the first. A launch for several workers has neither of the last two.
 const (
 	TagDeployment = "dormouse:deployment"
+	TagLaunch     = "dormouse:launch"
 	TagWorker     = "dormouse:worker"
 	TagGeneration = "dormouse:generation"
 )

@@ -36,7 +36,7 @@ func master(t testing.TB) (url string, attached <-chan *wire.Worker) {
 	t.Helper()
 	workers := make(chan *wire.Worker, 1)
 	server := wire.NewServer(wire.ServerOptions{
-		Authenticate: func(context.Context, wire.Hello) (int64, error) { return 0, nil },
+		Authenticate: func(context.Context, wire.Hello) (wire.Identity, error) { return wire.Identity{}, nil },
 		Attach: func(ctx context.Context, w *wire.Worker) error {
 			if err := w.SetBuilders(ctx, []wire.BuilderDir{{Name: "x", Dir: "x"}}); err != nil {
 				return err

@@ -39,9 +39,11 @@ type account struct {
 	kick  chan struct{} // something began to end
 
 	mu      sync.Mutex
-	next    *listing // not begun yet; whoever asks now gets this one
-	listing bool     // one is under way
-	batch   *batch   // gathers terminations
+	next    *listing            // not begun yet; whoever asks now gets this one
+	listing bool                // one is under way
+	batch   *batch              // gathers terminations
+	groups  map[groupKey]*group // gather launches
+	flights map[string]*flight  // launches on the wire, by token
 }
 
 type listing struct {
@@ -56,7 +58,10 @@ type batch struct {
 }
 
 func newAccount(f *Fleet, c Cloud) *account {
-	return &account{fleet: f, cloud: c, kick: make(chan struct{}, 1)}
+	return &account{
+		fleet: f, cloud: c, kick: make(chan struct{}, 1),
+		groups: map[groupKey]*group{}, flights: map[string]*flight{},
+	}
 }
 
 // refresh waits for a listing that begins after the call.

@@ -3,9 +3,12 @@
 //
 // # A start
 //
-// [Member.Start] picks an offering, renders the launch, and makes it durable as
-// an attempt before it is sent. The instances that come back are durable before
-// anything else happens to them.
+// [Member.Start] picks an offering and joins whoever wants the same within 50 ms
+// (members of one [Member.Batch]) in one launch: EC2 admits few calls a second,
+// but many instances in each. The launch is rendered, and made durable as an
+// attempt of each generation, before it is sent. The instances that come back
+// are given one to each generation, and durable, before anything else happens to
+// them; those for whom there was none try the next offering.
 //
 //	              ┌──────────── refused: no capacity ─▶ the next offering, a new attempt
 //	open ─ send ──┼─ accepted ─▶ instances in the ledger, attempt settled

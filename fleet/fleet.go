@@ -29,9 +29,13 @@ type Cloud interface {
 
 // Store keeps attempts and the ledger.
 type Store interface {
+	// Attempts are a generation's, in order; LaunchAttempts those that share a
+	// token; UnsettledAttempts those without an answer.
 	Attempts(ctx context.Context, worker string, generation int64) ([]dormouse.LaunchAttempt, error)
-	OpenAttempt(ctx context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error)
-	SettleAttempt(ctx context.Context, a dormouse.LaunchAttempt, instances []dormouse.Instance) error
+	LaunchAttempts(ctx context.Context, token string) ([]dormouse.LaunchAttempt, error)
+	UnsettledAttempts(ctx context.Context) ([]dormouse.LaunchAttempt, error)
+	OpenAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error)
+	SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error
 	SetAttemptConsole(ctx context.Context, id int64, console string) error
 	SaveInstance(ctx context.Context, i dormouse.Instance) error
 	LiveInstances(ctx context.Context) ([]dormouse.Instance, error)
@@ -68,6 +72,7 @@ type Fleet struct {
 	rows     map[string]*dormouse.Instance // of the ledger, by id, that have not ended
 	attached map[generationKey]time.Time   // attachments whose instance is not known yet
 	unowned  map[string]stray              // instances of no live generation, by id
+	launches map[string]bool               // that have no answer yet, by id
 	short    shortages
 }
 
@@ -92,12 +97,39 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
+		launches: map[string]bool{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
 		f.rows[i.ID] = &i
 	}
+	unsettled, err := opt.Store.UnsettledAttempts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the launches without an answer: %w", err)
+	}
+	for _, a := range unsettled {
+		f.launches[a.Launch] = true
+	}
 	return f, nil
+}
+
+// open and settled keep which launches may have started what no ledger has yet.
+func (f *Fleet) open(launch string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.launches[launch] = true
+}
+
+func (f *Fleet) settled(launch string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.launches, launch)
+}
+
+func (f *Fleet) noteShort(account string, o dormouse.Offering, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.short.add(account, o, now)
 }
 
 // AddAccount makes an account known, so that it is listed. Every account that a

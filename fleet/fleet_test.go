@@ -1,17 +1,20 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -20,8 +23,9 @@ import (
 type region struct {
 	mu        sync.Mutex
 	instances map[string]*dormouse.CloudInstance
-	byToken   map[string]string // token → id
-	sent      []string          // token + " " + bytes of each launch
+	byToken   map[string][]string // token → ids
+	capacity  int                 // of one launch; 0 is plenty
+	sent      []string            // token + " " + bytes of each launch
 	lists     int
 	batches   [][]string
 	// launch, list and terminate may refuse or lose a call.
@@ -31,7 +35,7 @@ type region struct {
 }
 
 func newRegion() *region {
-	return &region{instances: map[string]*dormouse.CloudInstance{}, byToken: map[string]string{}}
+	return &region{instances: map[string]*dormouse.CloudInstance{}, byToken: map[string][]string{}}
 }
 
 func (r *region) Key() string    { return "us-east-1/test" }
@@ -48,22 +52,49 @@ func (r *region) Launch(_ context.Context, rendered []byte, token string) ([]dor
 			return nil, err
 		}
 	}
-	id := r.byToken[token]
-	if id == "" {
-		id = fmt.Sprintf("i-%d", len(r.instances)+1)
-		r.byToken[token] = id
-		var worker string
-		var generation int64
-		fmt.Sscanf(string(rendered), "%s %d", &worker, &generation)
-		r.instances[id] = &dormouse.CloudInstance{
-			ID: id, State: dormouse.InstancePending, LaunchTime: time.Now(),
-			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagWorker: worker, dormouse.TagGeneration: fmt.Sprint(generation)},
+	if r.byToken[token] == nil {
+		var req request
+		if err := json.Unmarshal(rendered, &req); err != nil {
+			return nil, err
+		}
+		for range min(req.Count, cmp.Or(r.capacity, 1000)) {
+			id := fmt.Sprintf("i-%d", len(r.instances)+1)
+			r.byToken[token] = append(r.byToken[token], id)
+			r.instances[id] = &dormouse.CloudInstance{
+				ID: id, State: dormouse.InstancePending, LaunchTime: time.Now(),
+				Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagLaunch: req.ID},
+			}
 		}
 	}
 	if lost {
 		return nil, dormouse.Errorf(dormouse.Unanswered, "connection reset")
 	}
-	return []dormouse.CloudInstance{*r.instances[id]}, nil
+	var out []dormouse.CloudInstance
+	for _, id := range r.byToken[token] {
+		out = append(out, *r.instances[id])
+	}
+	return out, nil
+}
+
+// request is what the tests' launches are rendered to.
+type request struct {
+	Launch
+	Type string
+}
+
+// sentFor lists, for each launch that was sent, the type and whom it was for.
+func (r *region) sentFor() (out []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sent {
+		var req request
+		_, text, _ := strings.Cut(s, " ")
+		if err := json.Unmarshal([]byte(text), &req); err != nil {
+			panic(err)
+		}
+		out = append(out, fmt.Sprintf("%d %s for %s/%d", req.Count, req.Type, req.Worker, req.Generation))
+	}
+	return out
 }
 
 func (r *region) List(context.Context) ([]dormouse.CloudInstance, error) {
@@ -145,24 +176,48 @@ func (b *books) Attempts(_ context.Context, worker string, g int64) ([]dormouse.
 	return out, nil
 }
 
-func (b *books) OpenAttempt(_ context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+func (b *books) pick(keep func(dormouse.LaunchAttempt) bool) (out []dormouse.LaunchAttempt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.failure("OpenAttempt"); err != nil {
-		return a, err
+	for _, a := range b.attempts {
+		if keep(a) {
+			out = append(out, a)
+		}
 	}
-	a.ID = int64(len(b.attempts) + 1)
-	b.attempts = append(b.attempts, a)
-	return a, nil
+	return out
 }
 
-func (b *books) SettleAttempt(_ context.Context, a dormouse.LaunchAttempt, rows []dormouse.Instance) error {
+func (b *books) LaunchAttempts(_ context.Context, token string) ([]dormouse.LaunchAttempt, error) {
+	return b.pick(func(a dormouse.LaunchAttempt) bool { return a.Token == token }), nil
+}
+
+func (b *books) UnsettledAttempts(context.Context) ([]dormouse.LaunchAttempt, error) {
+	return b.pick(func(a dormouse.LaunchAttempt) bool { return a.State == dormouse.AttemptOpen }), nil
+}
+
+func (b *books) OpenAttempts(_ context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.failure("SettleAttempt"); err != nil {
+	if err := b.failure("OpenAttempts"); err != nil {
+		return nil, err
+	}
+	for i := range attempts {
+		attempts[i].ID = int64(len(b.attempts) + 1)
+		attempts[i].State = dormouse.AttemptOpen
+		b.attempts = append(b.attempts, attempts[i])
+	}
+	return attempts, nil
+}
+
+func (b *books) SettleAttempts(_ context.Context, attempts []dormouse.LaunchAttempt, rows []dormouse.Instance) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.failure("SettleAttempts"); err != nil {
 		return err
 	}
-	b.attempts[a.ID-1] = a
+	for _, a := range attempts {
+		b.attempts[a.ID-1] = a
+	}
 	for _, r := range rows {
 		b.instances[r.ID] = r
 	}
@@ -244,8 +299,8 @@ func newWorld(t *testing.T, r *region, b *books) *world {
 }
 
 func (w *world) member(name string, types ...string) *Member {
-	m := &Member{Fleet: w.Fleet, Worker: name, Cloud: w.region, Render: func(_ context.Context, o dormouse.Offering, g int64) ([]byte, error) {
-		return fmt.Appendf(nil, "%s %d %s", name, g, o.InstanceType), nil
+	m := &Member{Fleet: w.Fleet, Worker: name, Cloud: w.region, Render: func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
+		return json.Marshal(request{l, o.InstanceType})
 	}}
 	if len(types) == 0 {
 		types = []string{"m5.large"}
@@ -294,7 +349,7 @@ func TestStartAndStop(t *testing.T) {
 		if row.EndedAt.IsZero() || row.State != dormouse.InstanceTerminated || w.Stopping() != 0 {
 			t.Errorf("ledger row %+v", row)
 		}
-		if diff := cmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
+		if diff := gocmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
 			t.Error(diff)
 		}
 		before := w.region.lists
@@ -323,8 +378,8 @@ func TestCapacityFallsBackAndIsRemembered(t *testing.T) {
 		if _, err := w.member("bot3", "a", "b").Start(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"d-bot1/1-1 bot1 1 a", "d-bot1/1-2 bot1 1 b", "d-bot2/1-1 bot2 1 b", "d-bot3/1-1 bot3 1 a"}
-		if diff := cmp.Diff(want, w.region.sent); diff != "" {
+		want := []string{"1 a for bot1/1", "1 b for bot1/1", "1 b for bot2/1", "1 a for bot3/1"}
+		if diff := gocmp.Diff(want, w.region.sentFor()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -363,7 +418,7 @@ func TestAnAnswerThatCouldNotBeStoredIsAskedForAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		fail := true
 		w.books.fail = func(method string) error {
-			if method == "SettleAttempt" && fail {
+			if method == "SettleAttempts" && fail {
 				fail = false
 				return errors.New("disk full")
 			}
@@ -399,7 +454,7 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 		}},
 		{"after it was sent and before the answer was stored", func(w *world, m *Member) {
 			w.books.fail = func(method string) error {
-				if method == "SettleAttempt" {
+				if method == "SettleAttempts" {
 					return errors.New("crashed")
 				}
 				return nil
@@ -624,8 +679,163 @@ func TestAMachineThatEndsByItselfIsNoticed(t *testing.T) {
 			t.Fatal(state, err)
 		}
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
+		if diff := gocmp.Diff([]string{"bot1/1"}, w.ended); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestALaunchForAll(t *testing.T) {
+	for _, capacity := range []int{0, 7} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.region.capacity = capacity
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			got := map[string]string{}
+			for i := range 20 {
+				m := w.member(fmt.Sprintf("bot%d", i), "a", "b")
+				m.Batch = "bots"
+				w.alive(m.Worker, 1, true)
+				wg.Go(func() {
+					id, err := m.Start(t.Context(), 1)
+					if capacity != 0 && dormouse.CodeOf(err) == dormouse.Capacity {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if other := got[id]; other != "" {
+						t.Errorf("%s is %s's and %s's", id, other, m.Worker)
+					}
+					got[id] = m.Worker
+					if row := w.books.instance(id); row.Worker != m.Worker || row.Generation != 1 {
+						t.Errorf("the ledger gives %s to %s", id, row.Worker)
+					}
+				})
+			}
+			wg.Wait()
+			want := []string{"20 a for /0"}
+			if capacity != 0 {
+				want = append(want, "13 b for /0") // those who were short go on to the next
+			}
+			if diff := gocmp.Diff(want, w.region.sentFor()); diff != "" {
+				t.Error(diff)
+			}
+			if len(got) != min(20, cmp.Or(2*capacity, 20)) {
+				t.Errorf("%d instances", len(got))
+			}
+		})
+	}
+}
+
+func TestALostAnswerOfALaunchForSeveral(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(n int) (error, bool) { return nil, n == 1 }
+		start := func(f *world, wantErr dormouse.Code) (ids map[string]bool) {
+			ids = map[string]bool{}
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			for i := range 3 {
+				m := f.member(fmt.Sprintf("bot%d", i))
+				m.Batch = "bots"
+				f.alive(m.Worker, 1, true)
+				wg.Go(func() {
+					id, err := m.Start(t.Context(), 1)
+					if dormouse.CodeOf(err) != wantErr {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					ids[id] = true
+				})
+			}
+			wg.Wait()
+			return ids
+		}
+		start(w, dormouse.Unanswered)
+		w.Close()
+		again := newWorld(t, w.region, w.books)
+		if ids := start(again, ""); len(ids) != 3 || len(w.region.instances) != 3 {
+			t.Errorf("%v of %d instances", ids, len(w.region.instances))
+		}
+		if len(w.region.sent) != 2 || w.region.sent[0] != w.region.sent[1] {
+			t.Errorf("sent %v", w.region.sentFor())
+		}
+	})
+}
+
+func TestWhoLeavesBeforeTheLaunchIsNotInIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		rendering, go_ := make(chan struct{}), make(chan struct{})
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for i := range 3 {
+			m := w.member(fmt.Sprintf("bot%d", i))
+			m.Batch = "bots"
+			render := m.Render
+			m.Render = func(c context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
+				if l.Count == 3 {
+					close(rendering)
+					<-go_
+				}
+				return render(c, o, l)
+			}
+			wg.Go(func() {
+				c := t.Context()
+				if i == 1 {
+					c = ctx
+				}
+				_, err := m.Start(c, 1)
+				if (err != nil) != (i == 1) {
+					t.Errorf("bot%d: %v", i, err)
+				}
+			})
+		}
+		<-rendering
+		leave()
+		synctest.Wait()
+		close(go_)
+		wg.Wait()
+		if diff := gocmp.Diff([]string{"2 m5.large for /0"}, w.region.sentFor()); diff != "" {
+			t.Error(diff)
+		}
+		if err := w.member("bot1").Stop(t.Context(), 1, false); err != nil || len(w.region.instances) != 2 {
+			t.Errorf("%v, %d instances", err, len(w.region.instances))
+		}
+	})
+}
+
+func TestWhoLeavesDuringTheLaunchGetsItStopped(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		sent, go_ := make(chan struct{}), make(chan struct{})
+		w.region.launch = func(int) (error, bool) {
+			close(sent)
+			<-go_
+			return nil, false
+		}
+		m := w.member("bot1")
+		ctx, leave := context.WithCancel(t.Context())
+		started := make(chan error, 1)
+		go func() {
+			_, err := m.Start(ctx, 1)
+			started <- err
+		}()
+		<-sent
+		leave()
+		if err := <-started; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- m.Stop(t.Context(), 1, false) }()
+		synctest.Wait()
+		close(go_)
+		if err := <-stopped; err != nil {
+			t.Fatal(err)
+		}
+		if !w.region.instances["i-1"].State.Dying() || len(w.region.sent) != 1 {
+			t.Errorf("%v, sent %d times", w.region.instances["i-1"].State, len(w.region.sent))
 		}
 	})
 }

@@ -1,15 +1,23 @@
 package fleet
 
-// GenerationOf returns whose an instance is, as long as it is in the ledger's
-// live rows.
-func (f *Fleet) GenerationOf(instanceID string) (worker string, generation int64, ok bool) {
+import "github.com/dormouse-ci/dormouse"
+
+// Lookup returns the ledger's row of an instance, as long as it lives.
+func (f *Fleet) Lookup(instanceID string) (dormouse.Instance, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.rows[instanceID]
 	if r == nil {
-		return "", 0, false
+		return dormouse.Instance{}, false
 	}
-	return r.Worker, r.Generation, true
+	return *r, true
+}
+
+// Awaits reports whether a launch has no answer yet.
+func (f *Fleet) Awaits(launch string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.launches[launch]
 }
 
 // InstanceType returns the type of a generation's instance, "" while it has

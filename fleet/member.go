@@ -16,6 +16,10 @@ import (
 // minutes.
 const visibleWithin = 5 * time.Minute
 
+// PriceOf returns an offering's price per hour in US dollars and where it was
+// learned, or nil when it is not known.
+type PriceOf func(dormouse.Offering) (*float64, string)
+
 // Member is one latent worker's part of the fleet: what it may be started as,
 // and its starts and stops.
 type Member struct {
@@ -24,12 +28,14 @@ type Member struct {
 	Cloud  Cloud
 	// Offerings are what may be launched, the preferred first.
 	Offerings []dormouse.Offering
-	// Render makes the launch request of a generation. It may call EC2 (to
-	// choose an image, to make a keypair), but starts nothing.
-	Render func(ctx context.Context, o dormouse.Offering, generation int64) ([]byte, error)
-	// Price returns an offering's price per hour in US dollars and where it
-	// was learned, or nil when it is not known.
-	Price func(o dormouse.Offering) (*float64, string)
+	// Batch names what the member's launches look like: members of an account
+	// with the same one can share a launch. Empty: each is launched alone,
+	// because the request has to tell it apart.
+	Batch string
+	// Render makes a launch request. It may call EC2 (to choose an image, to
+	// make a keypair), but starts nothing.
+	Render func(context.Context, dormouse.Offering, Launch) ([]byte, error)
+	Price  PriceOf
 }
 
 // Start brings up an instance for a generation, going on where an earlier call
@@ -37,14 +43,15 @@ type Member struct {
 func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 	attempts, err := m.Fleet.opt.Store.Attempts(ctx, m.Worker, generation)
 	if err != nil {
-		return "", m.unanswered("reading its launch attempts", err)
+		return "", unanswered(m.Worker, "reading its launch attempts", err)
 	}
+	account := m.Fleet.account(m.Cloud)
 	if n := len(attempts); n > 0 {
 		switch last := attempts[n-1]; last.State {
 		case dormouse.AttemptAccepted:
 			return m.instanceOf(generation)
 		case dormouse.AttemptOpen:
-			id, err := m.settle(ctx, last, true)
+			id, err := account.again(ctx, last, m.Price)
 			if dormouse.CodeOf(err) != dormouse.Capacity {
 				return id, err
 			}
@@ -57,11 +64,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		if !ok {
 			return "", m.noCapacity(refusals, again)
 		}
-		attempt, err := m.open(ctx, generation, offering)
-		if err != nil {
-			return "", err
-		}
-		id, err := m.settle(ctx, attempt, false)
+		id, err := account.join(ctx, m, offering, generation)
 		if dormouse.CodeOf(err) != dormouse.Capacity {
 			return id, err
 		}
@@ -86,103 +89,6 @@ func (m *Member) noCapacity(refusals []string, again time.Time) error {
 	}
 	return dormouse.Errorf(dormouse.Capacity, "no offering has capacity for worker %s until at least %s (%s); add instance types or zones to try",
 		m.Worker, again.Format("15:04:05"), tried)
-}
-
-// open renders a launch and makes it durable.
-func (m *Member) open(ctx context.Context, generation int64, o dormouse.Offering) (dormouse.LaunchAttempt, error) {
-	rendered, err := m.Render(ctx, o, generation)
-	if err != nil {
-		return dormouse.LaunchAttempt{}, err
-	}
-	attempts, err := m.Fleet.opt.Store.Attempts(ctx, m.Worker, generation)
-	if err != nil {
-		return dormouse.LaunchAttempt{}, m.unanswered("reading its launch attempts", err)
-	}
-	launch := fmt.Sprintf("%s/%d", m.Worker, generation)
-	number := len(attempts) + 1
-	attempt, err := m.Fleet.opt.Store.OpenAttempt(ctx, dormouse.LaunchAttempt{
-		Worker: m.Worker, Generation: generation, Number: number,
-		Account: m.Cloud.Key(), Region: m.Cloud.Region(), Offering: o,
-		Token: m.Fleet.opt.Token(m.Fleet.opt.Deployment, launch, number), Request: rendered,
-		State: dormouse.AttemptOpen, OpenedAt: time.Now(),
-	})
-	if err != nil {
-		return dormouse.LaunchAttempt{}, m.unanswered("storing its launch", err)
-	}
-	return attempt, nil
-}
-
-// settle sends an attempt, and stores what came of it. With again, it may have
-// been sent before, so that a refusal by whoever did not look at the launch
-// itself says nothing about the first time.
-func (m *Member) settle(ctx context.Context, a dormouse.LaunchAttempt, again bool) (string, error) {
-	launched, err := m.Cloud.Launch(ctx, a.Request, a.Token)
-	if err == nil && len(launched) == 0 {
-		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch for worker %s and named no instance", m.Worker)
-	}
-	if err != nil {
-		refused, err := m.refused(ctx, a, again, err)
-		if !refused {
-			return "", &dormouse.Error{Code: dormouse.Unanswered, Message: "the launch for worker " + m.Worker + " has no answer yet", Err: err}
-		}
-		a.State, a.SettledAt = dormouse.AttemptRefused, time.Now()
-		a.Error = err.Error()
-		var e *dormouse.Error
-		if errors.As(err, &e) {
-			a.ErrorCode = e.Remote
-		}
-		if serr := m.Fleet.opt.Store.SettleAttempt(ctx, a, nil); serr != nil {
-			return "", m.unanswered("storing EC2's refusal", serr)
-		}
-		if dormouse.CodeOf(err) == dormouse.Capacity {
-			m.Fleet.mu.Lock()
-			m.Fleet.short.add(m.Cloud.Key(), a.Offering, time.Now())
-			m.Fleet.mu.Unlock()
-		}
-		return "", err
-	}
-	a.State, a.SettledAt = dormouse.AttemptAccepted, time.Now()
-	rows := make([]dormouse.Instance, len(launched))
-	for i, c := range launched {
-		rows[i] = m.Fleet.row(c, a.SettledAt)
-		rows[i].Account, rows[i].Region = m.Cloud.Key(), m.Cloud.Region()
-		rows[i].Worker, rows[i].Generation, rows[i].AttemptID = m.Worker, a.Generation, a.ID
-		if m.Price != nil {
-			rows[i].PricePerHour, rows[i].PriceSource = m.Price(a.Offering)
-		}
-	}
-	// The instance exists: this must be stored even when the caller is gone.
-	if err := m.Fleet.opt.Store.SettleAttempt(context.WithoutCancel(ctx), a, rows); err != nil {
-		return "", m.unanswered("storing instance "+rows[0].ID, err)
-	}
-	m.Fleet.enter(rows)
-	return rows[0].ID, nil
-}
-
-// refused reports whether err says for certain that the attempt started
-// nothing, now or earlier.
-func (m *Member) refused(ctx context.Context, a dormouse.LaunchAttempt, again bool, err error) (bool, error) {
-	switch code := dormouse.CodeOf(err); {
-	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal:
-		return false, err
-	case !again, code == dormouse.Capacity, code == dormouse.Quota:
-		return true, err
-	}
-	// Sent before, and now refused for a reason that may be new: credentials,
-	// an image that was removed since. Only the cloud itself can tell.
-	if time.Since(a.OpenedAt) < visibleWithin {
-		return false, err
-	}
-	listed, lerr := m.Cloud.List(ctx)
-	if lerr != nil {
-		return false, errors.Join(err, lerr)
-	}
-	for _, c := range listed {
-		if w, g, ok := owner(c); ok && w == m.Worker && g == a.Generation {
-			return false, err // it is there; the listing's rows will own it
-		}
-	}
-	return true, err
 }
 
 // instanceOf returns the instance an accepted attempt of the generation has.
@@ -221,11 +127,13 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 	if err != nil {
 		return fmt.Errorf("reading its launch attempts: %w", err)
 	}
+	account := m.Fleet.account(m.Cloud)
 	for _, a := range attempts {
 		if a.State != dormouse.AttemptOpen {
 			continue
 		}
-		if _, err := m.settle(ctx, a, true); dormouse.CodeOf(err) == dormouse.Unanswered {
+		_, err := account.again(ctx, a, m.Price)
+		if code := dormouse.CodeOf(err); code == dormouse.Unanswered || ctx.Err() != nil {
 			return fmt.Errorf("it may have started an instance: %w", err)
 		}
 	}
@@ -233,7 +141,6 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 	if console {
 		m.keepConsole(ctx, rows)
 	}
-	account := m.Fleet.account(m.Cloud)
 	var failed []error
 	for _, r := range rows {
 		if !r.StoppingAt.IsZero() || r.State.Dying() {
@@ -268,10 +175,6 @@ func (m *Member) keepConsole(ctx context.Context, rows []dormouse.Instance) {
 			m.Fleet.opt.Log.Warn("the console output could not be stored", "worker", m.Worker, "instance", r.ID, "error", err)
 		}
 	}
-}
-
-func (m *Member) unanswered(what string, err error) error {
-	return &dormouse.Error{Code: dormouse.Unanswered, Message: fmt.Sprintf("%s failed for worker %s", what, m.Worker), Err: err}
 }
 
 // account returns the account of a cloud, which is added if it is new.

@@ -40,8 +40,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 	}
 	for _, c := range seen {
-		worker, generation, _ := owner(c)
-		if c.State.Dying() || f.opt.Live(worker, generation) {
+		if c.State.Dying() || f.owned(c) {
 			delete(f.unowned, c.ID)
 			continue
 		}
@@ -104,6 +103,15 @@ func take(r *dormouse.Instance, c dormouse.CloudInstance, now time.Time) {
 	if c.State == dormouse.InstanceRunning && r.RunningAt.IsZero() {
 		r.RunningAt = now
 	}
+}
+
+// owned reports whether an instance belongs to a live generation, or may: its
+// launch has no answer yet.
+func (f *Fleet) owned(c dormouse.CloudInstance) bool {
+	if r := f.rows[c.ID]; r != nil {
+		return f.opt.Live(r.Worker, r.Generation)
+	}
+	return f.launches[c.Tags[dormouse.TagLaunch]]
 }
 
 func reasonOf(r dormouse.Instance) string {

@@ -5,24 +5,24 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
+// The secrets that a launch may put into its machines' user data, to attach
+// with. Both name what they are for in the clear, which makes a stale one
+// recognisable, and prove it by a keyed hash: nothing has to be stored, so they
+// are the same after a restart.
+
 // generationSecret is the password that one generation of one worker may use
-// instead of the configured one: its number, and a keyed hash of name and
-// number. The number makes a stale one recognisable; that nothing has to be
-// stored makes it the same after a restart.
+// instead of the configured one.
 func generationSecret(key []byte, worker string, generation int64) string {
-	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "worker secret\x00%s\x00%d", worker, generation)
-	// 160 of the 256 bits are plenty, and give a short line of user data.
-	sum := base32.StdEncoding.EncodeToString(mac.Sum(nil)[:20])
-	return "g" + strconv.FormatInt(generation, 10) + "." + sum
+	number := strconv.FormatInt(generation, 10)
+	return "g" + number + "." + proof(key, "generation", worker, number)
 }
 
 // provenGeneration returns the generation whose secret the password is.
@@ -38,42 +38,90 @@ func provenGeneration(key []byte, worker, password string) (int64, bool) {
 	return generation, wire.EqualSecret(password, generationSecret(key, worker, generation))
 }
 
-// authenticate decides on a connection by name, password and, where the worker
-// is latent, generation: by the generation's own secret, else by the instance
-// the agent says it is on, else by there being a live generation at all.
-func (m *Master) authenticate(_ context.Context, h wire.Hello) (int64, error) {
-	w := m.workers.get(h.Name)
+// launchSecret is the password of the machines that one launch started, which
+// learn which worker each of them is when they attach.
+func launchSecret(key []byte, launch string) string {
+	return "l" + launch + "." + proof(key, "launch", launch)
+}
+
+// provenLaunch returns the launch whose secret the password is.
+func provenLaunch(key []byte, password string) (string, bool) {
+	launch, _, ok := strings.Cut(strings.TrimPrefix(password, "l"), ".")
+	return launch, ok && wire.EqualSecret(password, launchSecret(key, launch))
+}
+
+func proof(key []byte, parts ...string) string {
+	mac := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		mac.Write([]byte(p + "\x00")) // none of them holds a NUL
+	}
+	// 160 of the 256 bits are plenty, and give a short line of user data.
+	return base32.StdEncoding.EncodeToString(mac.Sum(nil)[:20])
+}
+
+// authenticate decides on a connection: by a launch's secret and the instance
+// it comes from; by name and a generation's secret; or by name and password, and
+// then, where the worker is latent, by the instance the agent says it is on, or
+// else by there being a live generation at all.
+func (m *Master) authenticate(_ context.Context, h wire.Hello) (wire.Identity, error) {
 	refused := dormouse.Errorf(dormouse.Unauthorized, "no worker %q with this password is configured", h.Name)
+	w := m.workers.get(h.Name)
 	if w == nil {
-		// As much work as for a known name, so that the time tells nothing.
-		wire.EqualSecret(h.Password, generationSecret(m.deployment.Key, h.Name, 1))
-		return 0, refused
+		// As much work for any name, so that the time tells nothing.
+		launch, proven := provenLaunch(m.deployment.Key, h.Password)
+		if !proven || h.Name != h.InstanceID {
+			return wire.Identity{}, refused
+		}
+		return m.enrol(h, launch)
 	}
 	if w.latent == nil {
 		if !wire.EqualSecret(h.Password, w.config.Password) {
-			return 0, refused
+			return wire.Identity{}, refused
 		}
-		return 0, nil
+		return wire.Identity{}, nil
+	}
+	generation, proven := provenGeneration(m.deployment.Key, h.Name, h.Password)
+	if !proven && !wire.EqualSecret(h.Password, w.config.Password) {
+		return wire.Identity{}, refused
 	}
 	state := w.latent.State()
-	generation, proven := provenGeneration(m.deployment.Key, h.Name, h.Password)
-	switch {
-	case proven:
-	case !wire.EqualSecret(h.Password, w.config.Password):
-		return 0, refused
-	default:
+	if !proven {
 		generation = state.Generation
-		if owner, g, ok := m.fleet.GenerationOf(h.InstanceID); ok {
-			if owner != h.Name {
-				return 0, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, owner, h.Name)
+		if row, ok := m.fleet.Lookup(h.InstanceID); ok {
+			if row.Worker != h.Name {
+				return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
 			}
-			generation = g
+			generation = row.Generation
 		}
 	}
-	if generation != state.Generation || !state.Live() {
-		return 0, dormouse.Errorf(dormouse.Conflict,
-			"generation %d of worker %s is over (the worker is %s, its last generation is %d): this instance is not wanted any more and should end",
-			generation, h.Name, state.Phase, state.Generation)
+	return wire.Identity{Generation: generation}, current(h.Name, generation, state)
+}
+
+// enrol says which worker a machine is whose launch could not tell it.
+func (m *Master) enrol(h wire.Hello, launch string) (wire.Identity, error) {
+	row, ok := m.fleet.Lookup(h.InstanceID)
+	switch {
+	case !ok && m.fleet.Awaits(launch):
+		// Quicker than EC2's answer: it is not known yet whose it is.
+		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the launch of instance %s has no answer yet: try again in a moment", h.InstanceID)
+	case !ok:
+		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "instance %s is not wanted any more and should end", h.InstanceID)
+	case row.Launch != launch:
+		return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "instance %s was not started by the launch whose secret this is", h.InstanceID)
 	}
-	return generation, nil
+	w := m.workers.get(row.Worker)
+	if w == nil || w.latent == nil {
+		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, which is not configured any more: it should end", h.InstanceID, row.Worker)
+	}
+	return wire.Identity{Name: row.Worker, Generation: row.Generation}, current(row.Worker, row.Generation, w.latent.State())
+}
+
+// current refuses what is not of a worker's live generation.
+func current(name string, generation int64, state latent.State) error {
+	if generation == state.Generation && state.Live() {
+		return nil
+	}
+	return dormouse.Errorf(dormouse.Conflict,
+		"generation %d of worker %s is over (the worker is %s, its last generation is %d): this instance is not wanted any more and should end",
+		generation, name, state.Phase, state.Generation)
 }

@@ -43,12 +43,12 @@ func (f fenced) SetBuildState(ctx context.Context, buildID int64, s string) erro
 	return f.DB.SetBuildState(ctx, f.fence, buildID, s)
 }
 
-func (f fenced) OpenAttempt(ctx context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
-	return f.DB.OpenAttempt(ctx, f.fence, a)
+func (f fenced) OpenAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
+	return f.DB.OpenAttempts(ctx, f.fence, attempts...)
 }
 
-func (f fenced) SettleAttempt(ctx context.Context, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
-	return f.DB.SettleAttempt(ctx, f.fence, a, instances)
+func (f fenced) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return f.DB.SettleAttempts(ctx, f.fence, attempts, instances)
 }
 
 func (f fenced) SetAttemptConsole(ctx context.Context, id int64, console string) error {

@@ -3,9 +3,10 @@ package master
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -31,16 +32,17 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 	m.fleet.AddAccount(account)
 	spec := LaunchSpec(name, e, account.Region())
 	return &fleet.Member{
-		Fleet: m.fleet, Worker: name, Cloud: account, Offerings: spec.Offerings(),
-		Render: func(ctx context.Context, o dormouse.Offering, generation int64) ([]byte, error) {
-			data, err := m.userData(c, name, generation)
+		Fleet: m.fleet, Worker: name, Cloud: account, Offerings: spec.Offerings(), Batch: batchOf(c),
+		Render: func(ctx context.Context, o dormouse.Offering, l fleet.Launch) ([]byte, error) {
+			data, err := m.userData(c, l)
 			if err != nil {
 				return nil, err
 			}
-			return account.Render(ctx, spec, o, 1, data, map[string]string{
-				ec2.TagLaunch: fmt.Sprintf("%s/%d", name, generation),
-				ec2.TagWorker: name, ec2.TagGeneration: fmt.Sprint(generation),
-			})
+			tags := map[string]string{ec2.TagLaunch: l.ID, ec2.TagName: c.Name}
+			if l.Worker != "" {
+				tags[ec2.TagName], tags[ec2.TagWorker], tags[ec2.TagGeneration] = l.Worker, l.Worker, strconv.FormatInt(l.Generation, 10)
+			}
+			return account.Render(ctx, spec, o, l.Count, data, tags)
 		},
 		Price: func(o dormouse.Offering) (*float64, string) {
 			if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
@@ -86,26 +88,48 @@ func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.Launc
 	}
 }
 
-// userData renders a worker's user data for one generation. Only what the
+// batchOf names what the launches of a definition's workers have in common, or
+// is empty where the request must tell them apart. They are alike when a machine
+// proves whose it is by the launch's secret, and is told neither a name nor a
+// password nor a generation.
+func batchOf(c config.Worker) string {
+	text, ok := c.EC2.UserData.(*dormouse.Interpolate)
+	if !ok {
+		return "" // whatever it is, it is not our agent that learns here who it is
+	}
+	used := text.Names("worker")
+	for _, name := range []string{"name", "password", "generation"} {
+		if slices.Contains(used, name) {
+			return ""
+		}
+	}
+	if !slices.Contains(used, "secret") {
+		return ""
+	}
+	return c.Name
+}
+
+// userData renders a definition's user data for a launch. Only what the
 // configuration asks for by util.Interpolate is filled in.
-func (m *Master) userData(c config.Worker, name string, generation int64) ([]byte, error) {
+func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
 	if c.EC2.UserData == nil {
 		return nil, nil
 	}
-	v, err := dormouse.Render(c.EC2.UserData, dormouse.Scope{
-		Worker: map[string]string{
-			"name": name, "password": c.Password, "master": m.workerURL(),
-			"secret":     generationSecret(m.deployment.Key, name, generation),
-			"generation": fmt.Sprint(generation),
-		},
-		Secret: m.config.Secrets.Lookup,
-	})
+	facts := map[string]string{
+		"master": m.workerURL(), "password": c.Password,
+		"secret": launchSecret(m.deployment.Key, l.ID),
+	}
+	if l.Worker != "" {
+		facts["name"], facts["generation"] = l.Worker, strconv.FormatInt(l.Generation, 10)
+		facts["secret"] = generationSecret(m.deployment.Key, l.Worker, l.Generation)
+	}
+	v, err := dormouse.Render(c.EC2.UserData, dormouse.Scope{Worker: facts})
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s can not be rendered: %w", name, err)
+		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s can not be rendered: %w", c.Name, err)
 	}
 	text, ok := v.(string)
 	if !ok {
-		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s is no text", name)
+		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s is no text", c.Name)
 	}
 	return []byte(text), nil
 }

@@ -2,18 +2,21 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
 )
 
-const attemptColumns = `id, worker, generation, number, account, region, instance_type, zone, subnet, market, token,
-	state, opened_at, settled_at, error_code, error, console, request`
+const attemptColumns = `attempts.id, launches.id, worker, generation, number, account, region, instance_type, zone, subnet,
+	market, attempts.token, state, opened_at, settled_at, error_code, error, console, request`
+
+const fromAttempts = ` FROM attempts JOIN launches ON launches.token = attempts.token `
 
 func scanAttempt(row scanner) (dormouse.LaunchAttempt, error) {
 	var a dormouse.LaunchAttempt
-	err := row.Scan(&a.ID, &a.Worker, &a.Generation, &a.Number, &a.Account, &a.Region,
+	err := row.Scan(&a.ID, &a.Launch, &a.Worker, &a.Generation, &a.Number, &a.Account, &a.Region,
 		&a.Offering.InstanceType, &a.Offering.Zone, &a.Offering.Subnet, &a.Offering.Market, &a.Token,
 		&a.State, timeColumn{&a.OpenedAt}, timeColumn{&a.SettledAt}, &a.ErrorCode, &a.Error, &a.Console, &a.Request)
 	return a, err
@@ -21,80 +24,85 @@ func scanAttempt(row scanner) (dormouse.LaunchAttempt, error) {
 
 func attemptName(id int64) string { return fmt.Sprintf("launch attempt %d", id) }
 
-// OpenAttempt stores a rendered launch before it is sent and returns it with
-// its ID and its number within the generation, which must exist. A token that
-// was used before is a [dormouse.Conflict].
-func (db *DB) OpenAttempt(ctx context.Context, fence int64, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
-	generation := fmt.Sprintf("generation %d of worker %s", a.Generation, a.Worker)
-	a.State, a.OpenedAt = dormouse.AttemptOpen, stored(a.OpenedAt)
-	a = dormouse.LaunchAttempt{
-		Worker: a.Worker, Generation: a.Generation, Account: a.Account, Region: a.Region, Offering: a.Offering,
-		Token: a.Token, Request: a.Request, State: a.State, OpenedAt: a.OpenedAt,
-	}
-	if a.Request == nil {
-		a.Request = []byte{}
-	}
-	err := db.fenced(ctx, fence, "opening a launch attempt for "+generation, func(t *tx) error {
-		// The lock makes attempts of one generation take their numbers in turn.
-		err := t.one(`SELECT number FROM generations WHERE worker = $1 AND number = $2`+t.forUpdate,
-			[]any{a.Worker, a.Generation}, new(int64))
-		if err == errNoRow {
-			return dormouse.Errorf(dormouse.NotFound, "%s does not exist", generation)
-		}
-		if err != nil {
-			return err
-		}
-		err = t.one(`SELECT COALESCE(MAX(number), 0) + 1 FROM attempts WHERE worker = $1 AND generation = $2`,
-			[]any{a.Worker, a.Generation}, &a.Number)
-		if err != nil {
-			return err
-		}
-		err = t.one(`INSERT INTO attempts (worker, generation, number, account, region, instance_type, zone, subnet, market,
-				token, state, opened_at, request)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $11, $12) ON CONFLICT (token) DO NOTHING RETURNING id`,
-			[]any{
-				a.Worker, a.Generation, a.Number, a.Account, a.Region, a.Offering.InstanceType, a.Offering.Zone,
-				a.Offering.Subnet, string(a.Offering.Market), a.Token, micros(a.OpenedAt), a.Request,
-			}, &a.ID)
-		if err == errNoRow {
-			return dormouse.Errorf(dormouse.Conflict, "the token of the launch attempt for %s was used before", generation)
-		}
-		return err
-	})
-	return a, err
-}
-
-// SettleAttempt stores EC2's definite answer to an attempt (its state, error
-// and time) together with the instances it started, in one step. Settling again
-// the same way is fine and leaves what has since been learnt of the instances;
-// another answer than the one stored, or an instance of another attempt, is a
+// OpenAttempts stores a rendered launch before it is sent, as an attempt of each
+// generation that it is for, in one step: they share the first one's launch,
+// token and request. It returns them with their IDs and their numbers within
+// the generations, which must exist. A token that was used before is a
 // [dormouse.Conflict].
-func (db *DB) SettleAttempt(ctx context.Context, fence int64, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
-	name := attemptName(a.ID)
-	if a.State != dormouse.AttemptAccepted && a.State != dormouse.AttemptRefused {
-		return dormouse.Errorf(dormouse.Invalid, "%s can not be settled as %q", name, a.State)
+func (db *DB) OpenAttempts(ctx context.Context, fence int64, attempts ...dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
+	if len(attempts) == 0 {
+		return nil, dormouse.Errorf(dormouse.Invalid, "a launch is for one generation at least")
 	}
-	return db.fenced(ctx, fence, "settling "+name, func(t *tx) error {
-		n, err := t.exec(`UPDATE attempts SET state = $2, settled_at = $3, error_code = $4, error = $5
-			WHERE id = $1 AND state = 'open'`, a.ID, string(a.State), micros(a.SettledAt), a.ErrorCode, a.Error)
+	first := attempts[0]
+	if first.Request == nil {
+		first.Request = []byte{}
+	}
+	opened := make([]dormouse.LaunchAttempt, len(attempts))
+	err := db.fenced(ctx, fence, "opening launch "+first.Launch, func(t *tx) error {
+		n, err := t.exec(`INSERT INTO launches (token, id, request) VALUES ($1, $2, $3) ON CONFLICT (token) DO NOTHING`,
+			first.Token, first.Launch, first.Request)
+		if err == nil && n == 0 {
+			err = dormouse.Errorf(dormouse.Conflict, "the token of launch %s was used before", first.Launch)
+		}
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			before, err := t.attempt(a.ID)
-			if err != nil {
+		for i, a := range attempts {
+			a.Launch, a.Token, a.Request = first.Launch, first.Token, first.Request
+			if opened[i], err = t.openAttempt(a); err != nil {
 				return err
 			}
-			if before.State != a.State {
-				return dormouse.Errorf(dormouse.Conflict, "%s is already settled as %s, not %s", name, before.State, a.State)
+		}
+		return nil
+	})
+	return opened, err
+}
+
+func (t *tx) openAttempt(a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+	a = dormouse.LaunchAttempt{
+		Launch: a.Launch, Worker: a.Worker, Generation: a.Generation, Account: a.Account, Region: a.Region, Offering: a.Offering,
+		Token: a.Token, Request: a.Request, State: dormouse.AttemptOpen, OpenedAt: stored(a.OpenedAt),
+	}
+	// The lock makes attempts of one generation take their numbers in turn.
+	err := t.one(`SELECT number FROM generations WHERE worker = $1 AND number = $2`+t.forUpdate,
+		[]any{a.Worker, a.Generation}, new(int64))
+	if errors.Is(err, errNoRow) {
+		return a, dormouse.Errorf(dormouse.NotFound, "generation %d of worker %s does not exist", a.Generation, a.Worker)
+	}
+	if err != nil {
+		return a, err
+	}
+	err = t.one(`SELECT COALESCE(MAX(number), 0) + 1 FROM attempts WHERE worker = $1 AND generation = $2`,
+		[]any{a.Worker, a.Generation}, &a.Number)
+	if err != nil {
+		return a, err
+	}
+	return a, t.one(`INSERT INTO attempts (worker, generation, number, account, region, instance_type, zone, subnet, market,
+			token, state, opened_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $11) RETURNING id`,
+		[]any{
+			a.Worker, a.Generation, a.Number, a.Account, a.Region, a.Offering.InstanceType, a.Offering.Zone,
+			a.Offering.Subnet, string(a.Offering.Market), a.Token, micros(a.OpenedAt),
+		}, &a.ID)
+}
+
+// SettleAttempts stores EC2's definite answer to attempts (state, error and
+// time of each) together with the instances they started, in one step. Settling
+// again the same way is fine and leaves what has since been learnt of the
+// instances; another answer than the one stored, or an instance of another
+// attempt, is a [dormouse.Conflict].
+func (db *DB) SettleAttempts(ctx context.Context, fence int64, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return db.fenced(ctx, fence, "settling a launch", func(t *tx) error {
+		ours := make(map[int64]bool, len(attempts))
+		for _, a := range attempts {
+			if err := t.settleAttempt(a); err != nil {
+				return err
 			}
+			ours[a.ID] = true
 		}
 		for _, i := range instances {
-			if i.AttemptID == 0 {
-				i.AttemptID = a.ID
-			}
-			if i.AttemptID != a.ID {
-				return dormouse.Errorf(dormouse.Conflict, "instance %s belongs to %s, not to %s", i.ID, attemptName(i.AttemptID), name)
+			if !ours[i.AttemptID] {
+				return dormouse.Errorf(dormouse.Conflict, "instance %s belongs to %s, which is not of this launch", i.ID, attemptName(i.AttemptID))
 			}
 			if err := t.claimInstance(i); err != nil {
 				return err
@@ -104,13 +112,37 @@ func (db *DB) SettleAttempt(ctx context.Context, fence int64, a dormouse.LaunchA
 	})
 }
 
-func (t *tx) attempt(id int64) (dormouse.LaunchAttempt, error) {
-	return single(t, attemptName(id), `SELECT `+attemptColumns+` FROM attempts WHERE id = $1`, []any{id}, scanAttempt)
+func (t *tx) settleAttempt(a dormouse.LaunchAttempt) error {
+	name := attemptName(a.ID)
+	if a.State != dormouse.AttemptAccepted && a.State != dormouse.AttemptRefused {
+		return dormouse.Errorf(dormouse.Invalid, "%s can not be settled as %q", name, a.State)
+	}
+	n, err := t.exec(`UPDATE attempts SET state = $2, settled_at = $3, error_code = $4, error = $5
+		WHERE id = $1 AND state = 'open'`, a.ID, string(a.State), micros(a.SettledAt), a.ErrorCode, a.Error)
+	if err != nil || n > 0 {
+		return err
+	}
+	before, err := t.attempt(a.ID)
+	if err == nil && before.State != a.State {
+		err = dormouse.Errorf(dormouse.Conflict, "%s is already settled as %s, not %s", name, before.State, a.State)
+	}
+	return err
 }
 
-// OpenAttempts returns the attempts whose outcome is not known, oldest first.
-func (db *DB) OpenAttempts(ctx context.Context) ([]dormouse.LaunchAttempt, error) {
-	return db.attempts(ctx, `WHERE state = 'open' ORDER BY id`)
+func (t *tx) attempt(id int64) (dormouse.LaunchAttempt, error) {
+	return single(t, attemptName(id), `SELECT `+attemptColumns+fromAttempts+`WHERE attempts.id = $1`, []any{id}, scanAttempt)
+}
+
+// UnsettledAttempts returns the attempts whose outcome is not known, oldest
+// first.
+func (db *DB) UnsettledAttempts(ctx context.Context) ([]dormouse.LaunchAttempt, error) {
+	return db.attempts(ctx, `WHERE state = 'open' ORDER BY attempts.id`)
+}
+
+// LaunchAttempts returns the attempts that share a token, in the order they
+// were opened in.
+func (db *DB) LaunchAttempts(ctx context.Context, token string) ([]dormouse.LaunchAttempt, error) {
+	return db.attempts(ctx, `WHERE attempts.token = $1 ORDER BY attempts.id`, token)
 }
 
 // Attempts returns the attempts of one generation, in order.
@@ -120,7 +152,7 @@ func (db *DB) Attempts(ctx context.Context, worker string, generation int64) ([]
 
 func (db *DB) attempts(ctx context.Context, where string, args ...any) (attempts []dormouse.LaunchAttempt, err error) {
 	err = db.read(ctx, "reading launch attempts", func(t *tx) (err error) {
-		attempts, err = all(t, `SELECT `+attemptColumns+` FROM attempts `+where, args, scanAttempt)
+		attempts, err = all(t, `SELECT `+attemptColumns+fromAttempts+where, args, scanAttempt)
 		return err
 	})
 	return attempts, err

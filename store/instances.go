@@ -6,15 +6,15 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-const instanceColumns = `id, account, region, worker, generation, attempt_id, instance_type, zone, market, image_id,
+const instanceColumns = `id, account, region, worker, generation, attempt_id, launch, instance_type, zone, market, image_id,
 	state, state_reason, launched_at, running_at, attached_at, stopping_at, ended_at, price_per_hour, price_source`
 
 const insertInstance = `INSERT INTO instances (` + instanceColumns + `)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`
 
 func scanInstance(row scanner) (dormouse.Instance, error) {
 	var i dormouse.Instance
-	err := row.Scan(&i.ID, &i.Account, &i.Region, &i.Worker, &i.Generation, &i.AttemptID, &i.InstanceType, &i.Zone,
+	err := row.Scan(&i.ID, &i.Account, &i.Region, &i.Worker, &i.Generation, &i.AttemptID, &i.Launch, &i.InstanceType, &i.Zone,
 		&i.Market, &i.ImageID, &i.State, &i.StateReason, timeColumn{&i.LaunchedAt}, timeColumn{&i.RunningAt},
 		timeColumn{&i.AttachedAt}, timeColumn{&i.StoppingAt}, timeColumn{&i.EndedAt}, &i.PricePerHour, &i.PriceSource)
 	return i, err
@@ -26,7 +26,7 @@ func instanceArgs(i dormouse.Instance) []any {
 		price = *i.PricePerHour
 	}
 	return []any{
-		i.ID, i.Account, i.Region, i.Worker, i.Generation, i.AttemptID, i.InstanceType, i.Zone, string(i.Market), i.ImageID,
+		i.ID, i.Account, i.Region, i.Worker, i.Generation, i.AttemptID, i.Launch, i.InstanceType, i.Zone, string(i.Market), i.ImageID,
 		string(i.State), i.StateReason, micros(i.LaunchedAt), micros(i.RunningAt), micros(i.AttachedAt),
 		micros(i.StoppingAt), micros(i.EndedAt), price, i.PriceSource,
 	}
@@ -37,7 +37,7 @@ func (db *DB) SaveInstance(ctx context.Context, fence int64, i dormouse.Instance
 	return db.fenced(ctx, fence, "saving instance "+i.ID, func(t *tx) error {
 		_, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET
 			account = excluded.account, region = excluded.region, worker = excluded.worker, generation = excluded.generation,
-			attempt_id = excluded.attempt_id, instance_type = excluded.instance_type, zone = excluded.zone,
+			attempt_id = excluded.attempt_id, launch = excluded.launch, instance_type = excluded.instance_type, zone = excluded.zone,
 			market = excluded.market, image_id = excluded.image_id, state = excluded.state,
 			state_reason = excluded.state_reason, launched_at = excluded.launched_at, running_at = excluded.running_at,
 			attached_at = excluded.attached_at, stopping_at = excluded.stopping_at, ended_at = excluded.ended_at,
@@ -49,7 +49,7 @@ func (db *DB) SaveInstance(ctx context.Context, fence int64, i dormouse.Instance
 // claimInstance stores an instance that its attempt started. One that is in the
 // ledger already, found in the cloud meanwhile, is only given its attempt.
 func (t *tx) claimInstance(i dormouse.Instance) error {
-	n, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET attempt_id = excluded.attempt_id,
+	n, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET attempt_id = excluded.attempt_id, launch = excluded.launch,
 			worker = excluded.worker, generation = excluded.generation
 		WHERE instances.attempt_id IN (0, excluded.attempt_id)`, instanceArgs(i)...)
 	if err == nil && n == 0 {

@@ -70,7 +70,7 @@ func (a benchAgent) StartCommand(_ context.Context, id, _ string, _ map[string]a
 func benchPair(b *testing.B) (*Worker, *AgentConn, benchAgent) {
 	workers := make(chan *Worker, 1)
 	s := NewServer(ServerOptions{
-		Authenticate: func(context.Context, Hello) (int64, error) { return 0, nil },
+		Authenticate: func(context.Context, Hello) (Identity, error) { return Identity{}, nil },
 		Attach:       func(_ context.Context, w *Worker) error { workers <- w; return nil },
 		Detached:     func(*Worker) {},
 	})

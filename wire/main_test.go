@@ -60,11 +60,11 @@ func startMaster(t testing.TB, o wire.ServerOptions) *master {
 
 func fill(o *wire.ServerOptions) {
 	if o.Authenticate == nil {
-		o.Authenticate = func(_ context.Context, h wire.Hello) (int64, error) {
+		o.Authenticate = func(_ context.Context, h wire.Hello) (wire.Identity, error) {
 			if !wire.EqualSecret(h.Password, "pw-"+h.Name) {
-				return 0, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
+				return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
 			}
-			return 0, nil
+			return wire.Identity{}, nil
 		}
 	}
 	if o.Attach == nil {

@@ -28,18 +28,18 @@ func TestHandshakeRefused(t *testing.T) {
 	m := startMaster(t, wire.ServerOptions{
 		Log:    slog.New(slog.NewTextHandler(&logged, nil)),
 		Attach: func(_ context.Context, w *wire.Worker) error { workers <- w; return nil },
-		Authenticate: func(_ context.Context, h wire.Hello) (int64, error) {
+		Authenticate: func(_ context.Context, h wire.Hello) (wire.Identity, error) {
 			switch h.Name {
 			case "good":
-				return 0, nil
+				return wire.Identity{}, nil
 			case "stale":
-				return 0, dormouse.Errorf(dormouse.Conflict, "generation 3 has ended")
+				return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "generation 3 has ended")
 			case "early":
-				return 0, dormouse.Errorf(dormouse.Unavailable, "the store is not open")
+				return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the store is not open")
 			case "broken":
-				return 0, errors.New("secret detail of the store")
+				return wire.Identity{}, errors.New("secret detail of the store")
 			}
-			return 0, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
+			return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
 		},
 	})
 	dial(t, m.addr, "good", newAgent())

@@ -105,11 +105,11 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, pipes: newPipes(), workers: make(map[string]*wire.Worker), generate: make(map[string]int64)}
 		b.Server = wire.NewServer(wire.ServerOptions{
-			Authenticate: func(_ context.Context, h wire.Hello) (int64, error) {
+			Authenticate: func(_ context.Context, h wire.Hello) (wire.Identity, error) {
 				if h.Password != "pw-"+h.Name {
-					return 0, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
+					return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
 				}
-				return b.generate[h.InstanceID], nil
+				return wire.Identity{Generation: b.generate[h.InstanceID]}, nil
 			},
 			Attach: func(_ context.Context, w *wire.Worker) error {
 				b.event("attach", w)

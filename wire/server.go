@@ -27,12 +27,10 @@ const (
 // required, and may be called for several connections at once.
 type ServerOptions struct {
 	// Authenticate decides on a name and password before the connection is
-	// upgraded. It returns the generation that the connection proves to belong
-	// to: 0 for a worker that is not latent, or where it can not be known. A
-	// *dormouse.Error becomes an HTTP status with its text: Unauthorized 401,
-	// Conflict 409 (a stale generation), Unavailable 503; any other error is
-	// 500 without a text.
-	Authenticate func(ctx context.Context, h Hello) (generation int64, err error)
+	// upgraded, and says whose it is. A *dormouse.Error becomes an HTTP status
+	// with its text: Unauthorized 401, Conflict 409 (a stale generation),
+	// Unavailable 503; any other error is 500 without a text.
+	Authenticate func(ctx context.Context, h Hello) (Identity, error)
 	// Attach is called for each accepted connection once the worker has
 	// introduced itself, before anybody else learns of it. An error closes the
 	// connection with that reason. Its context ends with the connection.
@@ -74,6 +72,16 @@ type seat struct {
 	users  int           // handshakes and holders; under Server.mu
 }
 
+// Identity is whose a connection is.
+type Identity struct {
+	// Name is the worker's; "" is the one the connection introduced itself with.
+	// They differ for a machine that learns only here which worker it is.
+	Name string
+	// Generation is the one that the connection proves to belong to: 0 for a
+	// worker that is not latent, or where it can not be known.
+	Generation int64
+}
+
 // NewServer returns a Server that accepts connections until [Server.Shutdown].
 func NewServer(o ServerOptions) *Server {
 	if o.Log == nil {
@@ -112,7 +120,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	log := s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
-	generation, err := s.authenticate(ctx, h)
+	id, err := s.authenticate(ctx, h)
 	if err != nil {
 		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)
 		if dormouse.CodeOf(err) == dormouse.Unauthorized {
@@ -121,9 +129,13 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, err)
 		return
 	}
+	if id.Name != "" && id.Name != h.Name {
+		h.Name = id.Name
+		log = s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
+	}
 	st := s.sit(h.Name)
 	defer s.leave(h.Name, st)
-	w, err := s.admit(ctx, rw, r, h, generation, st, log)
+	w, err := s.admit(ctx, rw, r, h, id.Generation, st, log)
 	if err != nil {
 		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)
 		return
@@ -142,9 +154,9 @@ func (s *Server) enter() bool {
 	return true
 }
 
-func (s *Server) authenticate(ctx context.Context, h Hello) (int64, error) {
+func (s *Server) authenticate(ctx context.Context, h Hello) (Identity, error) {
 	if h.Name == "" {
-		return 0, dormouse.Errorf(dormouse.Unauthorized, "a worker connects with its name and password (HTTP Basic authentication)")
+		return Identity{}, dormouse.Errorf(dormouse.Unauthorized, "a worker connects with its name and password (HTTP Basic authentication)")
 	}
 	return s.o.Authenticate(ctx, h)
 }

@@ -19,10 +19,12 @@ import (
 // hour or so after which routers forget a silent connection.
 const DefaultKeepalive = 10 * time.Minute
 
-// Config says how the agent runs. Master, Name, Password and BaseDir are
-// required.
+// Config says how the agent runs. Master, Name or InstanceID, Password and
+// BaseDir are required.
 type Config struct {
-	Master   string // ws://HOST:PORT/, wss://HOST:PORT/ or HOST:PORT
+	Master string // ws://HOST:PORT/, wss://HOST:PORT/ or HOST:PORT
+	// Name is the worker's; by default InstanceID, of a machine that was started
+	// without being told: the master knows which worker it is.
 	Name     string
 	Password string
 	// InstanceID is of the EC2 instance the agent runs on, "" if of none.
@@ -63,6 +65,9 @@ func (c *Config) check() error {
 	var err error
 	if c.Master, err = masterURL(c.Master); err != nil {
 		wrong = append(wrong, err.Error())
+	}
+	if c.Name == "" {
+		c.Name = c.InstanceID // the master knows which worker this machine is
 	}
 	switch {
 	case c.Name == "":

@@ -30,17 +30,17 @@ func newTestMaster(t testing.TB) *testMaster {
 	t.Helper()
 	m := &testMaster{attached: make(chan *wire.Worker, 10)}
 	server := wire.NewServer(wire.ServerOptions{
-		Authenticate: func(_ context.Context, h wire.Hello) (int64, error) {
+		Authenticate: func(_ context.Context, h wire.Hello) (wire.Identity, error) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.hellos = append(m.hellos, h)
 			if m.refuse != nil {
-				return 0, m.refuse
+				return wire.Identity{}, m.refuse
 			}
 			if h.Name != "w1" || !wire.EqualSecret(h.Password, "pw") {
-				return 0, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
+				return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
 			}
-			return 1, nil
+			return wire.Identity{Generation: 1}, nil
 		},
 		Attach: func(_ context.Context, w *wire.Worker) error {
 			m.attached <- w

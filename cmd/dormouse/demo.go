@@ -298,7 +298,6 @@ c['workers'] = [
                            security_name='dormouse-demo',
                            user_data=util.Interpolate('''\
 DORMOUSE_MASTER=%%(worker:master)s
-DORMOUSE_WORKER_NAME=%%(worker:name)s
 DORMOUSE_WORKER_PASSWORD=%%(worker:secret)s
 DORMOUSE_POWEROFF_COMMAND=poweroff
 '''),

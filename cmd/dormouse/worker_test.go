@@ -39,11 +39,11 @@ func metadataServer(t *testing.T, userData string) {
 func TestWorkerFromUserData(t *testing.T) {
 	attached := make(chan *wire.Worker, 1)
 	server := wire.NewServer(wire.ServerOptions{
-		Authenticate: func(_ context.Context, h wire.Hello) (int64, error) {
+		Authenticate: func(_ context.Context, h wire.Hello) (wire.Identity, error) {
 			if h.Name != "by-environment" || h.Password != "by=user data" || h.InstanceID != "i-1" {
-				return 0, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
+				return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "unknown worker or wrong password")
 			}
-			return 1, nil
+			return wire.Identity{Generation: 1}, nil
 		},
 		Attach: func(_ context.Context, w *wire.Worker) error {
 			attached <- w

@@ -127,6 +127,14 @@ CREATE TABLE generations (
 );
 CREATE INDEX generations_open ON generations (worker, number) WHERE closed_at = 0;
 
+-- A launch is one rendered request, sent as often as its answer is lost.
+CREATE TABLE launches (
+    token    TEXT PRIMARY KEY,
+    id       TEXT NOT NULL,
+    request  BYTES NOT NULL
+);
+
+-- An attempt is one generation's part in a launch.
 CREATE TABLE attempts (
     id             IDENTITY,
     worker         TEXT NOT NULL,
@@ -138,18 +146,18 @@ CREATE TABLE attempts (
     zone           TEXT NOT NULL,
     subnet         TEXT NOT NULL,
     market         TEXT NOT NULL,
-    token          TEXT NOT NULL UNIQUE,
+    token          TEXT NOT NULL REFERENCES launches (token),
     state          TEXT NOT NULL CHECK (state IN ('open', 'accepted', 'refused')),
     opened_at      BIGINT NOT NULL,
     settled_at     BIGINT NOT NULL DEFAULT 0,
     error_code     TEXT NOT NULL DEFAULT '',
     error          TEXT NOT NULL DEFAULT '',
     console        TEXT NOT NULL DEFAULT '',
-    request        BYTES NOT NULL,
     UNIQUE (worker, generation, number),
     FOREIGN KEY (worker, generation) REFERENCES generations (worker, number)
 );
 CREATE INDEX attempts_open ON attempts (id) WHERE state = 'open';
+CREATE INDEX attempts_by_token ON attempts (token);
 
 -- The cost ledger. An instance may be found in the cloud before, or without,
 -- anything else being known of it, so it refers to nothing.
@@ -160,6 +168,7 @@ CREATE TABLE instances (
     worker          TEXT NOT NULL,
     generation      BIGINT NOT NULL,
     attempt_id      BIGINT NOT NULL,
+    launch          TEXT NOT NULL,
     instance_type   TEXT NOT NULL,
     zone            TEXT NOT NULL,
     market          TEXT NOT NULL,

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -52,13 +53,27 @@ func (f *fixture) attempt(t testing.TB, worker, token string) dormouse.LaunchAtt
 	t.Helper()
 	check(t, f.SaveWorker(t.Context(), f.fence, store.WorkerRecord{Name: worker, State: []byte("{}")},
 		dormouse.Generation{Worker: worker, Number: 1, OpenedAt: epoch}))
-	a, err := f.OpenAttempt(t.Context(), f.fence, dormouse.LaunchAttempt{
-		Worker: worker, Generation: 1, Account: "acc", Region: "us-east-1", Token: token, OpenedAt: at(1),
+	a, err := f.openAttempt(t.Context(), f.fence, dormouse.LaunchAttempt{
+		Launch: "launch of " + token, Worker: worker, Generation: 1, Account: "acc", Region: "us-east-1", Token: token, OpenedAt: at(1),
 		Offering: dormouse.Offering{InstanceType: "m7.large", Zone: "a", Subnet: "subnet-1", Market: dormouse.Spot},
 		Request:  []byte{0, 1, 255},
 	})
 	check(t, err)
 	return a
+}
+
+// openAttempt opens a launch for one generation.
+func (f *fixture) openAttempt(ctx context.Context, fence int64, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+	opened, err := f.OpenAttempts(ctx, fence, a)
+	if len(opened) != 1 {
+		return dormouse.LaunchAttempt{}, err
+	}
+	return opened[0], err
+}
+
+// settle settles a launch for one generation.
+func (f *fixture) settle(ctx context.Context, fence int64, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return f.SettleAttempts(ctx, fence, []dormouse.LaunchAttempt{a}, instances)
 }
 
 func testAttempts(t *testing.T, f *fixture) {
@@ -75,25 +90,67 @@ func testAttempts(t *testing.T, f *fixture) {
 	got, err := f.Attempts(ctx, "w1", 1)
 	check(t, err)
 	same(t, "attempts of a generation", got, []dormouse.LaunchAttempt{first, second})
-	got, err = f.OpenAttempts(ctx)
+	got, err = f.UnsettledAttempts(ctx)
 	check(t, err)
 	same(t, "open attempts", got, []dormouse.LaunchAttempt{first, second, other})
 
-	_, err = f.OpenAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w2", Generation: 1, Token: "t1"})
+	_, err = f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w2", Generation: 1, Token: "t1"})
 	refused(t, "a token twice", err, dormouse.Conflict)
 	if err != nil && strings.Contains(err.Error(), "t1") {
 		t.Errorf("%v shows the token", err)
 	}
-	_, err = f.OpenAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 7, Token: "t9"})
+	_, err = f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 7, Token: "t9"})
 	refused(t, "an unknown generation", err, dormouse.NotFound)
+}
+
+// testLaunches has launches for several generations: all of one step, or none.
+func testLaunches(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	for _, worker := range []string{"w1", "w2", "w3"} {
+		check(t, f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: worker, State: []byte("{}")},
+			dormouse.Generation{Worker: worker, Number: 1, OpenedAt: epoch}))
+	}
+	part := func(worker string, generation int64) dormouse.LaunchAttempt {
+		return dormouse.LaunchAttempt{Launch: "l1", Worker: worker, Generation: generation, Token: "t1", Request: []byte("request"), OpenedAt: at(1)}
+	}
+	_, err := f.OpenAttempts(ctx, f.fence)
+	refused(t, "a launch for nobody", err, dormouse.Invalid)
+	_, err = f.OpenAttempts(ctx, f.fence, part("w1", 1), part("w2", 9))
+	refused(t, "an unknown generation", err, dormouse.NotFound)
+	none, err := f.UnsettledAttempts(ctx)
+	check(t, err)
+	same(t, "what is left of a launch that was refused", none, []dormouse.LaunchAttempt(nil))
+
+	opened, err := f.OpenAttempts(ctx, f.fence, part("w1", 1), part("w2", 1), part("w3", 1))
+	check(t, err)
+	got, err := f.LaunchAttempts(ctx, "t1")
+	check(t, err)
+	same(t, "the attempts of a launch", got, opened)
+
+	for i := range opened {
+		opened[i].State, opened[i].SettledAt = dormouse.AttemptAccepted, at(2)
+	}
+	opened[2].State, opened[2].Error = dormouse.AttemptRefused, "one short"
+	instances := []dormouse.Instance{
+		{ID: "i-2", Worker: "w2", Generation: 1, AttemptID: opened[1].ID, Launch: "l1", State: dormouse.InstancePending, LaunchedAt: at(2)},
+		{ID: "i-1", Worker: "w1", Generation: 1, AttemptID: opened[0].ID, Launch: "l1", State: dormouse.InstancePending, LaunchedAt: at(2)},
+	}
+	check(t, f.SettleAttempts(ctx, f.fence, opened, instances))
+	check(t, f.SettleAttempts(ctx, f.fence, opened, instances))
+	got, err = f.LaunchAttempts(ctx, "t1")
+	check(t, err)
+	same(t, "the attempts of a settled launch", got, opened)
+	rows, err := f.Instances(ctx, store.InstanceFilter{Live: true})
+	check(t, err)
+	same(t, "its instances", rows, instances)
 }
 
 func testSettle(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	a := f.attempt(t, "w1", "t1")
-	i1 := dormouse.Instance{ID: "i-1", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(2)}
-	i2 := dormouse.Instance{ID: "i-2", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(3), AttemptID: a.ID}
-	refused(t, "settled as open", f.SettleAttempt(ctx, f.fence, a, nil), dormouse.Invalid)
+	i1 := dormouse.Instance{ID: "i-1", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(2), AttemptID: a.ID, Launch: a.Launch}
+	i2 := dormouse.Instance{ID: "i-2", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(3), AttemptID: a.ID, Launch: a.Launch}
+	refused(t, "settled as open", f.settle(ctx, f.fence, a, nil), dormouse.Invalid)
 
 	// The cloud showed i-2 before the launch was answered.
 	found := i2
@@ -101,8 +158,7 @@ func testSettle(t *testing.T, f *fixture) {
 	check(t, f.SaveInstance(ctx, f.fence, found))
 
 	a.State, a.SettledAt = dormouse.AttemptAccepted, at(5)
-	check(t, f.SettleAttempt(ctx, f.fence, a, []dormouse.Instance{i1, i2}))
-	i1.AttemptID = a.ID
+	check(t, f.settle(ctx, f.fence, a, []dormouse.Instance{i1, i2}))
 	i2.State, i2.RunningAt = found.State, found.RunningAt
 	expect := func(what string) {
 		t.Helper()
@@ -112,7 +168,7 @@ func testSettle(t *testing.T, f *fixture) {
 		instances, err := f.Instances(ctx, store.InstanceFilter{})
 		check(t, err)
 		same(t, what+": the ledger", instances, []dormouse.Instance{i2, i1})
-		open, err := f.OpenAttempts(ctx)
+		open, err := f.UnsettledAttempts(ctx)
 		check(t, err)
 		same(t, what+": open attempts", open, []dormouse.LaunchAttempt(nil))
 	}
@@ -122,31 +178,31 @@ func testSettle(t *testing.T, f *fixture) {
 	check(t, f.SaveInstance(ctx, f.fence, i1))
 	stale := i1
 	stale.State, stale.EndedAt = dormouse.InstancePending, stale.LaunchedAt
-	check(t, f.SettleAttempt(ctx, f.fence, a, []dormouse.Instance{stale, i2}))
+	check(t, f.settle(ctx, f.fence, a, []dormouse.Instance{stale, i2}))
 	expect("settled again")
 
 	refusedAs := a
 	refusedAs.State = dormouse.AttemptRefused
-	refused(t, "settled otherwise", f.SettleAttempt(ctx, f.fence, refusedAs, nil), dormouse.Conflict)
+	refused(t, "settled otherwise", f.settle(ctx, f.fence, refusedAs, nil), dormouse.Conflict)
 	b := f.attempt(t, "w2", "t2")
 	b.State = dormouse.AttemptAccepted
-	refused(t, "an instance of another attempt", f.SettleAttempt(ctx, f.fence, b, []dormouse.Instance{
-		{ID: "i-3", LaunchedAt: at(1)}, {ID: "i-1", LaunchedAt: at(1)},
+	refused(t, "an instance of another attempt", f.settle(ctx, f.fence, b, []dormouse.Instance{
+		{ID: "i-3", AttemptID: b.ID, LaunchedAt: at(1)}, {ID: "i-1", AttemptID: b.ID, LaunchedAt: at(1)},
 	}), dormouse.Conflict)
 	_, err := f.Instance(ctx, "i-3")
 	refused(t, "an instance of a settlement that failed", err, dormouse.NotFound)
-	open, err := f.OpenAttempts(ctx)
+	open, err := f.UnsettledAttempts(ctx)
 	check(t, err)
 	if len(open) != 1 || open[0].ID != b.ID {
 		t.Errorf("open attempts %v, want the one whose settlement failed", open)
 	}
 	b.State, b.SettledAt, b.ErrorCode, b.Error = dormouse.AttemptRefused, at(6), "InsufficientInstanceCapacity", "none left"
-	check(t, f.SettleAttempt(ctx, f.fence, b, nil))
+	check(t, f.settle(ctx, f.fence, b, nil))
 	got, err := f.Attempts(ctx, "w2", 1)
 	check(t, err)
 	same(t, "a refused attempt", got, []dormouse.LaunchAttempt{b})
 	a.ID = 999
-	refused(t, "settling none", f.SettleAttempt(ctx, f.fence, a, nil), dormouse.NotFound)
+	refused(t, "settling none", f.settle(ctx, f.fence, a, nil), dormouse.NotFound)
 }
 
 func testConsole(t *testing.T, f *fixture) {

@@ -73,7 +73,7 @@ func testFencing(t *testing.T, f *fixture) {
 	check(t, err)
 	g := dormouse.Generation{Worker: "w1", Number: 1, OpenedAt: epoch}
 	check(t, f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: "w1", State: []byte("{}")}, g))
-	a, err := f.OpenAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t1"})
+	a, err := f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t1"})
 	check(t, err)
 	check(t, f.SaveInstance(ctx, f.fence, dormouse.Instance{ID: "i-1", LaunchedAt: epoch}))
 
@@ -115,12 +115,12 @@ func testFencing(t *testing.T, f *fixture) {
 			"SaveWorker": func() error {
 				return f.SaveWorker(ctx, fence, store.WorkerRecord{Name: "w2", State: []byte("{}")})
 			},
-			"OpenAttempt": func() error {
-				_, err := f.OpenAttempt(ctx, fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t2"})
+			"OpenAttempts": func() error {
+				_, err := f.openAttempt(ctx, fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t2"})
 				return err
 			},
-			"SettleAttempt": func() error {
-				return f.SettleAttempt(ctx, fence, accepted, []dormouse.Instance{{ID: "i-2"}})
+			"SettleAttempts": func() error {
+				return f.settle(ctx, fence, accepted, []dormouse.Instance{{ID: "i-2", AttemptID: accepted.ID}})
 			},
 			"SetAttemptConsole": func() error { return f.SetAttemptConsole(ctx, fence, a.ID, "x") },
 			"SaveInstance":      func() error { return f.SaveInstance(ctx, fence, dormouse.Instance{ID: "i-1", Zone: "x"}) },
@@ -139,7 +139,7 @@ func testFencing(t *testing.T, f *fixture) {
 	check(t, err)
 	s.Logs = []dormouse.Log{l}
 	same(t, "its steps", steps, []dormouse.Step{s})
-	attempts, err := f.OpenAttempts(ctx)
+	attempts, err := f.UnsettledAttempts(ctx)
 	check(t, err)
 	same(t, "open attempts", attempts, []dormouse.LaunchAttempt{a})
 	instances, err := f.Instances(ctx, store.InstanceFilter{})

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Logs/Concurrent", testLogsConcurrent},
 		{"Workers", testWorkers},
 		{"Attempts", testAttempts},
+		{"Attempts/Launches", testLaunches},
 		{"Attempts/Settle", testSettle},
 		{"Attempts/Console", testConsole},
 		{"Instances", testInstances},

@@ -1,0 +1,363 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// maxBatch is how many instances one launch asks for at most. EC2 would take a
+// thousand; a tenth of that keeps what one refused call holds up small.
+const maxBatch = 100
+
+// Launch is what a launch request is rendered for.
+type Launch struct {
+	ID    string // of the launch, unique in the deployment
+	Count int
+	// Worker and Generation are set in a launch for one worker alone.
+	Worker     string
+	Generation int64
+}
+
+// group is a launch that gathers members who want the same.
+type group struct {
+	key     groupKey
+	waiting []*wish
+}
+
+// groupKey is what members must have in common to share a launch.
+type groupKey struct {
+	batch    string
+	offering dormouse.Offering
+}
+
+// wish is one generation's place in a group.
+type wish struct {
+	member     *Member
+	generation int64
+	answer     chan answer // holds one
+
+	withdrawn bool // before the launch was made
+	taken     bool // the launch is made, and counts it
+	// stored is closed once a launch that has taken the wish is durable, or has
+	// failed to be.
+	stored chan struct{}
+}
+
+type answer struct {
+	instanceID string
+	err        error
+}
+
+// flight is a launch on the wire. Whoever has a part in it waits for the same
+// answer: the same bytes are never under way twice at once.
+type flight struct {
+	done    chan struct{}
+	answers map[generationKey]answer
+}
+
+// join asks for an instance of an offering, together with whoever wants the
+// same within a moment. When ctx ends it returns only once it is certain that
+// the generation has no part in a launch, or that the store says which.
+func (a *account) join(ctx context.Context, m *Member, o dormouse.Offering, generation int64) (string, error) {
+	w := &wish{member: m, generation: generation, answer: make(chan answer, 1), stored: make(chan struct{})}
+	key := groupKey{m.Batch, o}
+	if m.Batch == "" {
+		a.fleet.wg.Go(func() { a.launch(&group{key: key, waiting: []*wish{w}}) })
+	} else {
+		a.mu.Lock()
+		g := a.groups[key]
+		if g == nil {
+			g = &group{key: key}
+			a.groups[key] = g
+			a.fleet.wg.Go(func() {
+				pause(a.fleet.ctx, gather)
+				a.launch(g)
+			})
+		}
+		g.waiting = append(g.waiting, w)
+		if len(g.waiting) == maxBatch {
+			delete(a.groups, key)
+		}
+		a.mu.Unlock()
+	}
+	select {
+	case r := <-w.answer:
+		return r.instanceID, r.err
+	case <-ctx.Done():
+	}
+	a.mu.Lock()
+	w.withdrawn = !w.taken
+	taken := w.taken
+	a.mu.Unlock()
+	if taken {
+		<-w.stored
+	}
+	return "", ctx.Err()
+}
+
+// launch renders, stores and sends a group's launch.
+func (a *account) launch(g *group) {
+	a.mu.Lock()
+	if a.groups[g.key] == g {
+		delete(a.groups, g.key)
+	}
+	a.mu.Unlock()
+	id := strings.ToLower(rand.Text())
+	wishes, request, err := a.render(g, id)
+	if len(wishes) == 0 {
+		return
+	}
+	fail := func(err error) {
+		for _, w := range wishes {
+			w.answer <- answer{err: err}
+			close(w.stored)
+		}
+	}
+	if err != nil {
+		fail(err)
+		return
+	}
+	ctx := a.fleet.ctx
+	attempts := make([]dormouse.LaunchAttempt, len(wishes))
+	now := time.Now()
+	for i, w := range wishes {
+		attempts[i] = dormouse.LaunchAttempt{
+			Launch: id, Worker: w.member.Worker, Generation: w.generation,
+			Account: a.cloud.Key(), Region: a.cloud.Region(), Offering: g.key.offering,
+			Token: a.fleet.opt.Token(a.fleet.opt.Deployment, id, 1), Request: request, OpenedAt: now,
+		}
+	}
+	a.fleet.open(id)
+	attempts, err = a.fleet.opt.Store.OpenAttempts(ctx, attempts)
+	if err != nil {
+		a.fleet.settled(id)
+		fail(unanswered(wishes[0].member.Worker, "storing its launch", err))
+		return
+	}
+	f := a.fly(attempts, wishes[0].member.Price)
+	for _, w := range wishes {
+		close(w.stored)
+	}
+	<-f.done
+	for _, w := range wishes {
+		w.answer <- f.answers[generationKey{w.member.Worker, w.generation}]
+	}
+}
+
+// render renders the launch of those in a group who still want it, and takes
+// them: from then on nobody can leave.
+func (a *account) render(g *group, id string) (wishes []*wish, request []byte, err error) {
+	for {
+		a.mu.Lock()
+		wishes = stillThere(g.waiting)
+		a.mu.Unlock()
+		if len(wishes) == 0 {
+			return nil, nil, nil
+		}
+		first := wishes[0].member
+		l := Launch{ID: id, Count: len(wishes)}
+		if first.Batch == "" {
+			l.Worker, l.Generation = first.Worker, wishes[0].generation
+		}
+		request, err = first.Render(a.fleet.ctx, g.key.offering, l)
+		a.mu.Lock()
+		same := len(stillThere(wishes)) == len(wishes)
+		if same {
+			for _, w := range wishes {
+				w.taken = true
+			}
+		}
+		a.mu.Unlock()
+		if same {
+			return wishes, request, err
+		}
+	}
+}
+
+func stillThere(wishes []*wish) (out []*wish) {
+	for _, w := range wishes {
+		if !w.withdrawn {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// fly sends a stored launch for the first time.
+func (a *account) fly(attempts []dormouse.LaunchAttempt, price PriceOf) *flight {
+	f := &flight{done: make(chan struct{})}
+	token := attempts[0].Token
+	a.mu.Lock()
+	a.flights[token] = f
+	a.mu.Unlock()
+	a.fleet.wg.Go(func() { a.send(f, attempts, price, false) })
+	return f
+}
+
+// again sends the launch of an open attempt that may have been sent before, or
+// joins it where it is under way, and returns what it came to for the attempt's
+// generation.
+func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, price PriceOf) (string, error) {
+	a.mu.Lock()
+	f := a.flights[attempt.Token]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		a.flights[attempt.Token] = f
+		a.fleet.wg.Go(func() {
+			attempts, err := a.fleet.opt.Store.LaunchAttempts(a.fleet.ctx, attempt.Token)
+			if err != nil || len(attempts) == 0 {
+				a.land(f, attempt.Token, map[generationKey]answer{
+					{attempt.Worker, attempt.Generation}: {err: unanswered(attempt.Worker, "reading its launch", err)},
+				})
+				return
+			}
+			a.send(f, attempts, price, true)
+		})
+	}
+	a.mu.Unlock()
+	select {
+	case <-f.done:
+		r, ok := f.answers[generationKey{attempt.Worker, attempt.Generation}]
+		if !ok {
+			return "", dormouse.Errorf(dormouse.Unanswered, "the launch for worker %s was settled while it was asked for", attempt.Worker)
+		}
+		return r.instanceID, r.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (a *account) land(f *flight, token string, answers map[generationKey]answer) {
+	f.answers = answers
+	a.mu.Lock()
+	delete(a.flights, token)
+	a.mu.Unlock()
+	close(f.done)
+}
+
+// send sends a launch and stores what came of it. With again, it may have been
+// sent before, so that a refusal by whoever did not look at the launch itself
+// says nothing about the first time.
+func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, price PriceOf, again bool) {
+	ctx := a.fleet.ctx
+	token, launch := attempts[0].Token, attempts[0].Launch
+	answers := make(map[generationKey]answer, len(attempts))
+	all := func(err error) {
+		for _, at := range attempts {
+			answers[generationKey{at.Worker, at.Generation}] = answer{err: err}
+		}
+		a.land(f, token, answers)
+	}
+	launched, err := a.cloud.Launch(ctx, attempts[0].Request, token)
+	if err == nil && len(launched) == 0 {
+		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch and named no instance")
+	}
+	now := time.Now()
+	if err != nil {
+		refused, err := a.refused(ctx, attempts[0], again, err)
+		if !refused {
+			all(&dormouse.Error{Code: dormouse.Unanswered, Message: "the launch has no answer yet", Err: err})
+			return
+		}
+		for i := range attempts {
+			refuse(&attempts[i], err, now)
+		}
+		if serr := a.fleet.opt.Store.SettleAttempts(ctx, attempts, nil); serr != nil {
+			all(unanswered(attempts[0].Worker, "storing EC2's refusal", serr))
+			return
+		}
+		a.fleet.settled(launch)
+		if dormouse.CodeOf(err) == dormouse.Capacity {
+			a.fleet.noteShort(a.cloud.Key(), attempts[0].Offering, now)
+		}
+		all(err)
+		return
+	}
+	rows := a.bind(attempts, launched, price, now)
+	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
+		all(unanswered(attempts[0].Worker, "storing instance "+launched[0].ID, err))
+		return
+	}
+	a.fleet.enter(rows)
+	a.fleet.settled(launch)
+	for i, at := range attempts {
+		r := answer{err: errShort}
+		if i < len(rows) {
+			r = answer{instanceID: rows[i].ID}
+		}
+		answers[generationKey{at.Worker, at.Generation}] = r
+	}
+	if len(rows) < len(attempts) {
+		a.fleet.noteShort(a.cloud.Key(), attempts[0].Offering, now)
+	}
+	a.land(f, token, answers)
+}
+
+// errShort is the answer to those for whom a launch of several did not suffice.
+var errShort = dormouse.Errorf(dormouse.Capacity, "EC2 had fewer instances than were asked for")
+
+// bind gives each instance of a launch to one of its generations, and settles
+// the attempts. It is from here on that an instance belongs to a worker.
+func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, price PriceOf, now time.Time) []dormouse.Instance {
+	var rows []dormouse.Instance
+	for i := range attempts {
+		at := &attempts[i]
+		if i >= len(launched) {
+			refuse(at, errShort, now)
+			continue
+		}
+		at.State, at.SettledAt = dormouse.AttemptAccepted, now
+		r := a.fleet.row(launched[i], now)
+		r.Account, r.Region = a.cloud.Key(), a.cloud.Region()
+		r.Worker, r.Generation, r.AttemptID, r.Launch = at.Worker, at.Generation, at.ID, at.Launch
+		if price != nil {
+			r.PricePerHour, r.PriceSource = price(at.Offering)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {
+	a.State, a.SettledAt, a.Error = dormouse.AttemptRefused, now, err.Error()
+	var e *dormouse.Error
+	if errors.As(err, &e) {
+		a.ErrorCode = e.Remote
+	}
+}
+
+// refused reports whether err says for certain that the launch started nothing,
+// now or earlier.
+func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again bool, err error) (bool, error) {
+	switch code := dormouse.CodeOf(err); {
+	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal, code == dormouse.Conflict:
+		return false, err
+	case !again, code == dormouse.Capacity, code == dormouse.Quota:
+		return true, err
+	}
+	// Sent before, and now refused for a reason that may be new: credentials,
+	// an image that was removed since. Only the cloud itself can tell.
+	if time.Since(at.OpenedAt) < visibleWithin {
+		return false, err
+	}
+	listed, lerr := a.cloud.List(ctx)
+	if lerr != nil {
+		return false, errors.Join(err, lerr)
+	}
+	for _, c := range listed {
+		if c.Tags[dormouse.TagLaunch] == at.Launch {
+			return false, err // it is there: the same bytes will say so
+		}
+	}
+	return true, err
+}
+
+func unanswered(worker, what string, err error) error {
+	return &dormouse.Error{Code: dormouse.Unanswered, Message: fmt.Sprintf("%s failed for worker %s", what, worker), Err: err}
+}
