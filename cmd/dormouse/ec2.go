@@ -41,6 +41,7 @@ type ec2Flags struct {
 	bootDelay    time.Duration
 	images       []string
 	maxInstances int
+	rateScale    float64
 	passEnv      []string
 	accessKeyID  string
 	secretFile   string
@@ -76,6 +77,7 @@ that is a script. What was started, by whom, and what it would have cost is at
 	flags.DurationVar(&f.bootDelay, "boot-delay", 2*time.Second, "how long an instance is pending")
 	flags.StringArrayVar(&f.images, "image", nil, "another image, as ID=COMMAND: what its instances run, by /bin/sh (repeatable)")
 	flags.IntVar(&f.maxInstances, "max-instances", 64, "how many instances may exist at once")
+	flags.Float64Var(&f.rateScale, "rate-scale", 1, "multiplies the rates of EC2's documented token buckets; 0: no limits on calls")
 	flags.StringSliceVar(&f.passEnv, "pass-env", nil, "environment variables that instances get too, by name")
 	flags.StringVar(&f.accessKeyID, "access-key-id", ec2sim.DefaultAccessKeyID, "access key id that requests are signed with")
 	flags.StringVar(&f.secretFile, "secret-access-key-file", "",
@@ -136,10 +138,16 @@ func serveEC2(ctx context.Context, f ec2Flags, chosen bool, stdout, stderr io.Wr
 func (f ec2Flags) options() (ec2sim.Options, error) {
 	opts := ec2sim.Options{
 		Region: f.region, Dir: f.dir, KeepDirs: f.keepDirs, MaxInstances: f.maxInstances, PassEnv: f.passEnv,
-		BootDelay: f.bootDelay,
+		BootDelay: f.bootDelay, RateScale: f.rateScale,
 	}
 	if f.bootDelay == 0 {
 		opts.BootDelay = -1 // 0 would be the default
+	}
+	if f.rateScale == 0 {
+		opts.RateScale = -1 // 0 would be the default
+	}
+	if f.rateScale < 0 {
+		return opts, dormouse.Errorf(dormouse.Invalid, "--rate-scale %v: 0 for no limits, else a positive number", f.rateScale)
 	}
 	if f.maxInstances < 1 {
 		return opts, dormouse.Errorf(dormouse.Invalid, "--max-instances %d: at least one", f.maxInstances)

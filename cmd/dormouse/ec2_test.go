@@ -68,6 +68,7 @@ func TestEC2FlagsRefused(t *testing.T) {
 		"image":         func(f *ec2Flags) { f.images = []string{"ami-12345678"} },
 		"image id":      func(f *ec2Flags) { f.images = []string{"image=true"} },
 		"no instances":  func(f *ec2Flags) { f.maxInstances = 0 },
+		"rate":          func(f *ec2Flags) { f.rateScale = -1 },
 		"region":        func(f *ec2Flags) { f.region = "Ireland" },
 		"secret file":   func(f *ec2Flags) { f.secretFile = empty },
 		"secret passed": func(f *ec2Flags) { f.passEnv = []string{secretVariable} },

@@ -96,6 +96,11 @@ func (c *call) dispatch(form url.Values) (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forgetEnded(c.now)
+	if c.service == serviceEC2 {
+		if err := c.throttle.allow(c.action, root, c.now); err != nil {
+			return nil, err
+		}
+	}
 	out, err := do(c, root)
 	if err == nil {
 		// Those that change something asked before they did.

@@ -102,11 +102,14 @@ func (m *fakeMachine) Discard() error {
 }
 
 // newServer makes an endpoint that ends with the test, with machines that have
-// no processes unless the options say otherwise.
+// no processes, and without limits on calls, unless the options say otherwise.
 func newServer(t testing.TB, opts Options) *Server {
 	t.Helper()
 	if opts.Boot == nil {
 		opts.Boot = (&fakeBoot{}).start
+	}
+	if opts.RateScale == 0 {
+		opts.RateScale = -1
 	}
 	opts.Logger = slog.New(slog.DiscardHandler)
 	s, err := New(opts)
@@ -145,6 +148,15 @@ func wantCode(t *testing.T, err error, code string) {
 	case api.ErrorCode() != code:
 		t.Errorf("%v; want %s", err, code)
 	}
+}
+
+// codeOf is the error code that the API answered with, "" for none.
+func codeOf(err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return ""
+	}
+	return api.ErrorCode()
 }
 
 // run launches, and fails the test if that fails.

@@ -90,6 +90,10 @@ type Options struct {
 	// default 64.
 	MaxInstances int
 
+	// RateScale multiplies the rates of EC2's token buckets, which calls are
+	// held to as EC2 documents them; default 1, negative: no limits.
+	RateScale float64
+
 	// Boot starts machines; default: processes of this machine.
 	Boot Boot
 	// Logger is told of machines that misbehave; default: slog.Default.
@@ -127,7 +131,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.TerminatedVisible, defaultTerminatedVisible)
 	setDefault(&o.MaxInstances, defaultMaxInstances)
 	setDefault(&o.Logger, slog.Default())
-	o.BootDelay = max(o.BootDelay, 0)
+	setDefault(&o.RateScale, 1)
+	o.BootDelay, o.RateScale = max(o.BootDelay, 0), max(o.RateScale, 0)
 	if len(o.Credentials) == 0 {
 		o.Credentials = []Credential{{DefaultAccessKeyID, DefaultSecretAccessKey}}
 	}

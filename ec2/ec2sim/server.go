@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/dormouse-ci/dormouse"
 )
 
@@ -31,6 +33,7 @@ type Server struct {
 
 	mu sync.Mutex // guards everything below
 	cloud
+	throttle throttle
 	calls    map[string]int
 	failures map[string]int
 	history  []*instance // every instance, oldest first
@@ -52,6 +55,7 @@ func New(opts Options) (*Server, error) {
 		calls:    make(map[string]int),
 		failures: make(map[string]int),
 		cloud:    newCloud(opts),
+		throttle: throttle{scale: opts.RateScale, limiters: make(map[string]*rate.Limiter)},
 	}
 	for _, c := range opts.Credentials {
 		s.secrets[c.AccessKeyID] = c.SecretAccessKey
