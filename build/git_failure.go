@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -23,7 +24,7 @@ func (c *checkout) hear(line string) {
 
 // failed says in the log what could not be done, and what to do.
 func (c *checkout) failed(ctx context.Context, err error) (dormouse.Result, error) {
-	git, ok := err.(*gitError)
+	git, ok := errors.AsType[*gitError](err)
 	if !ok {
 		return dormouse.Exception, err
 	}
@@ -108,6 +109,6 @@ func (e *gitError) Error() string {
 }
 
 func isGitError(err error) bool {
-	_, ok := err.(*gitError)
+	_, ok := errors.AsType[*gitError](err)
 	return ok
 }

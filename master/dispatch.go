@@ -143,8 +143,8 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 	if err != nil {
 		r.release(dormouse.Retry)
 		if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
-			m.queue.remove(request.ID) // it is not pending any more
-			return nil
+			m.queue.remove(request.ID)
+			return nil //nolint:nilerr // it is not pending any more: there is nothing to start
 		}
 		return err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,7 +48,7 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 		}
 		err := t.one(`UPDATE requests SET state = 'claimed' WHERE id = $1 AND state = 'pending' RETURNING builder`,
 			[]any{n.RequestID}, &b.Builder)
-		if err == errNoRow {
+		if errors.Is(err, errNoRow) {
 			return t.notPending(n.RequestID)
 		}
 		if err != nil {
@@ -89,7 +90,7 @@ func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dorm
 		err := t.one(`UPDATE builds SET finished_at = $2, result = $3, state_string = $4
 			WHERE id = $1 AND finished_at = 0 RETURNING request_id`,
 			[]any{buildID, finishedAt(at), int64(result), stateString}, &request)
-		if err == errNoRow {
+		if errors.Is(err, errNoRow) {
 			return t.buildIsOver(buildID)
 		}
 		if err != nil {
@@ -150,7 +151,7 @@ func (t *tx) buildIsOver(id int64) error {
 // lockRunningBuild keeps a build running until the transaction ends.
 func (t *tx) lockRunningBuild(id int64) error {
 	err := t.one(`SELECT id FROM builds WHERE id = $1 AND finished_at = 0`+t.forShare, []any{id}, new(int64))
-	if err == errNoRow {
+	if errors.Is(err, errNoRow) {
 		err = t.buildIsOver(id)
 	}
 	return err

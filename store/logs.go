@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dormouse-ci/dormouse"
@@ -24,7 +25,7 @@ func logName(id int64) string { return fmt.Sprintf("log %d", id) }
 func (db *DB) NewLog(ctx context.Context, fence, stepID int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {
 	err = db.fenced(ctx, fence, "creating log "+name+" of "+stepName(stepID), func(t *tx) error {
 		err := t.one(`SELECT id FROM steps WHERE id = $1 AND finished_at = 0`+t.forShare, []any{stepID}, new(int64))
-		if err == errNoRow {
+		if errors.Is(err, errNoRow) {
 			return t.stepIsOver(stepID)
 		}
 		if err != nil {
@@ -33,7 +34,7 @@ func (db *DB) NewLog(ctx context.Context, fence, stepID int64, name string, kind
 		l = dormouse.Log{StepID: stepID, Name: name, Type: kind}
 		err = t.one(`INSERT INTO logs (step_id, name, type) VALUES ($1, $2, $3)
 			ON CONFLICT (step_id, name) DO NOTHING RETURNING id`, []any{stepID, name, string(kind)}, &l.ID)
-		if err == errNoRow {
+		if errors.Is(err, errNoRow) {
 			return dormouse.Errorf(dormouse.Conflict, "%s already has a log %q", stepName(stepID), name)
 		}
 		return err

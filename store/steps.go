@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,7 +33,7 @@ func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dorm
 		err := t.one(`INSERT INTO steps (build_id, position, name, started_at, state_string, hidden)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (build_id, position) DO NOTHING RETURNING id`,
 			[]any{s.BuildID, s.Index, s.Name, micros(s.StartedAt), s.StateString, flag(s.Hidden)}, &s.ID)
-		if err == errNoRow {
+		if errors.Is(err, errNoRow) {
 			return dormouse.Errorf(dormouse.Conflict, "%s already has a step at index %d", buildName(s.BuildID), s.Index)
 		}
 		return err

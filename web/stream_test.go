@@ -31,7 +31,7 @@ func (s *served) open(t *testing.T, path, lastID string) (next func() (sse, bool
 			r.Header.Set("Last-Event-ID", lastID)
 		}
 	})
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%s: status %d of %s", path, resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	sc := bufio.NewScanner(resp.Body)

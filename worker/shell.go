@@ -211,7 +211,7 @@ func (c *shellCommand) run(r *running) (failure string) {
 	if err != nil {
 		r.line(dormouse.Stderr, "can not start the command: "+err.Error())
 		code := -1
-		if e, ok := err.(*notStarted); ok {
+		if e, ok := errors.AsType[*notStarted](err); ok {
 			code = e.code
 		}
 		r.end(exitStatus{code: code}, time.Since(begin))

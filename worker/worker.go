@@ -83,7 +83,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			log.Info("the worker ends: it was told to")
-			return nil
+			return nil //nolint:nilerr // how the connection ended does not matter any more
 		case end == endOrdered:
 			log.Info("the worker ends: the master ordered it")
 			w.powerOff(ctx, log)

@@ -99,7 +99,7 @@ func TestABuildIsFollowedLive(t *testing.T) {
 	out.wait(t, "request 1: is queued again")
 	b = m.Start(1, "w1", "i-2")
 	m.Finish(b.ID, dormouse.Failure)
-	if err := <-done; err != errFailed {
+	if err := <-done; !errors.Is(err, errFailed) {
 		t.Errorf("it ends with %v", err)
 	}
 	want := `request 1 for linux

@@ -81,7 +81,7 @@ func tokenListPath() (string, error) {
 func readTokenFiles() (files map[string]string, path string, err error) {
 	path, err = tokenListPath()
 	if err != nil {
-		return nil, "", nil // a user without a home has no list
+		return nil, "", nil //nolint:nilerr // a user without a home has no list
 	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

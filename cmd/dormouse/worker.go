@@ -80,7 +80,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	if f.fromUserData {
 		values, id, err := readUserData(ctx, cmd)
 		if ctx.Err() != nil {
-			return nil // told to end
+			return nil //nolint:nilerr // told to end
 		}
 		if err != nil {
 			return workerExit(err)

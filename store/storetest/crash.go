@@ -161,18 +161,18 @@ func checkAfterCrash(t *testing.T, db *store.DB, acked map[string]bool) {
 		kind, rest, _ := strings.Cut(ack, " ")
 		switch kind {
 		case "request":
-			fmt.Sscan(rest, &id)
+			scan(t, rest, &id)
 			_, err := db.Request(ctx, id)
 			check(t, err)
 		case "build":
-			fmt.Sscan(rest, &id, &builder, &n)
+			scan(t, rest, &id, &builder, &n)
 			b, err := db.Build(ctx, id)
 			check(t, err)
 			if b.Builder != builder || int64(b.Number) != n || b.Properties["builder"].Value != builder {
 				t.Errorf("acknowledged %q, found %+v", ack, b)
 			}
 		case "lines":
-			fmt.Sscan(rest, &id, &n)
+			scan(t, rest, &id, &n)
 			l, err := db.Log(ctx, id)
 			check(t, err)
 			if l.Lines < n {
@@ -240,4 +240,10 @@ func checkBuildWhole(t *testing.T, db *store.DB, b dormouse.Build) {
 			}
 		}
 	}
+}
+
+func scan(t *testing.T, text string, values ...any) {
+	t.Helper()
+	_, err := fmt.Sscan(text, values...)
+	check(t, err)
 }
