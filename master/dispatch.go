@@ -144,7 +144,7 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 		r.release(dormouse.Retry)
 		if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
 			m.queue.remove(request.ID)
-			return nil //nolint:nilerr // it is not pending any more: there is nothing to start
+			return nil // it is not pending any more: there is nothing to start
 		}
 		return err
 	}

@@ -77,6 +77,10 @@ func (m *Master) account(ctx context.Context, s config.Session, region string) (
 // LaunchSpec is what a worker's configuration says of its launches, for the EC2
 // provider. The region is the account's.
 func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.LaunchSpec {
+	volumes := make([]ec2.Volume, len(e.Volumes))
+	for i, v := range e.Volumes {
+		volumes[i] = ec2.Volume(v)
+	}
 	return ec2.LaunchSpec{
 		Worker: name, InstanceTypes: e.InstanceTypes,
 		AMI: e.AMI, ValidAMIOwners: e.ValidAMIOwners, ValidAMILocationRegex: e.ValidAMILocationRegex,
@@ -85,6 +89,8 @@ func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.Launc
 		SpotInstance: e.SpotInstance, FallbackToOnDemand: e.FallbackToOnDemand,
 		MaxSpotPrice: e.MaxSpotPrice, PriceMultiplier: e.PriceMultiplier, ProductDescription: e.ProductDescription,
 		InstanceProfileName: e.InstanceProfileName, Tags: e.Tags, BlockDeviceMap: e.BlockDeviceMap,
+		AMISSMParameter: e.AMISSMParameter, AMIFilters: e.AMIFilters, LaunchTemplate: ec2.LaunchTemplate(e.LaunchTemplate),
+		ElasticIP: e.ElasticIP, Volumes: volumes,
 	}
 }
 

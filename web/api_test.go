@@ -155,7 +155,7 @@ func TestEveryCodeOfAnErrorSurvives(t *testing.T) {
 	s := serve(t, nil)
 	for _, code := range []dormouse.Code{
 		dormouse.Invalid, dormouse.NotFound, dormouse.Conflict, dormouse.Unauthorized, dormouse.Unavailable,
-		dormouse.Capacity, dormouse.Quota, dormouse.Throttled, dormouse.Configuration, dormouse.Unanswered,
+		dormouse.Capacity, dormouse.Quota, dormouse.Budget, dormouse.Throttled, dormouse.Configuration, dormouse.Unanswered,
 	} {
 		s.Fail(dormouse.Errorf(code, "it is %s", code))
 		_, err := s.Client.Workers(t.Context())

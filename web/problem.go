@@ -59,7 +59,7 @@ func statusOf(code dormouse.Code) int {
 		return http.StatusForbidden
 	case dormouse.Throttled:
 		return http.StatusTooManyRequests
-	case dormouse.Unavailable, dormouse.Capacity, dormouse.Quota:
+	case dormouse.Unavailable, dormouse.Capacity, dormouse.Quota, dormouse.Budget:
 		return http.StatusServiceUnavailable
 	case dormouse.Configuration, dormouse.Unanswered:
 		return http.StatusBadGateway

@@ -179,7 +179,7 @@ func checkAfterCrash(t *testing.T, db *store.DB, acked map[string]bool) {
 				t.Errorf("acknowledged %q, found %d lines", ack, l.Lines)
 			}
 		case "finished":
-			fmt.Sscan(rest, &id)
+			scan(t, rest, &id)
 			b, err := db.Build(ctx, id)
 			check(t, err)
 			if b.Result == nil {

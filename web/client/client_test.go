@@ -35,7 +35,7 @@ func clientOf(t *testing.T, answer http.HandlerFunc) *Client {
 func TestAddresses(t *testing.T) {
 	for in, want := range map[string]string{
 		"http://127.0.0.1:8010":        "http://127.0.0.1:8010",
-		" HTTP://CI.example.org:80/ ":  "http://ci.example.org",
+		" HTTP://CI.example.org:80/ ":  "http://ci.example.org", //nolint:gocritic // the blanks are what is tested
 		"https://ci.example.org:443/a": "https://ci.example.org/a",
 		"https://[::1]:8010/":          "https://[::1]:8010",
 		"127.0.0.1:8010":               "",
