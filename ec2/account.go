@@ -33,7 +33,7 @@ type Session struct {
 	SessionToken    string
 	Profile         string // a profile of the shared configuration files
 	Region          string // used where the worker names no region
-	EndpointURL     string // in place of AWS's own, for EC2 and STS
+	EndpointURL     string // in place of AWS's own, for EC2, STS and the Price List
 	RoleARN         string // a role to assume with the credentials above
 	ExternalID      string // what that role's trust policy asks for
 }
@@ -59,6 +59,11 @@ type Account struct {
 	keypairs  onceEach[struct{}]
 	groups    onceEach[string] // security group ids by name
 	spotMeans spotPriceCache
+	prices    priceCache
+
+	volumeWatch volumeWatch
+	volumeZones onceEach[string] // by the volumes' ids
+	subnetZones onceEach[string] // by the subnet's id
 }
 
 type options struct {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/pricing"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
@@ -45,43 +48,70 @@ type operation[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*
 // operations holds the few calls that are used as functions. A *ec2.Client in
 // an interface would keep the client's 700 methods, 30 MB, in the binary.
 type operations struct {
+	associateAddress       operation[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
+	attachVolume           operation[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
 	createKeyPair          operation[ec2.CreateKeyPairInput, ec2.CreateKeyPairOutput]
 	createSecurityGroup    operation[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
+	describeAddresses      operation[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
 	describeImages         operation[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
 	describeInstances      operation[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
 	describeKeyPairs       operation[ec2.DescribeKeyPairsInput, ec2.DescribeKeyPairsOutput]
+	describeRegions        operation[ec2.DescribeRegionsInput, ec2.DescribeRegionsOutput]
 	describeSecurityGroups operation[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
 	describeSpotPrices     operation[ec2.DescribeSpotPriceHistoryInput, ec2.DescribeSpotPriceHistoryOutput]
+	describeSubnets        operation[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
+	describeTemplate       operation[ec2.DescribeLaunchTemplateVersionsInput, ec2.DescribeLaunchTemplateVersionsOutput]
+	describeVolumes        operation[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
+	disassociateAddress    operation[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
+	getCallerIdentity      operation[sts.GetCallerIdentityInput, sts.GetCallerIdentityOutput]
 	getConsoleOutput       operation[ec2.GetConsoleOutputInput, ec2.GetConsoleOutputOutput]
+	getProducts            operation[pricing.GetProductsInput, pricing.GetProductsOutput]
 	runInstances           operation[ec2.RunInstancesInput, ec2.RunInstancesOutput]
 	terminateInstances     operation[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
 }
 
 func newOperations(cfg aws.Config, t *transit) operations {
-	client := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
-		// The retryer sends the very same input again, ClientToken included.
-		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+	// The retryer sends the very same input again, ClientToken included.
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(r *retry.StandardOptions) {
 			r.MaxAttempts = attempts
 			r.MaxBackoff = maxBackoff
 			r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(definite)}, r.Retryables...)
 		})
-		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-			// Inside the retry loop, so that each attempt takes its token, and
-			// before the signature, which carries the time.
-			return stack.Finalize.Insert(t, "Signing", middleware.Before)
-		})
+	}
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), func(stack *middleware.Stack) error {
+		// Inside the retry loop, so that each attempt takes its token, and
+		// before the signature, which carries the time.
+		return stack.Finalize.Insert(t, "Signing", middleware.Before)
 	})
+	client, identity := ec2.NewFromConfig(cfg), sts.NewFromConfig(cfg)
+	cfg.Region = priceListRegion
+	prices := pricing.NewFromConfig(cfg)
 	return operations{
+		associateAddress:       client.AssociateAddress,
+		attachVolume:           client.AttachVolume,
 		createKeyPair:          client.CreateKeyPair,
 		createSecurityGroup:    client.CreateSecurityGroup,
+		describeAddresses:      client.DescribeAddresses,
 		describeImages:         client.DescribeImages,
 		describeInstances:      client.DescribeInstances,
 		describeKeyPairs:       client.DescribeKeyPairs,
+		describeRegions:        client.DescribeRegions,
 		describeSecurityGroups: client.DescribeSecurityGroups,
 		describeSpotPrices:     client.DescribeSpotPriceHistory,
-		getConsoleOutput:       client.GetConsoleOutput,
-		runInstances:           client.RunInstances,
-		terminateInstances:     client.TerminateInstances,
+		describeSubnets:        client.DescribeSubnets,
+		describeTemplate:       client.DescribeLaunchTemplateVersions,
+		describeVolumes:        client.DescribeVolumes,
+		disassociateAddress:    client.DisassociateAddress,
+		getCallerIdentity: func(ctx context.Context, in *sts.GetCallerIdentityInput, _ ...func(*ec2.Options)) (*sts.GetCallerIdentityOutput, error) {
+			return identity.GetCallerIdentity(ctx, in)
+		},
+		getConsoleOutput: client.GetConsoleOutput,
+		getProducts: func(ctx context.Context, in *pricing.GetProductsInput, _ ...func(*ec2.Options)) (*pricing.GetProductsOutput, error) {
+			return prices.GetProducts(ctx, in)
+		},
+		runInstances:       client.RunInstances,
+		terminateInstances: client.TerminateInstances,
 	}
 }
 

@@ -75,6 +75,9 @@ func (a *Account) Render(ctx context.Context, spec LaunchSpec, o dormouse.Offeri
 	if err != nil {
 		return nil, err
 	}
+	if err := a.pin(ctx, spec, r); err != nil {
+		return nil, err
+	}
 	image, err := a.chooseImage(ctx, spec)
 	if err != nil {
 		return nil, err

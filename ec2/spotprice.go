@@ -79,36 +79,45 @@ func (a *Account) spotMean(ctx context.Context, instanceType, product, zone stri
 	return share(ctx, &a.spotMeans.flight, key, func(ctx context.Context) (*big.Rat, error) {
 		to := time.Now()
 		from := to.Add(-historySpan)
-		in := &ec2.DescribeSpotPriceHistoryInput{
-			InstanceTypes:       []types.InstanceType{types.InstanceType(instanceType)},
-			ProductDescriptions: []string{product},
-			AvailabilityZone:    optional(zone),
-			StartTime:           &from,
-			EndTime:             &to,
-			MaxResults:          new(int32(historyPage)),
-		}
-		var points []PricePoint
-		for {
-			out, err := call(ctx, a, action{name: "DescribeSpotPriceHistory"}, a.api.describeSpotPrices, in)
-			if err != nil {
-				return nil, err
-			}
-			for _, p := range out.SpotPriceHistory {
-				price, ok := new(big.Rat).SetString(deref(p.SpotPrice))
-				// The answer is checked against the question: a price of
-				// another machine would be a bid for the wrong thing.
-				if !ok || p.Timestamp == nil || string(p.InstanceType) != instanceType ||
-					zone != "" && deref(p.AvailabilityZone) != zone {
-					continue
-				}
-				points = append(points, PricePoint{Zone: deref(p.AvailabilityZone), Time: *p.Timestamp, Price: price})
-			}
-			if in.NextToken = out.NextToken; deref(in.NextToken) == "" {
-				break
-			}
+		points, err := a.spotHistory(ctx, instanceType, product, zone, from, to)
+		if err != nil {
+			return nil, err
 		}
 		mean := MeanPrice(points, from, to)
 		a.spotMeans.put(key, mean, to)
 		return mean, nil
 	})
+}
+
+// spotHistory lists the changes of the spot price between two times, after the
+// price that was in force at the first.
+func (a *Account) spotHistory(ctx context.Context, instanceType, product, zone string, from, to time.Time) ([]PricePoint, error) {
+	in := &ec2.DescribeSpotPriceHistoryInput{
+		InstanceTypes:       []types.InstanceType{types.InstanceType(instanceType)},
+		ProductDescriptions: []string{product},
+		AvailabilityZone:    optional(zone),
+		StartTime:           &from,
+		EndTime:             &to,
+		MaxResults:          new(int32(historyPage)),
+	}
+	var points []PricePoint
+	for {
+		out, err := call(ctx, a, action{name: "DescribeSpotPriceHistory"}, a.api.describeSpotPrices, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range out.SpotPriceHistory {
+			price, ok := new(big.Rat).SetString(deref(p.SpotPrice))
+			// The answer is checked against the question: a price of
+			// another machine would be a bid for the wrong thing.
+			if !ok || p.Timestamp == nil || string(p.InstanceType) != instanceType ||
+				zone != "" && deref(p.AvailabilityZone) != zone {
+				continue
+			}
+			points = append(points, PricePoint{Zone: deref(p.AvailabilityZone), Time: *p.Timestamp, Price: price})
+		}
+		if in.NextToken = out.NextToken; deref(in.NextToken) == "" {
+			return points, nil
+		}
+	}
 }
