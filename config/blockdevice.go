@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 
 	"go.starlark.net/starlark"
 )
@@ -18,6 +20,11 @@ var (
 	kinds = map[string]string{"string": "a string", "dict": "a dictionary", "bool": "True or False", "int": "a positive integer"}
 )
 
+// maxVolumeSize is the largest of any type, io2's.
+const maxVolumeSize = 64 << 10 // GiB
+
+var virtualForm = regexp.MustCompile(`^ephemeral[0-9]+$`)
+
 // blockDevices reads mappings as EC2's API has them, and sees to it that
 // volumes made for an instance end with it unless they are told not to.
 func (a arguments) blockDevices() []map[string]any {
@@ -33,12 +40,67 @@ func (a arguments) blockDevices() []map[string]any {
 		if !ok {
 			continue
 		}
-		if _, named, _ := item.v.(*starlark.Dict).Get(starlark.String("DeviceName")); !named {
-			a.r.errorf(item.at, "", "%s needs a DeviceName", item.label)
+		switch name, named := device["DeviceName"]; {
+		case !named:
+			if _, wrong, _ := item.v.(*starlark.Dict).Get(starlark.String("DeviceName")); !wrong {
+				a.r.errorf(item.at, "", "%s needs a DeviceName", item.label)
+			}
+		case slices.ContainsFunc(out, func(d map[string]any) bool { return d["DeviceName"] == name }):
+			a.r.errorf(item.at, "", "%s: another entry has the DeviceName %s", item.label, quote(fmt.Sprint(name)))
 		}
+		item.volumeRules(device)
 		out = append(out, device)
 	}
 	return out
+}
+
+// deviceForm is a device's name with or without its directory.
+var deviceForm = regexp.MustCompile(`^(/dev/)?[a-z][a-z0-9]*$`)
+
+// volumeTypes are EC2's, by whether they can be given Iops: not, or as one
+// likes, or always.
+var volumeTypes = map[string]support{
+	"standard": ignored, "gp2": ignored, "st1": ignored, "sc1": ignored,
+	"gp3": supported, "io1": required, "io2": required,
+}
+
+// volumeRules holds what EC2 asks of a mapping's fields together.
+func (f field) volumeRules(device map[string]any) {
+	_, devices := f.pairs()
+	if name, ok := device["DeviceName"].(string); ok && !deviceForm.MatchString(name) {
+		devices["DeviceName"].bad("a device's name, such as '/dev/sdf'")
+	}
+	if name, ok := device["VirtualName"].(string); ok && !virtualForm.MatchString(name) {
+		devices["VirtualName"].bad("an instance store volume's name, such as 'ephemeral0'")
+	}
+	ebs, ok := device["Ebs"].(map[string]any)
+	if !ok {
+		return
+	}
+	_, fields := devices["Ebs"].pairs()
+	if id, ok := ebs["SnapshotId"].(string); ok && !validID(id, "snap-") {
+		fields["SnapshotId"].bad("an id that begins with snap-")
+	}
+	if size, ok := ebs["VolumeSize"].(int); ok && size > maxVolumeSize {
+		fields["VolumeSize"].bad(fmt.Sprintf("at most %d GiB", maxVolumeSize))
+	}
+	kind, ok := ebs["VolumeType"].(string)
+	if !ok {
+		return
+	}
+	iops, known := volumeTypes[kind]
+	if !known {
+		fields["VolumeType"].oneOf(sortedKeys(volumeTypes)...)
+		return
+	}
+	if _, given := fields["Iops"]; given && iops == ignored {
+		f.r.errorf(fields["Iops"].at, "leave it out, or take gp3, io1 or io2", "%s: a volume of type %s has no Iops", devices["Ebs"].label, kind)
+	} else if !given && iops == required {
+		f.r.errorf(fields["VolumeType"].at, "give Iops, or take gp3", "%s: a volume of type %s needs Iops", devices["Ebs"].label, kind)
+	}
+	if _, given := fields["Throughput"]; given && kind != "gp3" {
+		f.r.errorf(fields["Throughput"].at, "leave it out, or take gp3", "%s: a volume of type %s has no Throughput", devices["Ebs"].label, kind)
+	}
 }
 
 // fields reads a dictionary with known keys, each of a known kind.
@@ -72,4 +134,47 @@ func (f field) fields(known map[string]string) (map[string]any, bool) {
 		out[name], _ = v.data(false)
 	}
 	return out, true
+}
+
+func (a arguments) volumes() []Volume {
+	f, ok := a.some("volumes")
+	if !ok {
+		return nil
+	}
+	items, _ := f.items("a list of (volume id, device) pairs")
+	var volumes []Volume
+	for _, item := range items {
+		pair, ok := item.items("a (volume id, device) pair")
+		if !ok {
+			continue
+		}
+		if len(pair) != 2 {
+			a.r.errorf(item.at, "", "%s must be (volume id, device) pairs, not %d values", f.label, len(pair))
+			continue
+		}
+		id, okID := pair[0].text()
+		device, okDevice := pair[1].text()
+		if okID && !validID(id, "vol-") {
+			pair[0].bad("an id that begins with vol-")
+		}
+		if okDevice && !deviceForm.MatchString(device) {
+			pair[1].bad("a device's name, such as '/dev/sdf'")
+		}
+		v := Volume{id, device}
+		if okID && okDevice && slices.ContainsFunc(volumes, func(w Volume) bool { return w.ID == v.ID || w.Device == v.Device }) {
+			a.r.errorf(item.at, "", "%s: %s or %s is there twice", f.label, quote(id), quote(device))
+		}
+		volumes = append(volumes, v)
+	}
+	return volumes
+}
+
+// deviceRules holds that no device is given away twice.
+func (a arguments) deviceRules(e *EC2LatentWorker) {
+	for i, v := range e.Volumes {
+		if slices.ContainsFunc(e.BlockDeviceMap, func(d map[string]any) bool { return d["DeviceName"] == v.Device }) {
+			f, _ := a.field("volumes")
+			a.r.errorf(f.at.item(i, len(e.Volumes)), "", "%s: block_device_map has the device %s, too", f.label, quote(v.Device))
+		}
+	}
 }

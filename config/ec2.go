@@ -2,8 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,8 +9,6 @@ import (
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
-
-	"github.com/dormouse-ci/dormouse"
 )
 
 var ec2Class = &class{
@@ -68,11 +64,11 @@ const (
 
 // EC2's own limits, from its API reference.
 const (
-	maxUserData  = 16 << 10 // bytes, before they are encoded
-	minSpotPrice = 0.001    // US dollars an hour; lower bids are refused
-	maxTags      = 45  // EC2 takes 50; the others say whose the instance is
-	maxTagKey    = 128 // characters
+	minSpotPrice = 0.001 // US dollars an hour; lower bids are refused
+	maxTags      = 45    // EC2 takes 50; the others say whose the instance is
+	maxTagKey    = 128   // characters
 	maxTagValue  = 256
+	maxName      = 255 // characters of a key pair's or a security group's name
 )
 
 var (
@@ -80,7 +76,16 @@ var (
 	regionForm       = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 	// A zone by its letter, or by its whole name as local zones have to be.
 	placementForm = regexp.MustCompile(`^([a-z]{2,}(-[a-z]+)+-[0-9]+(-[a-z]+-[0-9]+)?)?[a-z]$`)
+	keypairForm   = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
+	groupForm     = regexp.MustCompile(`^[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`)
+	profileForm   = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 )
+
+// products are what EC2's spot prices are listed for.
+var products = []string{
+	"Linux/UNIX", "Linux/UNIX (Amazon VPC)", "Red Hat Enterprise Linux", "Red Hat Enterprise Linux (Amazon VPC)",
+	"SUSE Linux", "SUSE Linux (Amazon VPC)", "Windows", "Windows (Amazon VPC)",
+}
 
 func (a arguments) ec2Worker() any {
 	w := a.worker(defaultLatentMissing)
@@ -93,8 +98,8 @@ func (a arguments) ec2Worker() any {
 		AMIFilters:            a.amiFilters(),
 		LaunchTemplate:        a.launchTemplate(),
 		ElasticIP:             a.elasticIP(),
-		KeypairName:           a.text("keypair_name", ""),
-		SecurityName:          a.text("security_name", ""),
+		KeypairName:           a.keypairName(),
+		SecurityName:          a.securityName(),
 		SecurityGroupIDs:      a.identifiedList("security_group_ids", "sg-"),
 		SubnetIDs:             a.identifiedList("subnet_id", "subnet-"),
 		UserData:              a.userData(),
@@ -106,14 +111,14 @@ func (a arguments) ec2Worker() any {
 		SpotInstance:          a.flag("spot_instance", false),
 		MaxSpotPrice:          a.price("max_spot_price", defaultMaxSpotPrice),
 		PriceMultiplier:       a.price("price_multiplier", defaultPriceMultiplier),
-		ProductDescription:    a.text("product_description", defaultProduct),
+		ProductDescription:    a.product(),
 		FallbackToOnDemand:    a.flag("fallback_to_on_demand", false),
 		Instances:             a.instances(),
 		PricePerHour:          a.price("price_per_hour", 0),
 		Volumes:               a.volumes(),
 		BlockDeviceMap:        a.blockDevices(),
 		Tags:                  a.tags(),
-		InstanceProfileName:   a.text("instance_profile_name", ""),
+		InstanceProfileName:   a.profileName(),
 		Pos:                   make(map[string]string, len(a.o.args)),
 	}
 	e.Region = a.region(e.Session)
@@ -123,9 +128,53 @@ func (a arguments) ec2Worker() any {
 	}
 	a.imageRules(e)
 	a.networkRules(e)
+	a.deviceRules(e)
 	a.spotRules(e)
 	w.EC2 = e
 	return w
+}
+
+func (a arguments) keypairName() string {
+	name := a.text("keypair_name", "")
+	if name != "" && (len(name) > maxName || !keypairForm.MatchString(name)) {
+		f, _ := a.field("keypair_name")
+		f.bad("a name of at most 255 ASCII characters")
+	}
+	return name
+}
+
+func (a arguments) securityName() string {
+	name := a.text("security_name", "")
+	switch {
+	case name == "":
+	case strings.HasPrefix(name, "sg-"):
+		a.errorf("security_name", "name groups by their ids in security_group_ids", "security_name must be a group's name, not the id %s", quote(name))
+	case len(name) > maxName || !groupForm.MatchString(name):
+		f, _ := a.field("security_name")
+		f.bad("a name of at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*")
+	}
+	return name
+}
+
+func (a arguments) profileName() string {
+	name := a.text("instance_profile_name", "")
+	switch {
+	case name == "":
+	case strings.HasPrefix(name, "arn:"):
+		a.errorf("instance_profile_name", "it is what follows the last slash of the ARN", "instance_profile_name must be the profile's name, not its ARN")
+	case !profileForm.MatchString(name):
+		f, _ := a.field("instance_profile_name")
+		f.bad("a name of at most 128 letters, digits and _+=,.@-")
+	}
+	return name
+}
+
+func (a arguments) product() string {
+	if f, ok := a.some("product_description"); ok {
+		product, _ := f.oneOf(products...)
+		return product
+	}
+	return defaultProduct
 }
 
 // maxInstances of one definition is as many as one RunInstances call is known
@@ -217,6 +266,9 @@ func (a arguments) identifiedList(name, prefix string) []string {
 		return nil
 	}
 	ids := f.texts()
+	if items, isList := f.v.(starlark.Sequence); isList && items.Len() == 0 {
+		f.bad("at least one id")
+	}
 	for i, id := range ids {
 		if !validID(id, prefix) {
 			a.r.errorf(f.at.item(i, len(ids)), "", "%s must be ids that begin with %s, not %s", f.label, prefix, quote(id))
@@ -257,45 +309,6 @@ func (a arguments) placement(region string) string {
 	return placement
 }
 
-// userDataWords are what %(worker:…)s can name in user data.
-var userDataWords = []string{"name", "master", "password", "secret", "generation"}
-
-func (a arguments) userData() any {
-	f, ok := a.some("user_data")
-	if !ok {
-		return nil
-	}
-	if s, isText := f.v.(starlark.String); isText {
-		if len(s) > maxUserData {
-			a.errorf("user_data", "let it fetch the rest", "user_data has %d bytes, and EC2 takes at most %d", len(s), maxUserData)
-		}
-		return string(s)
-	}
-	o, isObject := f.v.(*object)
-	if !isObject || o.class != interpolateClass {
-		f.bad("a string or made by util.Interpolate")
-		return nil
-	}
-	in, ok := a.r.value(o).(*dormouse.Interpolate)
-	if !ok {
-		return nil
-	}
-	for _, selector := range []string{"prop", "src", "secret"} {
-		if len(in.Names(selector)) > 0 {
-			a.errorf("user_data", "there are %(worker:NAME)s and %(kw:NAME)s", "user_data can not use %s: it is written when an instance starts, for no build in particular, and whatever runs there can read it", selector)
-		}
-	}
-	if len(secretsIn(in.Arguments())) > 0 {
-		a.errorf("user_data", "", "user_data can not hold a secret: whatever runs on the instance can read it")
-	}
-	for _, name := range in.Names("worker") {
-		if !slices.Contains(userDataWords, name) {
-			a.errorf("user_data", didYouMean(name, userDataWords), "user_data: there is no %%(worker:%s)s", name)
-		}
-	}
-	return in
-}
-
 func (a arguments) price(name string, def float64) *float64 {
 	f, ok := a.field(name)
 	switch {
@@ -313,36 +326,6 @@ func (a arguments) price(name string, def float64) *float64 {
 		f.bad("more than $0.001 an hour, which is EC2's lowest bid")
 	}
 	return price
-}
-
-func (a arguments) volumes() []Volume {
-	f, ok := a.some("volumes")
-	if !ok {
-		return nil
-	}
-	items, _ := f.items("a list of (volume id, device) pairs")
-	var volumes []Volume
-	for _, item := range items {
-		pair, ok := item.items("a (volume id, device) pair")
-		if !ok {
-			continue
-		}
-		if len(pair) != 2 {
-			a.r.errorf(item.at, "", "%s must be (volume id, device) pairs, not %d values", f.label, len(pair))
-			continue
-		}
-		id, okID := pair[0].text()
-		device, okDevice := pair[1].text()
-		if okID && !validID(id, "vol-") {
-			pair[0].bad("an id that begins with vol-")
-		}
-		v := Volume{id, device}
-		if okID && okDevice && slices.ContainsFunc(volumes, func(w Volume) bool { return w.ID == v.ID || w.Device == v.Device }) {
-			a.r.errorf(item.at, "", "%s: %s or %s is there twice", f.label, quote(id), quote(device))
-		}
-		volumes = append(volumes, v)
-	}
-	return volumes
 }
 
 func (a arguments) tags() map[string]string {
@@ -365,27 +348,4 @@ func (a arguments) tags() map[string]string {
 		}
 	}
 	return tags
-}
-
-// idFile reads the old file of two lines, access key and secret key.
-func (a arguments) idFile(path string) (s Session) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(a.r.opts.BaseDir, path)
-	}
-	a.r.warnf(a.at("aws_id_file_path"), "use the credentials file of AWS (~/.aws/credentials), a role, or util.Secret", "%s: aws_id_file_path is deprecated", a.o.class.name)
-	text, err := readSecret(path)
-	if err != nil {
-		if pe, ok := err.(*os.PathError); ok {
-			err = pe.Err
-		}
-		a.errorf("aws_id_file_path", "", "%s can not be read: %s", path, err)
-		return s
-	}
-	lines := strings.Split(text, "\n")
-	if len(lines) < 2 || strings.TrimSpace(lines[0]) == "" || strings.TrimSpace(lines[1]) == "" {
-		a.errorf("aws_id_file_path", "", "%s must have two lines: the access key id and the secret access key", path)
-		return s
-	}
-	s.Identifier, s.SecretIdentifier = strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1])
-	return s
 }

@@ -51,6 +51,9 @@ func (f field) shown() string {
 	case starlark.Tuple:
 		return "a tuple"
 	case *starlark.Dict:
+		if v.Len() == 0 {
+			return "an empty dictionary"
+		}
 		return "a dictionary"
 	case *object, *module:
 		return v.Type()

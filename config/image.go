@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -114,7 +115,7 @@ func (a arguments) amiFilters() map[string][]string {
 		case starlark.Len(v.v) == 0 && v.v.Type() != "string":
 			v.bad("at least one value")
 		case name == "state" && !slices.Contains(filters[name], "available"):
-			a.errorf("ami_filters", "leave the filter out", "ami_filters: only an image whose state is available can be started")
+			a.r.errorf(v.at, "leave the filter out", "%s: only an image whose state is available can be started", v.label)
 		}
 	}
 	return filters
@@ -155,7 +156,7 @@ func (a arguments) locationRegex() string {
 	expr := a.text("valid_ami_location_regex", "")
 	if _, err := regexp.Compile(expr); err != nil {
 		where, why := "", err.Error()
-		if e, ok := err.(*syntax.Error); ok {
+		if e, ok := errors.AsType[*syntax.Error](err); ok {
 			why = string(e.Code) + " " + quote(e.Expr)
 			if i := strings.Index(expr, e.Expr); i >= 0 {
 				where = " at its character " + starlark.MakeInt(utf8.RuneCountInString(expr[:i])+1).String()
@@ -178,4 +179,3 @@ func regexHint(why string) string {
 	}
 	return "expressions are RE2's"
 }
-

@@ -2,6 +2,9 @@ package config
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"go.starlark.net/starlark"
 )
@@ -34,7 +37,7 @@ func (g *global) list(key, allowed string, use func(o *object, v any) bool) {
 }
 
 func (g *global) workers(m *Master) {
-	seen := make(map[string]*object)
+	seen, held := make(map[string]*object), make(map[string]*object)
 	g.list("workers", "workers", func(o *object, v any) bool {
 		w, ok := v.(Worker)
 		if !ok {
@@ -42,15 +45,48 @@ func (g *global) workers(m *Master) {
 		}
 		m.Workers = append(m.Workers, w)
 		g.unique(seen, o, "worker", w.Name)
-		if w.EC2 != nil && w.EC2.Instances > 1 {
-			for i := range w.EC2.Instances {
-				g.unique(seen, o, "worker", fmt.Sprintf("%s-%d", w.Name, i+1))
-			}
+		if w.EC2 != nil {
+			g.instances(seen, o, w)
+			g.shared(held, o, w.EC2)
 		}
 		return true
 	})
 	if f, ok := g.some("workers"); !ok || starlark.Len(f.v) == 0 {
 		g.r.errorf(g.at("workers"), "add worker.Worker(…) or worker.EC2LatentWorker(…) to c['workers']", "no workers are configured")
+	}
+}
+
+// instances checks the names NAME-1, NAME-2, … of a definition that stands for
+// several workers. The definition's own name stays taken too: it is what
+// builders name them all by.
+func (g *global) instances(seen map[string]*object, o *object, w Worker) {
+	if w.EC2.Instances <= 1 || w.Name == "" {
+		return
+	}
+	for i := range w.EC2.Instances {
+		g.unique(seen, o, "worker", fmt.Sprintf("%s-%d", w.Name, i+1))
+	}
+	a := arguments{g.r, o}
+	longest := fmt.Sprintf("%s-%d", w.Name, w.EC2.Instances)
+	if utf8.RuneCountInString(longest) > maxWorkerName && utf8.RuneCountInString(w.Name) <= maxWorkerName {
+		a.errorf("name", "", "with instances=%d, the name %s is longer than %d characters", w.EC2.Instances, quote(longest), maxWorkerName)
+	}
+}
+
+// shared warns of an address or a volume that two workers are given: one of
+// them can not start while the other has it.
+func (g *global) shared(held map[string]*object, o *object, e *EC2LatentWorker) {
+	things := map[string]string{e.ElasticIP: "elastic_ip"}
+	for _, v := range e.Volumes {
+		things[v.ID] = "volumes"
+	}
+	for _, thing := range sortedKeys(things) {
+		first := held[thing]
+		held[thing] = o
+		if thing != "" && first != nil && first != o {
+			g.r.warnf(arguments{g.r, o}.at(things[thing]), "", "%s: the worker on line %d has %s, too: only one of them can run at a time",
+				o.class.name, first.at.line, quote(thing))
+		}
 	}
 }
 
@@ -93,7 +129,7 @@ func (g *global) builders(m *Master) {
 		for _, name := range b.WorkerNames {
 			used[name] = true
 			if !known[name] {
-				g.r.errorf(b.workerAt(g.r, name), didYouMean(name, workers), "builder %s: there is no worker %s", quote(b.Name), quote(name))
+				g.r.errorf(b.workerAt(g.r, name), workerHint(name, m.Workers, workers), "builder %s: there is no worker %s", quote(b.Name), quote(name))
 			}
 		}
 		return true
@@ -107,6 +143,18 @@ func (g *global) builders(m *Master) {
 			g.r.warnf(o.at, "", "no builder uses the worker %s", quote(w.Name))
 		}
 	}
+}
+
+// workerHint says what to name instead of a worker that there is not.
+func workerHint(name string, defined []Worker, names []string) string {
+	for _, w := range defined {
+		if number, ok := strings.CutPrefix(name, w.Name+"-"); ok && w.EC2 != nil && w.EC2.Instances > 1 {
+			if n, err := strconv.Atoi(number); err == nil && n >= 1 && n <= w.EC2.Instances {
+				return "builders name all workers of a definition by its own name, " + w.Name
+			}
+		}
+	}
+	return didYouMean(name, names)
 }
 
 // uniqueDir refuses a directory that another builder works in, unless the two

@@ -1,8 +1,12 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"unicode"
 )
 
 var sessionClass = &class{
@@ -48,7 +52,17 @@ func (a arguments) session() (s Session) {
 		return s
 	}
 	a.both("identifier", "secret_identifier")
-	return Session{Identifier: a.secretText("identifier"), SecretIdentifier: a.secretText("secret_identifier")}
+	return Session{Identifier: a.accessKey("identifier"), SecretIdentifier: a.accessKey("secret_identifier")}
+}
+
+// accessKey reads half of a pair of keys. White space in it comes from careless
+// copying, and EC2 would only say that the signature does not match.
+func (a arguments) accessKey(name string) string {
+	key := a.secretText(name)
+	if strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		a.errorf(name, "", "%s has white space in it", name)
+	}
+	return key
 }
 
 // both reports when one of two arguments is given without the other.
@@ -63,9 +77,9 @@ func (a arguments) both(x, y string) {
 
 func (a arguments) boto3Session() any {
 	s := Session{
-		Identifier:       a.secretText("aws_access_key_id"),
-		SecretIdentifier: a.secretText("aws_secret_access_key"),
-		SessionToken:     a.secretText("aws_session_token"),
+		Identifier:       a.accessKey("aws_access_key_id"),
+		SecretIdentifier: a.accessKey("aws_secret_access_key"),
+		SessionToken:     a.accessKey("aws_session_token"),
 		Profile:          a.text("profile_name", ""),
 		Region:           a.text("region_name", ""),
 		EndpointURL:      a.endpoint(),
@@ -102,4 +116,27 @@ func (a arguments) endpoint() string {
 		f.bad("an http or https URL")
 	}
 	return endpoint
+}
+
+// idFile reads the old file of two lines, access key and secret key.
+func (a arguments) idFile(path string) (s Session) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(a.r.opts.BaseDir, path)
+	}
+	a.r.warnf(a.at("aws_id_file_path"), "use the credentials file of AWS (~/.aws/credentials), a role, or util.Secret", "%s: aws_id_file_path is deprecated", a.o.class.name)
+	text, err := readSecret(path)
+	if err != nil {
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err
+		}
+		a.errorf("aws_id_file_path", "", "%s can not be read: %s", path, err)
+		return s
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) < 2 || strings.TrimSpace(lines[0]) == "" || strings.TrimSpace(lines[1]) == "" {
+		a.errorf("aws_id_file_path", "", "%s must have two lines: the access key id and the secret access key", path)
+		return s
+	}
+	s.Identifier, s.SecretIdentifier = strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1])
+	return s
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/mail"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func (a arguments) worker(missing time.Duration) Worker {
 		Name:              a.workerName(),
 		MaxBuilds:         a.count("max_builds", 0, 1),
 		MissingTimeout:    a.seconds("missing_timeout", missing, positive),
-		NotifyOnMissing:   a.texts("notify_on_missing"),
+		NotifyOnMissing:   a.mailAddresses("notify_on_missing"),
 		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),
 		Properties:        a.properties("properties"),
 		DefaultProperties: a.properties("defaultProperties"),
@@ -55,6 +56,25 @@ func (a arguments) worker(missing time.Duration) Worker {
 		w.Password, _ = f.secretText()
 	}
 	return w
+}
+
+// mailAddresses reads addresses, of which a local one may be a name alone.
+func (a arguments) mailAddresses(name string) []string {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	addresses := f.texts()
+	for i, address := range addresses {
+		full := address
+		if !strings.Contains(address, "@") {
+			full += "@localhost"
+		}
+		if parsed, err := mail.ParseAddress(full); err != nil || parsed.Address != full {
+			a.r.errorf(f.at.item(i, len(addresses)), "", "%s must be mail addresses, such as 'ci@example.com', not %s", f.label, quote(address))
+		}
+	}
+	return addresses
 }
 
 func (a arguments) workerName() string {

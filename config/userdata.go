@@ -4,9 +4,15 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
 )
+
+// maxUserData is EC2's limit, in bytes before they are encoded.
+const maxUserData = 16 << 10
 
 // cloudInit is the one way to install the agent on an image without it.
 const cloudInit = "cloud-init"
@@ -25,6 +31,45 @@ func (a arguments) bootstrap() string {
 		a.errorf("user_data", "leave one of them out", "user_data can not stand beside bootstrap, which writes the user data")
 	}
 	return cloudInit
+}
+
+// userDataWords are what %(worker:…)s can name in user data.
+var userDataWords = []string{"name", "master", "password", "secret", "generation"}
+
+func (a arguments) userData() any {
+	f, ok := a.some("user_data")
+	if !ok {
+		return nil
+	}
+	if s, isText := f.v.(starlark.String); isText {
+		if len(s) > maxUserData {
+			a.errorf("user_data", "let it fetch the rest", "user_data has %d bytes, and EC2 takes at most %d", len(s), maxUserData)
+		}
+		return string(s)
+	}
+	o, isObject := f.v.(*object)
+	if !isObject || o.class != interpolateClass {
+		f.bad("a string or made by util.Interpolate")
+		return nil
+	}
+	in, ok := a.r.value(o).(*dormouse.Interpolate)
+	if !ok {
+		return nil
+	}
+	for _, selector := range []string{"prop", "src", "secret"} {
+		if len(in.Names(selector)) > 0 {
+			a.errorf("user_data", "there are %(worker:NAME)s and %(kw:NAME)s", "user_data can not use %s: it is written when an instance starts, for no build in particular, and whatever runs there can read it", selector)
+		}
+	}
+	if len(secretsIn(in.Arguments())) > 0 {
+		a.errorf("user_data", "", "user_data can not hold a secret: whatever runs on the instance can read it")
+	}
+	for _, name := range in.Names("worker") {
+		if !slices.Contains(userDataWords, name) {
+			a.errorf("user_data", didYouMean(name, userDataWords), "user_data: there is no %%(worker:%s)s", name)
+		}
+	}
+	return in
 }
 
 // bootstraps warns where an instance that installs the agent by itself would
