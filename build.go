@@ -19,6 +19,9 @@ type Build struct {
 	Result      *Result    `json:"result,omitempty"` // nil while it runs
 	StateString string     `json:"state_string,omitempty"`
 	Properties  Properties `json:"properties,omitempty"`
+	// Cost is the build's part of what its instance has cost so far, in US
+	// dollars; nil where that is not known. See [Usage.CostOf].
+	Cost *float64 `json:"cost_usd,omitempty"`
 }
 
 // Step is one step of a build. Index counts from 0 within the build.

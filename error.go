@@ -22,6 +22,8 @@ const (
 	Capacity      Code = "capacity"      // EC2 has none of this offering now, or asks more than the bid
 	Quota         Code = "quota"         // the account's own limit
 	Throttled     Code = "throttled"     // too many calls; nothing was carried out
+	Busy          Code = "busy"          // in use by something that ends, such as an earlier instance
+	Budget        Code = "budget"        // the configured budget admits no more now; nothing was sent
 	Configuration Code = "configuration" // will fail again until a person changes something
 	Unanswered    Code = "unanswered"    // sent, and it may or may not have been carried out
 )
