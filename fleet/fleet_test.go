@@ -839,3 +839,42 @@ func TestWhoLeavesDuringTheLaunchGetsItStopped(t *testing.T) {
 		}
 	})
 }
+
+func TestErrands(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var did []string
+		busy := true
+		m := w.member("bot1")
+		m.Errands = Errands{
+			Ready: func(context.Context) error {
+				if busy {
+					return dormouse.Errorf(dormouse.Busy, "the volume is in use")
+				}
+				return nil
+			},
+			Prepare: func(_ context.Context, id string) error { did = append(did, "prepare "+id); return nil },
+			Release: func(ctx context.Context, id string) error {
+				did = append(did, "release "+id)
+				<-ctx.Done() // an API that hangs
+				return ctx.Err()
+			},
+		}
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Busy || len(w.region.sent) != 0 {
+			t.Fatalf("started while its volume is in use: %v", err)
+		}
+		busy = false
+		w.alive("bot1", 1, true)
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Prepare(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatalf("an address that can not be taken back kept the instance alive: %v", err)
+		}
+		if diff := gocmp.Diff([]string{"prepare i-1", "release i-1"}, did); diff != "" || !w.region.instances["i-1"].State.Dying() {
+			t.Errorf("%s", diff)
+		}
+	})
+}

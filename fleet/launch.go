@@ -190,20 +190,20 @@ func stillThere(wishes []*wish) (out []*wish) {
 }
 
 // fly sends a stored launch for the first time.
-func (a *account) fly(attempts []dormouse.LaunchAttempt, price PriceOf) *flight {
+func (a *account) fly(attempts []dormouse.LaunchAttempt, ask PriceOf) *flight {
 	f := &flight{done: make(chan struct{})}
 	token := attempts[0].Token
 	a.mu.Lock()
 	a.flights[token] = f
 	a.mu.Unlock()
-	a.fleet.wg.Go(func() { a.send(f, attempts, price, false) })
+	a.fleet.wg.Go(func() { a.send(f, attempts, ask, false) })
 	return f
 }
 
 // again sends the launch of an open attempt that may have been sent before, or
 // joins it where it is under way, and returns what it came to for the attempt's
 // generation.
-func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, price PriceOf) (string, error) {
+func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask PriceOf) (string, error) {
 	a.mu.Lock()
 	f := a.flights[attempt.Token]
 	if f == nil {
@@ -217,7 +217,7 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, pri
 				})
 				return
 			}
-			a.send(f, attempts, price, true)
+			a.send(f, attempts, ask, true)
 		})
 	}
 	a.mu.Unlock()
@@ -244,7 +244,7 @@ func (a *account) land(f *flight, token string, answers map[generationKey]answer
 // send sends a launch and stores what came of it. With again, it may have been
 // sent before, so that a refusal by whoever did not look at the launch itself
 // says nothing about the first time.
-func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, price PriceOf, again bool) {
+func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, ask PriceOf, again bool) {
 	ctx := a.fleet.ctx
 	token, launch := attempts[0].Token, attempts[0].Launch
 	answers := make(map[generationKey]answer, len(attempts))
@@ -254,6 +254,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, price Price
 		}
 		a.land(f, token, answers)
 	}
+	cost := a.priceOf(ctx, attempts[0].Offering, ask)
 	launched, err := a.cloud.Launch(ctx, attempts[0].Request, token)
 	if err == nil && len(launched) == 0 {
 		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch and named no instance")
@@ -279,7 +280,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, price Price
 		all(err)
 		return
 	}
-	rows := a.bind(attempts, launched, price, now)
+	rows := a.bind(attempts, launched, cost, now)
 	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
 		all(unanswered(attempts[0].Worker, "storing instance "+launched[0].ID, err))
 		return
@@ -304,7 +305,7 @@ var errShort = dormouse.Errorf(dormouse.Capacity, "EC2 had fewer instances than 
 
 // bind gives each instance of a launch to one of its generations, and settles
 // the attempts. It is from here on that an instance belongs to a worker.
-func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, price PriceOf, now time.Time) []dormouse.Instance {
+func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, cost price, now time.Time) []dormouse.Instance {
 	var rows []dormouse.Instance
 	for i := range attempts {
 		at := &attempts[i]
@@ -316,12 +317,30 @@ func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.Cl
 		r := a.fleet.row(launched[i], now)
 		r.Account, r.Region = a.cloud.Key(), a.cloud.Region()
 		r.Worker, r.Generation, r.AttemptID, r.Launch = at.Worker, at.Generation, at.ID, at.Launch
-		if price != nil {
-			r.PricePerHour, r.PriceSource = price(at.Offering)
-		}
+		r.PricePerHour, r.PriceSource = cost.perHour, cost.source
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// price is what an offering costs and who says so; perHour is nil when nobody
+// does.
+type price struct {
+	perHour *float64
+	source  string
+}
+
+// priceTime bounds how long a launch waits to learn its price: it is remembered
+// afterwards, and a build must not wait for a price list that is away.
+const priceTime = 5 * time.Second
+
+func (a *account) priceOf(ctx context.Context, o dormouse.Offering, ask PriceOf) (p price) {
+	if ask != nil {
+		ctx, cancel := context.WithTimeout(ctx, priceTime)
+		defer cancel()
+		p.perHour, p.source = ask(ctx, o)
+	}
+	return p
 }
 
 func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {

@@ -17,8 +17,25 @@ import (
 const visibleWithin = 5 * time.Minute
 
 // PriceOf returns an offering's price per hour in US dollars and where it was
-// learned, or nil when it is not known.
-type PriceOf func(dormouse.Offering) (*float64, string)
+// learned, or nil when it is not known. It is asked before a launch is sent, so
+// it should remember.
+type PriceOf func(context.Context, dormouse.Offering) (*float64, string)
+
+// Errands are what has to be done for an instance besides starting and ending
+// it: volumes, an address. Any of them may be nil.
+type Errands struct {
+	// Ready returns a Busy error while what an instance needs is held by
+	// something else, such as the one before it.
+	Ready func(context.Context) error
+	// Prepare gives it to a running instance.
+	Prepare func(ctx context.Context, instanceID string) error
+	// Release takes back what EC2 does not free by itself, before the instance
+	// is ended. That it fails never keeps an instance alive.
+	Release func(ctx context.Context, instanceID string) error
+}
+
+// releaseTime bounds Errands.Release: the instance costs money meanwhile.
+const releaseTime = 10 * time.Second
 
 // Member is one latent worker's part of the fleet: what it may be started as,
 // and its starts and stops.
@@ -36,6 +53,7 @@ type Member struct {
 	// make a keypair), but starts nothing.
 	Render func(context.Context, dormouse.Offering, Launch) ([]byte, error)
 	Price  PriceOf
+	Errands
 }
 
 // Start brings up an instance for a generation, going on where an earlier call
@@ -56,6 +74,11 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 				return id, err
 			}
 		case dormouse.AttemptRefused:
+		}
+	}
+	if m.Ready != nil {
+		if err := m.Ready(ctx); err != nil {
+			return "", err
 		}
 	}
 	var refusals []string
@@ -99,8 +122,32 @@ func (m *Member) instanceOf(generation int64) (string, error) {
 	return "", dormouse.Errorf(dormouse.Capacity, "the instance of generation %d of worker %s has ended already", generation, m.Worker)
 }
 
-// Prepare has nothing to do for an instance without addresses or volumes.
-func (m *Member) Prepare(context.Context, int64) error { return nil }
+// Prepare gives the generation's instance what it needs before it may build.
+// See latent.Provider.
+func (m *Member) Prepare(ctx context.Context, generation int64) error {
+	if m.Errands.Prepare == nil {
+		return nil
+	}
+	id, err := m.instanceOf(generation)
+	if err != nil {
+		return err
+	}
+	return m.Errands.Prepare(ctx, id)
+}
+
+// release runs the errand that comes before the end.
+func (m *Member) release(ctx context.Context, rows []dormouse.Instance) {
+	if m.Release == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTime)
+	defer cancel()
+	for _, r := range rows {
+		if err := m.Release(ctx, r.ID); err != nil {
+			m.Fleet.opt.Log.Warn("what the instance holds could not be taken back; it is ended all the same", "worker", m.Worker, "instance", r.ID, "error", err)
+		}
+	}
+}
 
 // Check returns what EC2 says of the generation's instance.
 func (m *Member) Check(ctx context.Context, generation int64) (dormouse.InstanceState, string, error) {
@@ -141,6 +188,7 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 	if console {
 		m.keepConsole(ctx, rows)
 	}
+	m.release(ctx, rows)
 	var failed []error
 	for _, r := range rows {
 		if !r.StoppingAt.IsZero() || r.State.Dying() {

@@ -15,8 +15,8 @@ import (
 // must then go on with what was begun. Errors are classified ([dormouse.CodeOf]).
 type Provider interface {
 	// Start brings up an instance for the generation and returns its id once
-	// EC2 has accepted the launch. Throttled and Unanswered errors are tried
-	// again; after any other, nothing was or will be started.
+	// EC2 has accepted the launch. Throttled, Busy, Budget and Unanswered errors are
+	// tried again; after any other, nothing was or will be started.
 	Start(ctx context.Context, generation int64) (instanceID string, err error)
 	// Prepare does what the running instance needs before it may build.
 	Prepare(ctx context.Context, generation int64) error
@@ -359,5 +359,5 @@ func (w *Worker) stop(a Stop) {
 // it is a failure with a quarantine, after which it is tried again too.
 func transient(err error) bool {
 	code := dormouse.CodeOf(err)
-	return code == dormouse.Throttled || code == dormouse.Unanswered
+	return code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
 }

@@ -44,13 +44,65 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 			}
 			return account.Render(ctx, spec, o, l.Count, data, tags)
 		},
-		Price: func(o dormouse.Offering) (*float64, string) {
+		Price: func(ctx context.Context, o dormouse.Offering) (*float64, string) {
 			if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
 				return e.PricePerHour, "configuration"
 			}
-			return nil, ""
+			price, source, err := account.Price(ctx, o, spec.ProductDescription)
+			if err != nil {
+				m.log.Warn("the price could not be learned", "offering", o.String(), "error", err)
+			}
+			return price, source
 		},
+		Errands: m.errands(name, account, spec),
 	}, nil
+}
+
+// errands are what the instances of a worker with volumes or an address need.
+func (m *Master) errands(name string, account *ec2.Account, spec ec2.LaunchSpec) fleet.Errands {
+	if !spec.NeedsPreparation() {
+		return fleet.Errands{}
+	}
+	return fleet.Errands{
+		Ready: func(ctx context.Context) error {
+			free, why, err := account.Free(ctx, spec)
+			if err != nil {
+				return err
+			}
+			if !free {
+				return dormouse.Errorf(dormouse.Busy, "worker %s can not be started yet: %s", name, why)
+			}
+			return nil
+		},
+		Prepare: func(ctx context.Context, instanceID string) error {
+			if err := account.Prepare(ctx, spec, instanceID); err != nil {
+				return err
+			}
+			if spec.ElasticIP != "" {
+				m.probe(ctx, name)
+			}
+			return nil
+		},
+		Release: func(ctx context.Context, instanceID string) error { return account.Release(ctx, spec, instanceID) },
+	}
+}
+
+// probeTime is how long a connection may take to answer after its machine's
+// address has changed.
+const probeTime = 10 * time.Second
+
+// probe ends a worker's connection unless it answers: one that was cut by a
+// change of address may look alive for minutes. The worker then attaches anew.
+func (m *Master) probe(ctx context.Context, name string) {
+	conn := m.workers.get(name).connection()
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	if err := conn.Ping(ctx); err != nil {
+		conn.Close("its machine's address has changed")
+	}
 }
 
 type accountKey struct {
@@ -165,12 +217,14 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 		}
 	}
 	e := w.config.EC2
+	spec := LaunchSpec(w.name, e, w.member.Cloud.Region())
 	log := m.log.With("worker", w.name)
 	w.latent = latent.NewWorker(latent.Options{
 		Name: w.name,
 		Policy: latent.Policy{
 			BuildWaitTimeout: e.BuildWaitTimeout, MissingTimeout: e.MissingTimeout,
 			CheckInterval: e.CheckInstanceInterval, Grace: reconnectGrace,
+			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(),
 		},
 		Provider: w.member,
 		Save: func(ctx context.Context, s latent.State, rows []dormouse.Generation) error {
