@@ -16,8 +16,10 @@ need() { # need FILE PACKAGE WHAT-IT-IS-FOR
 look() {
 	missing= lacking=
 	need /usr/bin/git git "checkouts, the demo"
-	need /usr/bin/buildbot buildbot "our agent on a stock Buildbot master"
+	need /usr/bin/buildbot buildbot "our agent on a stock Buildbot master; its EC2 workers on our endpoint"
 	need /usr/bin/buildbot-worker buildbot-worker "a stock worker on our master"
+	need /usr/bin/aws awscli "the AWS CLI on our endpoint"
+	need /usr/lib/python3/dist-packages/boto3 python3-boto3 "boto3, and Buildbot by it, on our endpoint"
 	need '/usr/lib/postgresql/*/bin/initdb' postgresql "the store on PostgreSQL"
 }
 
