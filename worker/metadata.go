@@ -37,39 +37,67 @@ type Metadata struct {
 // does not answer, as when the network comes up after the agent, it asks again
 // until ctx ends. Its errors are Unavailable for that, and NotFound where the
 // instance has no user data.
-func ReadMetadata(ctx context.Context) (Metadata, error) {
-	client := imds.New(imds.Options{EnableFallback: aws.FalseTernary})
+func ReadMetadata(ctx context.Context) (m Metadata, err error) {
+	client := newMetadataClient()
+	err = untilAnswered(ctx, func() error {
+		if m.InstanceID, err = readInstanceID(ctx, client); err != nil {
+			return err
+		}
+		data, err := client.GetUserData(ctx, nil)
+		if err != nil {
+			return metadataError("user data", err)
+		}
+		if m.UserData, err = readAll(data.Content); err != nil {
+			return metadataError("user data", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Metadata{}, err
+	}
+	return m, nil
+}
+
+// ReadInstanceID asks the instance metadata service for this machine's id
+// alone, as [ReadMetadata] does.
+func ReadInstanceID(ctx context.Context) (id string, err error) {
+	client := newMetadataClient()
+	err = untilAnswered(ctx, func() error {
+		id, err = readInstanceID(ctx, client)
+		return err
+	})
+	return id, err
+}
+
+func newMetadataClient() *imds.Client {
+	return imds.New(imds.Options{EnableFallback: aws.FalseTernary})
+}
+
+// untilAnswered reads again while the service does not answer.
+func untilAnswered(ctx context.Context, read func() error) error {
 	for failures := 1; ; failures++ {
-		m, err := readMetadata(ctx, client)
-		if err == nil || dormouse.CodeOf(err) != dormouse.Unavailable {
-			return m, err
+		err := read()
+		if dormouse.CodeOf(err) != dormouse.Unavailable {
+			return err
 		}
 		select {
 		case <-time.After(backoff(failures, metadataMaxDelay, rand.Float64())):
 		case <-ctx.Done():
-			return m, err
+			return err
 		}
 	}
 }
 
-func readMetadata(ctx context.Context, client *imds.Client) (Metadata, error) {
-	id, err := client.GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"})
+func readInstanceID(ctx context.Context, client *imds.Client) (string, error) {
+	out, err := client.GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"})
 	if err != nil {
-		return Metadata{}, metadataError("the instance's id", err)
+		return "", metadataError("the instance's id", err)
 	}
-	instance, err := readAll(id.Content)
+	id, err := readAll(out.Content)
 	if err != nil {
-		return Metadata{}, metadataError("the instance's id", err)
+		return "", metadataError("the instance's id", err)
 	}
-	data, err := client.GetUserData(ctx, nil)
-	if err != nil {
-		return Metadata{}, metadataError("user data", err)
-	}
-	text, err := readAll(data.Content)
-	if err != nil {
-		return Metadata{}, metadataError("user data", err)
-	}
-	return Metadata{InstanceID: strings.TrimSpace(instance), UserData: text}, nil
+	return strings.TrimSpace(id), nil
 }
 
 func readAll(body io.ReadCloser) (string, error) {

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -22,10 +21,6 @@ var ErrSuperseded = errors.New("this machine is not wanted any more")
 // ErrGaveUp is in the error of [Worker.Run] when Config.MaxRetries attempts
 // in a row have failed.
 var ErrGaveUp = errors.New("gave up attaching to the master")
-
-// powerOffPatience bounds the power-off command, which only has to start what
-// ends the machine.
-const powerOffPatience = 2 * time.Minute
 
 // conn is an attachment's connection, as [wire.AgentConn] has it.
 type conn interface {
@@ -142,16 +137,7 @@ func (w *Worker) powerOff(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	log.Info("powering the machine off", "command", w.cfg.PowerOffCommand)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffPatience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", w.cfg.PowerOffCommand)
-	cmd.Dir = w.cfg.BaseDir
-	cmd.Env = w.cfg.Environ
-	cmd.WaitDelay = time.Second // what it left in the background is its own affair
-	out, err := cmd.CombinedOutput()
-	const shown = 4096 // enough for an error message, and no flood
-	out = out[:min(len(out), shown)]
-	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		log.Error("the power-off command failed: this machine may run on", "err", err, "output", string(out))
+	if err := runPowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.Environ); err != nil {
+		log.Error("the power-off command failed: this machine may run on", "err", err)
 	}
 }

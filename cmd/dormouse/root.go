@@ -24,6 +24,7 @@ var commands = []struct {
 	{groupServe, newCheckconfigCommand},
 	{groupServe, newMasterCommand},
 	{groupServe, newWorkerCommand},
+	{groupServe, newWatchdogCommand},
 	{groupServe, newEC2Command},
 	{groupUse, newForceCommand},
 	{groupUse, newBuildsCommand},

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,12 +21,13 @@ const metadataPatience = 2 * time.Minute
 
 // workerFlags are the flags of the worker command.
 type workerFlags struct {
-	master, name, passwordFile, basedir string
-	maxRetries, numCPUs                 int
-	maxDelay, keepalive                 float64 // seconds, as the stock worker counts
-	powerOff, umask                     string
-	fromUserData                        bool
-	logFormat, logLevel                 string
+	master, name, passwordFile, instanceID, basedir string
+
+	maxRetries, numCPUs int
+	maxDelay, keepalive float64 // seconds, as the stock worker counts
+	powerOff, umask     string
+	fromUserData        bool
+	logFormat, logLevel string
 }
 
 // newWorkerCommand makes "dormouse worker", the agent that runs on an
@@ -44,7 +43,8 @@ It speaks Buildbot's worker protocol (msgpack_experimental_v7), so that the
 master may be Dormouse's or Buildbot's own. It attaches again whenever the
 connection is lost. Put it on an AMI with --from-user-data, and it reads its
 settings from the instance's user data: one KEY=VALUE a line, the keys being
-the flags' environment variables and ` + workerPassword + `.
+the environment variables of its flags and of those of "dormouse watchdog", and
+` + workerPassword + `.
 
 The password comes from --password-file or from ` + workerPassword + `.`,
 		Example: `  dormouse worker --master ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password
@@ -56,6 +56,7 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT or ws://HOST:PORT/")
 	fl.StringVar(&f.name, "name", "", "this worker's name in the master's configuration")
 	fl.StringVar(&f.passwordFile, "password-file", "", "file that holds this worker's password")
+	fl.StringVar(&f.instanceID, "instance-id", "", instanceIDUsage)
 	fl.StringVar(&f.basedir, "basedir", "worker", "directory for everything that builds make")
 	fl.IntVar(&f.maxRetries, "maxretries", 0, "exit after so many failures to attach in a row (0: never)")
 	fl.Float64Var(&f.maxDelay, "maxdelay", 300, "longest time between attempts to attach, in `seconds`")
@@ -63,31 +64,46 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.StringVar(&f.powerOff, "poweroff-command", "", "shell command to run when this machine is of no more use")
 	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
 	fl.IntVar(&f.numCPUs, "numcpus", 0, "number of CPUs to tell the master (0: what there are)")
-	fl.BoolVar(&f.fromUserData, "from-user-data", false, "read settings from the EC2 instance's user data; flags and environment go first")
-	fl.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
-	fl.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
-	fl.Lookup("name").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_NAME"}}
-	fl.Lookup("password-file").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_PASSWORD_FILE"}}
-	_ = cmd.MarkFlagFilename("password-file")
+	fl.BoolVar(&f.fromUserData, "from-user-data", false, fromUserDataUsage)
+	addAgentLogFlags(fl, &f.logFormat, &f.logLevel)
+	annotateIdentity(cmd)
 	_ = cmd.MarkFlagDirname("basedir")
 	return cmd
 }
 
+// What the worker and its watchdog have in common.
+const (
+	instanceAuto      = "auto"
+	instanceIDUsage   = "this machine's EC2 instance `id`; " + instanceAuto + ": ask the instance metadata service"
+	fromUserDataUsage = "read settings from the EC2 instance's user data; flags and environment go first"
+)
+
+func addAgentLogFlags(fl *pflag.FlagSet, format, level *string) {
+	fl.StringVar(format, "log-format", "text", "how to log: text or json")
+	fl.StringVar(level, "log-level", "info", "what to log: debug, info, warn or error")
+}
+
+// annotateIdentity gives the flags that say who a worker is their variables:
+// the plain ones would be taken for the master's.
+func annotateIdentity(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.Lookup("name").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_NAME"}}
+	fl.Lookup("password-file").Annotations = map[string][]string{envAnnotation: {"DORMOUSE_WORKER_PASSWORD_FILE"}}
+	_ = cmd.MarkFlagFilename("password-file")
+}
+
 func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	ctx := cmd.Context() // ends with SIGINT and SIGTERM
-	password := os.Getenv(workerPassword)
-	var instance string
-	if f.fromUserData {
-		values, id, err := readUserData(ctx, cmd)
+	var values map[string]string
+	instance := f.instanceID
+	if f.fromUserData || instance == instanceAuto {
+		var err error
+		values, instance, err = f.readMachine(ctx, cmd)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to end
+			return nil // told to end
 		}
 		if err != nil {
 			return workerExit(err)
-		}
-		instance = id
-		if password == "" {
-			password = values[workerPassword]
 		}
 	}
 	log, err := newLogger(cmd, f.logFormat, f.logLevel)
@@ -95,12 +111,9 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		return err
 	}
 	worker.HideProcess(log)
-	if f.passwordFile != "" {
-		text, err := os.ReadFile(f.passwordFile)
-		if err != nil {
-			return usageErrorf("can not read the worker's password: %w", err)
-		}
-		password = strings.TrimRight(string(text), "\r\n")
+	password, err := agentPassword(f.passwordFile, values)
+	if err != nil {
+		return err
 	}
 	umask, err := worker.ParseUmask(f.umask)
 	if err != nil {
@@ -142,33 +155,49 @@ func workerExit(err error) error {
 	return err
 }
 
+// readMachine reads what the machine's metadata say, and returns its user data's
+// settings, if they were asked for, and its id.
+func (f *workerFlags) readMachine(ctx context.Context, cmd *cobra.Command) (values map[string]string, instance string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataPatience)
+	defer cancel()
+	if !f.fromUserData {
+		instance, err = worker.ReadInstanceID(ctx)
+		return nil, instance, err
+	}
+	given := f.instanceID
+	if values, instance, err = readUserData(ctx, cmd); given != "" && given != instanceAuto {
+		instance = given
+	}
+	return values, instance, err
+}
+
 // readUserData sets flags from the instance's user data, and returns all its
 // settings and the instance's id.
 func readUserData(ctx context.Context, cmd *cobra.Command) (values map[string]string, instance string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, metadataPatience)
-	defer cancel()
 	meta, err := worker.ReadMetadata(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	flags := cmd.LocalNonPersistentFlags()
-	if values, err = worker.ParseUserData(meta.UserData, userDataKeys(flags)); err != nil {
+	if values, err = worker.ParseUserData(meta.UserData, userDataKeys()); err != nil {
 		return nil, "", err
 	}
-	return values, meta.InstanceID, applyUserData(flags, values)
+	return values, meta.InstanceID, applyUserData(cmd.LocalNonPersistentFlags(), values)
 }
 
 // userDataKeys are the keys that user data may set: the variables of the
-// command's own flags, but for the one that asks for user data.
-func userDataKeys(flags *pflag.FlagSet) []string {
+// worker's flags and of its watchdog's, since both read the same; but for the
+// one that asks for user data.
+func userDataKeys() []string {
 	keys := []string{workerPassword}
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "from-user-data" && f.Name != "help" {
-			keys = append(keys, envName(f))
-		}
-	})
+	for _, cmd := range []*cobra.Command{newWorkerCommand(), newWatchdogCommand()} {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Name != "from-user-data" {
+				keys = append(keys, envName(f))
+			}
+		})
+	}
 	slices.Sort(keys)
-	return keys
+	return slices.Compact(keys)
 }
 
 // applyUserData sets the flags that neither the command line nor the

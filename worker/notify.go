@@ -1,0 +1,33 @@
+package worker
+
+import (
+	"log/slog"
+	"net"
+	"strings"
+)
+
+// notifier tells systemd how a service is, as sd_notify(3) does.
+type notifier struct {
+	socket string // "" is nobody
+	log    *slog.Logger
+}
+
+// send sends lines of VARIABLE=value. That it fails is no reason to stop what
+// the service is for.
+func (n notifier) send(state string) {
+	if n.socket == "" {
+		return
+	}
+	address := n.socket
+	if name, ok := strings.CutPrefix(address, "@"); ok {
+		address = "\x00" + name // of the abstract kind, see unix(7)
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err == nil {
+		defer conn.Close()
+		_, err = conn.Write([]byte(state))
+	}
+	if err != nil {
+		n.log.Warn("systemd could not be told how the service is", "err", err)
+	}
+}

@@ -1,0 +1,30 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+)
+
+// powerOffPatience bounds the power-off command, which only has to start what
+// ends the machine.
+const powerOffPatience = 2 * time.Minute
+
+// runPowerOff runs a power-off command by the shell, also when ctx has ended.
+// The error has what the command printed.
+func runPowerOff(ctx context.Context, command, dir string, environ []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Dir = dir
+	cmd.Env = environ
+	cmd.WaitDelay = time.Second // what it left in the background is its own affair
+	out, err := cmd.CombinedOutput()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil
+	}
+	const shown = 4096 // enough for an error message, and no flood
+	return fmt.Errorf("%w: %q", err, out[:min(len(out), shown)])
+}
