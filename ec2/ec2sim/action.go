@@ -22,6 +22,9 @@ type call struct {
 	accessKeyID string // whose signature it bears
 	now         time.Time
 	dryRun      bool
+	// launched is what the call started, as the scenario's conditions see it.
+	launched     subject
+	misbehaviour misbehaviour
 	// fingerprint of the parameters, for client tokens.
 	fingerprint [32]byte
 }
@@ -100,11 +103,17 @@ func (c *call) dispatch(form url.Values) (any, error) {
 		if err := c.throttle.allow(c.action, root, c.now); err != nil {
 			return nil, err
 		}
+		if err := c.before(); err != nil {
+			return nil, err
+		}
 	}
 	out, err := do(c, root)
 	if err == nil {
 		// Those that change something asked before they did.
 		err = c.commit()
+	}
+	if err == nil && c.service == serviceEC2 {
+		c.after()
 	}
 	return out, err
 }

@@ -222,7 +222,7 @@ func (c *call) describeInstances(in describeInstancesInput) (*describeInstancesO
 	}
 	var found []*instance
 	for _, inst := range from {
-		if keep(inst) {
+		if c.knows(inst) && keep(inst) {
 			found = append(found, inst)
 		}
 	}

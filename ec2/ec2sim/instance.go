@@ -29,11 +29,14 @@ type reason struct {
 func (r reason) text() string { return r.message }
 
 var (
-	reasonPending        = reason{"pending", "pending"}
-	reasonUser           = reason{"Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"}
-	reasonMachine        = reason{"Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"}
-	reasonNotBooted      = reason{"Server.InternalError", "Server.InternalError: Internal error on launch"}
-	reasonEndpointClosed = reason{"Server.ScheduledStop", "Server.ScheduledStop: The endpoint is shutting down"}
+	reasonPending   = reason{"pending", "pending"}
+	reasonUser      = reason{"Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"}
+	reasonMachine   = reason{"Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"}
+	reasonNotBooted = reason{"Server.InternalError", "Server.InternalError: Internal error on launch"}
+	// "A Spot Instance was terminated due to an increase in the Spot price", as
+	// EC2 says of every interruption.
+	reasonSpotTermination = reason{"Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination"}
+	reasonEndpointClosed  = reason{"Server.ScheduledStop", "Server.ScheduledStop: The endpoint is shutting down"}
 )
 
 // instance is one instance, from its launch to long after its end. Server.mu
@@ -67,6 +70,15 @@ type instance struct {
 	launchedAt  time.Time
 	console     *console
 	ending      chan struct{} // closed when the machine must go
+
+	// What the scenario does to it.
+	fates       []fate
+	refated     chan struct{} // holds one: the fates are others now
+	rules       []string      // whose rules did something to it, by name
+	neverBoots  string        // the rule that keeps its boot command from running
+	visibleAt   time.Time     // until then calls do not find it
+	rebalanceAt time.Time     // when it was recommended to leave it
+	reclaimAt   time.Time     // when it is taken back, once that is announced
 
 	// What happens to it.
 	process      Process // once it has booted

@@ -114,6 +114,10 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	tags := tagsFor(in.TagSpecifications, "instance")
+	if count, err = c.fulfil(&template, where, tags, in.MinCount, count); err != nil {
+		return nil, err
+	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
@@ -121,7 +125,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	l := &launch{key: key, fingerprint: c.fingerprint, reservation: newID("r"), living: count}
 	for i := range count {
 		inst := c.build(template, l, i)
-		c.tag(inst.id, tagsFor(in.TagSpecifications, "instance"))
+		c.tag(inst.id, tags)
 		for _, v := range inst.volumes {
 			c.tag(v.id, tagsFor(in.TagSpecifications, "volume"))
 		}
@@ -346,7 +350,7 @@ func (c *call) build(template instance, l *launch, index int) *instance {
 	inst.state, inst.stateReason = dormouse.InstancePending, reasonPending
 	inst.launchedAt = c.now.Truncate(time.Millisecond)
 	inst.console = &console{}
-	inst.ending = make(chan struct{})
+	inst.ending, inst.refated = make(chan struct{}), make(chan struct{}, 1)
 	inst.volumes = slices.Clone(template.volumes)
 	for i := range inst.volumes {
 		inst.volumes[i].id = newID("vol")

@@ -24,6 +24,8 @@ type Ledger struct {
 	Calls map[string]int `json:"api_calls"`
 	// Failures counts the calls that failed by their error code.
 	Failures map[string]int `json:"api_failures,omitempty"`
+	// Scenario counts what the rules of the scenario that is played now did.
+	Scenario []RuleCount `json:"scenario,omitempty"`
 }
 
 // Alive returns how many instances have not ended: whatever is pending,
@@ -48,6 +50,8 @@ type LedgerEntry struct {
 	EndedAt      time.Time              `json:"ended_at,omitzero"`    // no process was left
 	Reason       string                 `json:"reason,omitempty"`     // EC2's state reason
 	EndedBy      string                 `json:"ended_by,omitempty"`   // access key id, when a call ended it
+	// Rules are those of the scenario, by name, that did something to it.
+	Rules []string `json:"rules,omitempty"`
 	// CostUSD is what AWS would have charged until now.
 	CostUSD      float64 `json:"cost_usd"`
 	PricePerHour float64 `json:"price_per_hour_usd"`
@@ -70,6 +74,7 @@ func (s *Server) Ledger() Ledger {
 		CostUSD:   s.forgottenCost,
 		Calls:     maps.Clone(s.calls),
 		Failures:  maps.Clone(s.failures),
+		Scenario:  s.playing.counts(),
 	}
 	now := time.Now()
 	for _, inst := range s.history {
@@ -102,6 +107,7 @@ func (s *Server) ledgerEntry(inst *instance, now time.Time) LedgerEntry {
 		EndedAt:      inst.endedAt,
 		Reason:       inst.stateReason.text(),
 		EndedBy:      inst.endedBy,
+		Rules:        slices.Clone(inst.rules),
 		CostUSD:      inst.cost(now),
 		PricePerHour: inst.kind.pricePerHour,
 		PriceSource:  inst.priceSource(),

@@ -15,6 +15,7 @@ func (s *Server) begin(inst *instance) {
 	s.byID[inst.id] = inst
 	s.living++
 	s.record(inst)
+	s.foretell(inst, inst.launchedAt)
 	m := s.machine(inst)
 	s.machines.Go(func() { s.live(inst, m) })
 }
@@ -39,13 +40,11 @@ func (s *Server) machine(inst *instance) Machine {
 func (s *Server) live(inst *instance, m Machine) {
 	pending := time.NewTimer(s.opts.BootDelay)
 	defer pending.Stop()
-	select {
-	case <-pending.C:
-	case <-inst.ending:
+	if s.await(inst, pending.C) {
 		s.gone(inst)
 		return
 	}
-	process, err := s.opts.Boot(s.ctx, m)
+	process, err := s.boot(inst, m)
 	if err != nil {
 		fmt.Fprintf(m.Console, "[dormouse] this machine could not be booted: %v\n", err)
 		s.mu.Lock()
@@ -56,7 +55,7 @@ func (s *Server) live(inst *instance, m Machine) {
 	}
 	s.booted(inst, process)
 
-	<-inst.ending
+	s.await(inst, nil)
 	// The end is bounded by Stop itself, and must be reached also when the
 	// endpoint closes.
 	if err := process.Stop(context.WithoutCancel(s.ctx)); err != nil {
@@ -64,6 +63,24 @@ func (s *Server) live(inst *instance, m Machine) {
 	}
 	s.gone(inst)
 }
+
+// boot starts the machine, unless the scenario keeps it from that.
+func (s *Server) boot(inst *instance, m Machine) (Process, error) {
+	s.mu.Lock()
+	rule := inst.neverBoots
+	s.mu.Unlock()
+	if rule == "" {
+		return s.opts.Boot(s.ctx, m)
+	}
+	fmt.Fprintf(m.Console, "[dormouse] this machine runs nothing: the scenario's rule %q keeps it from booting\n", rule)
+	return nothing{}, nil
+}
+
+// nothing is a machine without a process.
+type nothing struct{}
+
+func (nothing) Stop(context.Context) error { return nil }
+func (nothing) Discard() error             { return nil }
 
 // booted notes that the boot command has started.
 func (s *Server) booted(inst *instance, process Process) {

@@ -154,6 +154,7 @@ func (m *metadataService) items() map[string]string {
 		})
 		items[data+"iam/info"] = string(info)
 	}
+	inst.notices(items, data)
 	if inst.metadata.tags {
 		for key, value := range s.tags[inst.id] {
 			// EC2 refuses to show a tag whose key can not be a path.

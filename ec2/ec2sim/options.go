@@ -94,6 +94,10 @@ type Options struct {
 	// held to as EC2 documents them; default 1, negative: no limits.
 	RateScale float64
 
+	// Scenario is how the endpoint misbehaves from its start; default: not at
+	// all. See [ParseScenario] and [Server.SetScenario].
+	Scenario *Scenario
+
 	// Boot starts machines; default: processes of this machine.
 	Boot Boot
 	// Logger is told of machines that misbehave; default: slog.Default.

@@ -24,7 +24,9 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	defer in.Body.Close()
 	answer := &answerBuffer{header: make(http.Header), status: http.StatusOK}
-	s.ServeHTTP(answer, in)
+	if !s.answers(answer, in) {
+		return nil, io.ErrUnexpectedEOF
+	}
 	return &http.Response{
 		Status:     strconv.Itoa(answer.status) + " " + http.StatusText(answer.status),
 		StatusCode: answer.status,
@@ -34,6 +36,18 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 		ContentLength: int64(answer.body.Len()),
 		Request:       r,
 	}, nil
+}
+
+// answers serves a request, and reports whether it was answered: a scenario
+// can cut the connection instead.
+func (s *Server) answers(w http.ResponseWriter, r *http.Request) (answered bool) {
+	defer func() {
+		if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+			panic(cause)
+		}
+	}()
+	s.ServeHTTP(w, r)
+	return true
 }
 
 // answerBuffer is an [http.ResponseWriter] that keeps the answer.

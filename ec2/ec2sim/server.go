@@ -34,6 +34,7 @@ type Server struct {
 	mu sync.Mutex // guards everything below
 	cloud
 	throttle throttle
+	playing  *scenarioRun // nil: it behaves
 	calls    map[string]int
 	failures map[string]int
 	history  []*instance // every instance, oldest first
@@ -66,6 +67,7 @@ func New(opts Options) (*Server, error) {
 		}
 		s.opts.Boot = s.local.boot
 	}
+	s.playing = play(opts.Scenario, time.Now())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("/", s.serveQuery)
@@ -118,6 +120,10 @@ func (s *Server) serveQuery(w http.ResponseWriter, r *http.Request) {
 	out, err := s.answer(c, r)
 	// Draining lets the connection be used again.
 	_, _ = io.CopyN(io.Discard, r.Body, maxRequest)
+	c.hold(r.Context())
+	if c.misbehaviour.lose {
+		panic(http.ErrAbortHandler) // which cuts the connection
+	}
 	c.write(w, out, err)
 }
 

@@ -27,6 +27,7 @@ func (s *Server) routeSim() {
 		l := s.Ledger()
 		writeJSON(w, map[string]map[string]int{"calls": l.Calls, "failures": l.Failures})
 	}))
+	s.routeScenario(local)
 	s.mux.HandleFunc("/_sim/", local(http.NotFound))
 }
 
