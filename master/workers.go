@@ -82,8 +82,8 @@ func whyNot(s latent.State) string {
 		return "it is quarantined until " + s.QuarantinedUntil.Format("15:04:05") + ": " + s.Reason
 	case s.Reason != "":
 		return s.Reason
-	case s.Phase == latent.Substantiated:
-		return ""
+	case s.Phase == latent.Substantiated, s.Phase == latent.NotSubstantiated:
+		return "" // nothing is in the way
 	default:
 		return "it is " + string(s.Phase)
 	}
@@ -113,8 +113,8 @@ func (w *worker) status() dormouse.WorkerStatus {
 	out.Paused, out.Graceful = s.Paused, s.Graceful
 	out.Generation, out.InstanceID = s.Generation, s.InstanceID
 	out.Reason = whyNot(s)
-	if s.Phase == latent.NotSubstantiated && s.QuarantinedUntil.IsZero() || s.Phase == latent.ShutDown {
-		out.Reason = ""
+	if s.Phase == latent.ShutDown {
+		out.Reason = "" // the phase says it
 	}
 	out.QuarantinedUntil = s.QuarantinedUntil
 	if w.member != nil {

@@ -146,25 +146,22 @@ func (d *demo) report(w io.Writer, s *summary) error {
 		return enc.Encode(s)
 	}
 	ms := func(v int64) string { return fine(time.Duration(v) * time.Millisecond) }
-	var rows [][]string
+	d.printf("\n")
 	for _, b := range s.Builds {
-		end := "alive"
-		if b.toEnd != nil {
-			end = fine(*b.toEnd)
-		}
-		p := b.Phases
 		result := b.Result
 		var r dormouse.Result
 		if r.UnmarshalText([]byte(result)) == nil {
 			result = d.result(&r)
 		}
-		rows = append(rows, []string{
-			fmt.Sprintf("%s #%d", b.Builder, b.Number), result, dash(b.InstanceID), dash(b.InstanceType),
-			ms(p.RequestToLaunch), ms(p.LaunchToRunning), ms(p.RunningToAttached), ms(p.AttachedToFirstStep), ms(p.FirstStepToFinished), end,
-		})
+		end := "it is alive"
+		if b.toEnd != nil {
+			end = "terminated +" + fine(*b.toEnd)
+		}
+		p := b.Phases
+		d.printf("%s  %s on %s (%s)\n", d.bold(fmt.Sprintf("build %s/%d", b.Builder, b.Number)), result, dash(b.InstanceID), dash(b.InstanceType))
+		d.printf("  launched +%s, running +%s, attached +%s, first step +%s, finished +%s, %s\n",
+			ms(p.RequestToLaunch), ms(p.LaunchToRunning), ms(p.RunningToAttached), ms(p.AttachedToFirstStep), ms(p.FirstStepToFinished), end)
 	}
-	d.printf("\n")
-	d.table([]string{"BUILD", "RESULT", "INSTANCE", "TYPE", "→ LAUNCHED", "→ RUNNING", "→ ATTACHED", "→ 1ST STEP", "→ FINISHED", "→ TERMINATED"}, rows)
 	var calls []string
 	for _, action := range slices.Sorted(maps.Keys(s.APICalls)) {
 		calls = append(calls, fmt.Sprintf("%s %d", action, s.APICalls[action]))
