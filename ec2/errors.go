@@ -29,6 +29,10 @@ var classes = map[string]dormouse.Code{
 	"SpotMaxPriceTooLow":                   dormouse.Capacity,
 	"UnfulfillableCapacity":                dormouse.Capacity,
 	"Unsupported":                          dormouse.Capacity,
+	"InsufficientCapacityOnOutpost":        dormouse.Capacity,
+	"InstanceTypeNotSupported":             dormouse.Capacity,
+	"HostLimitExceeded":                    dormouse.Quota,
+	"MaxSpotFleetRequestCountExceeded":     dormouse.Quota,
 
 	"InstanceLimitExceeded":         dormouse.Quota,
 	"VcpuLimitExceeded":             dormouse.Quota,
@@ -149,7 +153,12 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 		return e
 	}
 	var cred *credentialsError
-	if remoteCode(err) == "" && errors.As(err, &cred) {
+	if errors.As(err, &cred) {
+		if code := remoteCode(err); code != "" { // STS's, of AssumeRole
+			e := answered(code, where+": credentials", err, false)
+			e.Remote = "" // EC2 has not seen the request: nothing is settled by it
+			return e
+		}
 		return fail(dormouse.Configuration, "no usable AWS credentials: give identifier and secret_identifier, "+
 			"keys in ~/.aws/credentials or the environment, or an IAM role (%v)", innermost(cred.err))
 	}

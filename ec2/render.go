@@ -71,6 +71,24 @@ type spotMarket struct {
 //
 // userData is sent as it is. tags are the ones of ownership.
 func (a *Account) Render(ctx context.Context, spec LaunchSpec, o dormouse.Offering, count int, userData []byte, tags map[string]string) ([]byte, error) {
+	r, err := a.compose(ctx, spec, o, count, userData, tags)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.ensureKeypair(ctx, spec.KeypairName); err != nil {
+		return nil, err
+	}
+	groupID, err := a.ensureSecurityGroup(ctx, spec.SecurityName)
+	if err != nil {
+		return nil, err
+	}
+	r.setGroups(spec, groupID)
+	return r.encode()
+}
+
+// compose is a launch but for its security groups, with what EC2 says of its
+// zone, image and price. It changes nothing.
+func (a *Account) compose(ctx context.Context, spec LaunchSpec, o dormouse.Offering, count int, userData []byte, tags map[string]string) (*rendered, error) {
 	r, err := draft(spec, o, count, userData, a.region, a.deployment, tags)
 	if err != nil {
 		return nil, err
@@ -83,14 +101,6 @@ func (a *Account) Render(ctx context.Context, spec LaunchSpec, o dormouse.Offeri
 		return nil, err
 	}
 	r.setImage(image)
-	if err := a.ensureKeypair(ctx, spec.KeypairName); err != nil {
-		return nil, err
-	}
-	groupID, err := a.ensureSecurityGroup(ctx, spec.SecurityName)
-	if err != nil {
-		return nil, err
-	}
-	r.setGroups(spec, groupID)
 	if o.Market == dormouse.Spot {
 		price, err := a.bid(ctx, spec, o.InstanceType, r.Zone)
 		if err != nil {
@@ -98,7 +108,7 @@ func (a *Account) Render(ctx context.Context, spec LaunchSpec, o dormouse.Offeri
 		}
 		r.Spot = &spotMarket{MaxPrice: price}
 	}
-	return r.encode()
+	return r, nil
 }
 
 // draft is the part of a launch that needs no answer of EC2.

@@ -1,0 +1,433 @@
+package ec2
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// FindingState says how serious a [Finding] is.
+type FindingState string
+
+// The states of a finding.
+const (
+	FindingOK      FindingState = "ok"
+	FindingWarning FindingState = "warning" // it works, or may, but a person should know
+	FindingWrong   FindingState = "wrong"   // no instance will start until it is changed
+)
+
+// Finding is what was found about one thing that a [LaunchSpec] needs.
+type Finding struct {
+	What  string       `json:"what"` // by the configuration's name where it has one
+	State FindingState `json:"state"`
+	Text  string       `json:"text"` // one or more lines
+}
+
+// maxDryRuns is how many offerings an examination tries: enough for every type
+// of a usual list, and well within EC2's bucket for RunInstances.
+const maxDryRuns = 8
+
+// Examine asks EC2 whether instances of the spec could be started now, and
+// changes nothing. It asks for everything that the spec names, and then for the
+// launch itself, without carrying it out.
+func (a *Account) Examine(ctx context.Context, spec LaunchSpec) []Finding {
+	spec.Region = cmp.Or(spec.Region, a.region)
+	x := &examination{a: a, spec: spec, dry: spec}
+	if !x.credentials(ctx) {
+		return x.findings // every other answer would be the same refusal
+	}
+	x.region(ctx)
+	x.image(ctx)
+	x.keypair(ctx)
+	x.securityName(ctx)
+	vpcs := x.securityGroups(ctx)
+	x.subnets(ctx, vpcs)
+	x.address(ctx)
+	x.volumes(ctx)
+	x.launchTemplate(ctx)
+	x.bid(ctx)
+	x.launches(ctx)
+	return x.findings
+}
+
+// examination is one Examine: what it has found, and the launch that is left to
+// try.
+type examination struct {
+	a        *Account
+	spec     LaunchSpec
+	dry      LaunchSpec // spec without what the first launch would make
+	groupID  string     // of SecurityName, where it exists
+	findings []Finding
+}
+
+func (x *examination) add(what string, state FindingState, format string, args ...any) {
+	x.findings = append(x.findings, Finding{What: what, State: state, Text: fmt.Sprintf(format, args...)})
+}
+
+// failed notes a question that could not be answered. A master does without
+// some of them; then the missing right to ask is only worth a warning.
+func (x *examination) failed(what string, err error, masterAsksToo bool) {
+	if !masterAsksToo && remoteOf(err) == "UnauthorizedOperation" {
+		x.add(what, FindingWarning, "can not be checked without more rights, which a master does not need: %v", err)
+		return
+	}
+	x.add(what, FindingWrong, "%v", err)
+}
+
+func (x *examination) wrong(what string) bool {
+	return slices.ContainsFunc(x.findings, func(f Finding) bool { return f.What == what && f.State == FindingWrong })
+}
+
+func (x *examination) credentials(ctx context.Context) bool {
+	const what = "credentials"
+	out, err := call(ctx, x.a, action{name: "GetCallerIdentity"}, x.a.api.getCallerIdentity, &sts.GetCallerIdentityInput{})
+	switch {
+	case remoteOf(err) == "InvalidAction":
+		x.add(what, FindingWarning, "whose they are can not be said: the endpoint has no STS")
+	case err != nil:
+		x.add(what, FindingWrong, "%v", err)
+		return false
+	default:
+		x.add(what, FindingOK, "%s (account %s)", deref(out.Arn), deref(out.Account))
+	}
+	return true
+}
+
+func (x *examination) region(ctx context.Context) {
+	const what = "region"
+	out, err := call(ctx, x.a, action{name: "DescribeRegions"}, x.a.api.describeRegions,
+		&ec2.DescribeRegionsInput{AllRegions: new(true)})
+	if err != nil {
+		x.failed(what, err, false)
+		return
+	}
+	for _, r := range out.Regions {
+		if deref(r.RegionName) != x.a.region {
+			continue
+		}
+		if deref(r.OptInStatus) == "not-opted-in" {
+			x.add(what, FindingWrong, "%s is not enabled for this account: enable it in the account's settings", x.a.region)
+		} else {
+			x.add(what, FindingOK, "%s", x.a.region)
+		}
+		return
+	}
+	x.add(what, FindingWrong, "%s is no region of this account", x.a.region)
+}
+
+func (x *examination) image(ctx context.Context) {
+	const what = "image"
+	candidates, err := x.a.candidates(ctx, x.spec)
+	switch {
+	case err != nil:
+		x.failed(what, err, true)
+	case x.spec.AMISSMParameter != "":
+		x.add(what, FindingOK, "EC2 reads parameter %s at each launch", x.spec.AMISSMParameter)
+	case x.spec.AMI != "":
+		x.add(what, FindingOK, "%s", imageName(candidates[0]))
+	default:
+		x.add(what, FindingOK, "%s", imageChoice(candidates))
+	}
+}
+
+func imageName(i Image) string { return fmt.Sprintf("%s (%s)", i.ID, i.Location) }
+
+// maxCandidates is how many of the images that match are shown: the last, among
+// which the choice falls.
+const maxCandidates = 8
+
+// imageChoice says which image is taken, and below it, in their order, which
+// others match.
+func imageChoice(candidates []Image) string {
+	var b strings.Builder
+	last := len(candidates) - 1
+	fmt.Fprintf(&b, "%s, the last of %d that match", imageName(candidates[last]), len(candidates))
+	first := max(len(candidates)-maxCandidates, 0)
+	if first > 0 {
+		fmt.Fprintf(&b, "\n… %d before", first)
+	}
+	for i := first; i <= last; i++ {
+		fmt.Fprintf(&b, "\n%d. %s", i+1, imageName(candidates[i]))
+	}
+	return b.String()
+}
+
+func (x *examination) keypair(ctx context.Context) {
+	const what = "keypair_name"
+	name := x.spec.KeypairName
+	if name == "" {
+		return
+	}
+	_, err := call(ctx, x.a, action{name: "DescribeKeyPairs"}, x.a.api.describeKeyPairs,
+		&ec2.DescribeKeyPairsInput{KeyNames: []string{name}})
+	switch {
+	case remoteOf(err) == "InvalidKeyPair.NotFound":
+		x.dry.KeypairName = ""
+		x.add(what, FindingWarning, "%s does not exist; it will be created at the first start, and nobody will have its private key", name)
+	case err != nil:
+		x.failed(what, err, true)
+	default:
+		x.add(what, FindingOK, "%s", name)
+	}
+}
+
+func (x *examination) securityName(ctx context.Context) {
+	const what = "security_name"
+	name := x.spec.SecurityName
+	if name == "" {
+		return
+	}
+	id, err := x.a.findSecurityGroup(ctx, name)
+	switch {
+	case remoteOf(err) == "InvalidGroup.NotFound":
+		x.dry.SecurityName = ""
+		x.add(what, FindingWarning, "%s is not in the default VPC; it will be created at the first start, and let nothing in", name)
+	case err != nil:
+		x.failed(what, err, true)
+	default:
+		x.groupID = id
+		x.add(what, FindingOK, "%s (%s)", name, id)
+	}
+}
+
+// securityGroups returns the VPCs of the groups that are named by their ids.
+func (x *examination) securityGroups(ctx context.Context) (vpcs []string) {
+	const what = "security_group_ids"
+	ids := x.spec.SecurityGroupIDs
+	if len(ids) == 0 {
+		return nil
+	}
+	out, err := call(ctx, x.a, action{name: "DescribeSecurityGroups"}, x.a.api.describeSecurityGroups,
+		&ec2.DescribeSecurityGroupsInput{Filters: byID("group-id", ids)})
+	if err != nil {
+		x.failed(what, err, false)
+		return nil
+	}
+	names := map[string]string{}
+	for _, g := range out.SecurityGroups {
+		names[deref(g.GroupId)] = fmt.Sprintf("%s (%s, %s)", deref(g.GroupId), deref(g.GroupName), deref(g.VpcId))
+		vpcs = append(vpcs, deref(g.VpcId))
+	}
+	slices.Sort(vpcs)
+	vpcs = slices.Compact(vpcs)
+	x.listed(what, ids, names)
+	if len(vpcs) > 1 {
+		x.add(what, FindingWrong, "the groups are in different VPCs (%s), and an instance is in one", strings.Join(vpcs, ", "))
+	}
+	return vpcs
+}
+
+func (x *examination) subnets(ctx context.Context, vpcs []string) {
+	const what = "subnet_id"
+	ids := x.spec.SubnetIDs
+	if len(ids) == 0 {
+		return
+	}
+	out, err := call(ctx, x.a, action{name: "DescribeSubnets"}, x.a.api.describeSubnets,
+		&ec2.DescribeSubnetsInput{Filters: byID("subnet-id", ids)})
+	if err != nil {
+		x.failed(what, err, len(x.spec.Volumes) > 0)
+		return
+	}
+	names := map[string]string{}
+	for _, s := range out.Subnets {
+		names[deref(s.SubnetId)] = fmt.Sprintf("%s (%s, %s, %d addresses free)",
+			deref(s.SubnetId), deref(s.AvailabilityZone), deref(s.VpcId), deref(s.AvailableIpAddressCount))
+	}
+	x.listed(what, ids, names)
+	placed := zoneName(x.spec.Region, x.spec.Placement)
+	for _, s := range out.Subnets {
+		id, zone, vpc := deref(s.SubnetId), deref(s.AvailabilityZone), deref(s.VpcId)
+		if placed != "" && zone != placed {
+			x.add(what, FindingWrong, "%s is in %s, and placement says %s: leave placement out", id, zone, placed)
+		}
+		if len(vpcs) > 0 && !slices.Contains(vpcs, vpc) {
+			x.add(what, FindingWrong, "%s is in %s, and the security groups are in %s", id, vpc, strings.Join(vpcs, ", "))
+		}
+		if deref(s.AvailableIpAddressCount) == 0 {
+			x.add(what, FindingWarning, "%s has no address left for an instance", id)
+		}
+	}
+}
+
+func byID(filter string, ids []string) []types.Filter {
+	return []types.Filter{{Name: &filter, Values: ids}}
+}
+
+// listed notes which of the ids were found, by their descriptions, and which
+// were not.
+func (x *examination) listed(what string, ids []string, found map[string]string) {
+	var there, missing []string
+	for _, id := range ids {
+		if name, ok := found[id]; ok {
+			there = append(there, name)
+		} else {
+			missing = append(missing, id)
+		}
+	}
+	if len(there) > 0 {
+		x.add(what, FindingOK, "%s", strings.Join(there, ", "))
+	}
+	if len(missing) > 0 {
+		x.add(what, FindingWrong, "%s: not in %s for this account", strings.Join(missing, ", "), x.a.region)
+	}
+}
+
+func (x *examination) address(ctx context.Context) {
+	const what = "elastic_ip"
+	if x.spec.ElasticIP == "" {
+		return
+	}
+	ad, err := x.a.address(ctx, x.spec.ElasticIP)
+	switch {
+	case err != nil:
+		x.failed(what, err, true)
+	case ad.holder() != "":
+		x.add(what, FindingWarning, "%s is taken by %s: a start waits until it is free", ad.ip, ad.holder())
+	default:
+		x.add(what, FindingOK, "%s (%s) is free", ad.ip, ad.allocation)
+	}
+}
+
+func (x *examination) volumes(ctx context.Context) {
+	const what = "volumes"
+	if len(x.spec.Volumes) == 0 {
+		return
+	}
+	look, err := x.a.volumes(ctx, x.spec, time.Now())
+	if err != nil {
+		x.failed(what, err, true)
+		return
+	}
+	for _, v := range x.spec.Volumes {
+		found := look.found[v.ID]
+		switch why, err := freeVolume(found, v.Device); {
+		case err != nil:
+			x.failed(what, err, true)
+		case why != "":
+			x.add(what, FindingWarning, "%s: a start waits until it is free", why)
+		default:
+			x.add(what, FindingOK, "%s is free, for %s in %s", v.ID, v.Device, found.zone)
+		}
+	}
+	if _, err := x.a.ResolveOfferings(ctx, x.spec); err != nil {
+		x.failed(what, err, true)
+	}
+}
+
+func (x *examination) launchTemplate(ctx context.Context) {
+	const what = "launch_template"
+	t := x.spec.LaunchTemplate
+	if t == (LaunchTemplate{}) {
+		return
+	}
+	out, err := call(ctx, x.a, action{name: "DescribeLaunchTemplateVersions"}, x.a.api.describeTemplate,
+		&ec2.DescribeLaunchTemplateVersionsInput{
+			LaunchTemplateId: optional(t.ID), LaunchTemplateName: optional(t.Name),
+			Versions: []string{cmp.Or(t.Version, "$Default")},
+		})
+	if err != nil {
+		x.failed(what, err, false)
+		return
+	}
+	for _, v := range out.LaunchTemplateVersions {
+		x.add(what, FindingOK, "%s (%s), version %d", deref(v.LaunchTemplateName), deref(v.LaunchTemplateId), deref(v.VersionNumber))
+		return
+	}
+	x.add(what, FindingWrong, "%s has no version %s", cmp.Or(t.ID, t.Name), cmp.Or(t.Version, "$Default"))
+}
+
+func (x *examination) bid(ctx context.Context) {
+	const what = "bid"
+	if !x.spec.SpotInstance {
+		return
+	}
+	zone := zoneName(x.spec.Region, x.spec.Placement)
+	for _, instanceType := range x.spec.InstanceTypes[:min(len(x.spec.InstanceTypes), maxDryRuns)] {
+		switch bid, err := x.a.bid(ctx, x.spec, instanceType, zone); {
+		case err != nil:
+			x.failed(what, err, true)
+		case bid == "":
+			x.add(what, FindingOK, "%s: up to what it costs on demand", instanceType)
+		default:
+			x.add(what, FindingOK, "%s: at most $%s an hour", instanceType, bid)
+		}
+	}
+}
+
+// launches asks for the launch of each offering without carrying it out.
+func (x *examination) launches(ctx context.Context) {
+	const what = "launch"
+	offerings, err := x.a.ResolveOfferings(ctx, x.spec)
+	if err != nil || x.wrong("image") {
+		x.add(what, FindingWarning, "not tried: see above")
+		return
+	}
+	accepted := false
+	var refusedProfile error
+	for i, o := range offerings {
+		if i == maxDryRuns {
+			x.add(what, FindingWarning, "%d more offerings were not tried", len(offerings)-i)
+			break
+		}
+		err := x.a.dryRun(ctx, x.dry, o, x.groupID)
+		switch e, _ := asError(err); {
+		case err == nil:
+			accepted = true
+			x.add(what, FindingOK, "%s: EC2 would start it", o)
+		case e != nil && (e.Code == dormouse.Capacity || e.Code == dormouse.Quota):
+			x.add(what, FindingWarning, "%s: not now: %v", o, err)
+		default:
+			x.add(what, FindingWrong, "%s: %v", o, err)
+			if strings.Contains(strings.ToLower(err.Error()), "instanceprofile") || strings.Contains(err.Error(), "PassRole") {
+				refusedProfile = err
+			}
+		}
+	}
+	switch profile := x.spec.InstanceProfileName; {
+	case profile == "":
+	case refusedProfile != nil:
+		x.add("instance_profile_name", FindingWrong, "%s: %v", profile, refusedProfile)
+	case accepted:
+		x.add("instance_profile_name", FindingOK, "%s: EC2 did not object", profile)
+	default:
+		x.add("instance_profile_name", FindingWarning, "%s: nothing is known of it until a launch is allowed", profile)
+	}
+}
+
+// dryRun has EC2 check a launch that it is told not to carry out.
+func (a *Account) dryRun(ctx context.Context, spec LaunchSpec, o dormouse.Offering, groupID string) error {
+	r, err := a.compose(ctx, spec, o, 1, nil, nil)
+	if err != nil {
+		return err
+	}
+	r.setGroups(spec, groupID)
+	in := r.input("")
+	in.ClientToken, in.DryRun = nil, new(true)
+	out, err := call(ctx, a, action{name: "RunInstances", instances: 1}, a.api.runInstances, in)
+	switch {
+	case remoteOf(err) == "DryRunOperation":
+		return nil
+	case err != nil:
+		return err
+	}
+	// An endpoint that knows no DryRun has started what it should not have.
+	var ids []string
+	for _, i := range out.Instances {
+		ids = append(ids, deref(i.InstanceId))
+	}
+	text := fmt.Sprintf("the endpoint does not know DryRun: it started %s, which is being ended", strings.Join(ids, ", "))
+	if _, err := a.Terminate(ctx, ids); err != nil {
+		text = fmt.Sprintf("the endpoint does not know DryRun: it started %s; end it by hand (%v)", strings.Join(ids, ", "), err)
+	}
+	return dormouse.Errorf(dormouse.Configuration, "%s", text)
+}
