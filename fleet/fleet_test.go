@@ -878,3 +878,42 @@ func TestErrands(t *testing.T) {
 		}
 	})
 }
+
+func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		zones := func(name string) *Member {
+			m := w.member(name)
+			m.Offerings = []dormouse.Offering{
+				{InstanceType: "m5.large", Zone: "us-east-1a", Subnet: "subnet-1", Market: dormouse.Spot},
+				{InstanceType: "m5.large", Zone: "us-east-1b", Subnet: "subnet-2", Market: dormouse.Spot},
+			}
+			m.Render = func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
+				return json.Marshal(request{l, o.Zone})
+			}
+			return m
+		}
+		w.alive("bot1", 1, true)
+		if _, err := zones("bot1").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.region.mu.Lock()
+		i := w.region.instances["i-1"]
+		i.State, i.InstanceType, i.Zone, i.Market = dormouse.InstanceRunning, "m5.large", "us-east-1a", dormouse.Spot
+		w.region.mu.Unlock()
+		if _, _, err := zones("bot1").Check(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.region.mu.Lock()
+		i.State, i.StateReason = dormouse.InstanceShuttingDown, "Server.SpotInstanceTermination: Spot instance termination"
+		w.region.mu.Unlock()
+		if _, _, err := zones("bot1").Check(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := zones("bot2").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff([]string{"1 us-east-1a for bot1/1", "1 us-east-1b for bot2/1"}, w.region.sentFor()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -37,6 +39,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 		if r.State.Dying() && !before.State.Dying() {
 			a.hurry()
+			if takenBack(r.StateReason) {
+				f.short.add(r.Account, dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, now)
+			}
 		}
 	}
 	for _, c := range seen {
@@ -97,9 +102,10 @@ func take(r *dormouse.Instance, c dormouse.CloudInstance, now time.Time) {
 	if !stale {
 		r.State, r.StateReason = c.State, c.StateReason
 	}
-	if c.Zone != "" {
-		r.Zone = c.Zone
-	}
+	// EC2's first answer to a launch may not say everything yet.
+	r.Zone = cmp.Or(c.Zone, r.Zone)
+	r.InstanceType = cmp.Or(c.InstanceType, r.InstanceType)
+	r.Market = cmp.Or(c.Market, r.Market)
 	if c.State == dormouse.InstanceRunning && r.RunningAt.IsZero() {
 		r.RunningAt = now
 	}
@@ -112,6 +118,14 @@ func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 		return f.opt.Live(r.Worker, r.Generation)
 	}
 	return f.launches[c.Tags[dormouse.TagLaunch]]
+}
+
+// takenBack reports whether EC2 ended an instance because it needed the
+// capacity: where it was bought there is none for a while. The codes are EC2's
+// state reasons (EC2 API reference, StateReason).
+func takenBack(reason string) bool {
+	code, _, _ := strings.Cut(reason, ":")
+	return code == "Server.SpotInstanceTermination" || code == "Server.InsufficientInstanceCapacity"
 }
 
 func reasonOf(r dormouse.Instance) string {

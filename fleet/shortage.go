@@ -16,6 +16,7 @@ const shortageMemory = 3 * time.Minute
 type shortages map[string]map[dormouse.Offering]time.Time
 
 func (s *shortages) add(account string, o dormouse.Offering, now time.Time) {
+	o = pool(o)
 	if *s == nil {
 		*s = shortages{}
 	}
@@ -25,11 +26,19 @@ func (s *shortages) add(account string, o dormouse.Offering, now time.Time) {
 	(*s)[account][o] = now.Add(shortageMemory)
 }
 
+// pool is what capacity is had from: a zone, whichever subnet of it is named.
+func pool(o dormouse.Offering) dormouse.Offering {
+	if o.Zone != "" {
+		o.Subnet = ""
+	}
+	return o
+}
+
 // choose returns the first offering that is not short, or the time when the
 // first that is will be tried again.
 func (s shortages) choose(account string, offerings []dormouse.Offering, now time.Time) (o dormouse.Offering, again time.Time, ok bool) {
 	for _, o := range offerings {
-		until := s[account][o]
+		until := s[account][pool(o)]
 		if !now.Before(until) {
 			return o, time.Time{}, true
 		}
