@@ -69,8 +69,7 @@ func (a arguments) requiredText(name string) string {
 
 func (a arguments) secretText(name string) string {
 	if f, ok := a.some(name); ok {
-		s, _ := f.secretText()
-		return s
+		return f.secretText()
 	}
 	return ""
 }

@@ -171,8 +171,7 @@ func (a arguments) profileName() string {
 
 func (a arguments) product() string {
 	if f, ok := a.some("product_description"); ok {
-		product, _ := f.oneOf(products...)
-		return product
+		return f.oneOf(products...)
 	}
 	return defaultProduct
 }

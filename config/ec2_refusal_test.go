@@ -316,7 +316,7 @@ var refusals = map[string][]refusal{
 		refused(impossible, `launch_template={'LaunchTemplateName': 'ci-image', 'Version': ▸0}`, `launch_template["Version"] must be a version's number, '$Latest' or '$Default', not 0`),
 		refused(combination, `▸launch_template={'Version': '1'}`, "launch_template must be a dictionary with one of LaunchTemplateId and LaunchTemplateName, not a dictionary"),
 		refused(combination, `▸launch_template={'LaunchTemplateId': 'lt-1', 'LaunchTemplateName': 'ci-image'}`, "launch_template must be a dictionary with one of LaunchTemplateId and LaunchTemplateName, not a dictionary"),
-		refused(unknownKey, `launch_template={'LaunchTemplateName': 'ci-image', ▸'Versoin': '1'}`, `launch_template has no key "Versoin" (did you mean Version?)`),
+		refused(unknownKey, `launch_template={'LaunchTemplateName': 'ci-image', ▸'Verzion': '1'}`, `launch_template has no key "Verzion" (did you mean Version?)`),
 	},
 	"ami_ssm_parameter": {
 		refused(wrongType, `▸ami_ssm_parameter=5`, "ami_ssm_parameter"+notText+"5"),

@@ -337,37 +337,38 @@ func (f field) dynamicText() (any, bool) {
 	return nil, false
 }
 
-// secretText reads a string, or the secret that util.Secret names.
-func (f field) secretText() (string, bool) {
+// secretText reads a string, or the secret that util.Secret names. It is empty
+// when it is wrong.
+func (f field) secretText() string {
 	if o, ok := f.v.(*object); ok && o.class == secretClass {
 		ref, ok := f.r.value(o).(dormouse.SecretRef)
 		if !ok {
-			return "", false
+			return ""
 		}
 		value, err := f.r.secrets.Lookup(ref.Name) // a missing one has been reported
 		if err == nil && value == "" {
 			f.r.errorf(f.at, "", "%s: the secret %q is empty", f.label, ref.Name)
 		}
-		return value, err == nil && value != ""
+		return value
 	}
 	s, ok := f.v.(starlark.String)
 	if !ok || s == "" {
 		f.bad("a string or util.Secret('name')")
-		return "", false
+		return ""
 	}
-	return string(s), true
+	return string(s)
 }
 
-// oneOf reads one of some words.
-func (f field) oneOf(words ...string) (string, bool) {
+// oneOf reads one of some words. It is empty when it is none of them.
+func (f field) oneOf(words ...string) string {
 	s, ok := f.v.(starlark.String)
 	if ok && slices.Contains(words, string(s)) {
-		return string(s), true
+		return string(s)
 	}
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = "'" + w + "'"
 	}
 	f.bad(strings.Join(quoted[:len(quoted)-1], ", ") + " or " + quoted[len(quoted)-1])
-	return "", false
+	return ""
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -64,7 +65,7 @@ func TestBad(t *testing.T) {
 	for name, src := range sources(t, "bad") {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(name, src, testOptions())
-			errs, ok := err.(Errors)
+			errs, ok := errors.AsType[Errors](err)
 			if !ok || len(errs) == 0 {
 				t.Fatalf("error is %v, not Errors", err)
 			}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -174,7 +175,7 @@ func TestLoad(t *testing.T) {
 
 func TestManyErrors(t *testing.T) {
 	_, err := Parse("m.star", []byte("from buildbot.plugins import worker\nc = BuildmasterConfig = {'workers': [worker.Worker(str(i), 'pw') for i in range(1000)]}\n"), testOptions())
-	errs, _ := err.(Errors)
+	errs, _ := errors.AsType[Errors](err)
 	if len(errs) != maxErrors+1 || errs[maxErrors].Message != fmt.Sprintf("… and %d more mistakes", 1000-maxErrors) {
 		t.Errorf("%d errors, the last %v", len(errs), errs[len(errs)-1])
 	}
@@ -240,7 +241,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		errs, ok := err.(Errors)
+		errs, ok := errors.AsType[Errors](err)
 		if !ok || len(errs) == 0 {
 			t.Fatalf("error is %v", err)
 		}

@@ -125,7 +125,7 @@ func (g *global) builders(m *Master) {
 		}
 		m.Builders = append(m.Builders, b.Builder)
 		g.unique(seen, o, "builder", b.Name)
-		g.uniqueDir(dirs, seen, b)
+		g.uniqueDir(dirs, b)
 		for _, name := range b.WorkerNames {
 			used[name] = true
 			if !known[name] {
@@ -159,7 +159,7 @@ func workerHint(name string, defined []Worker, names []string) string {
 
 // uniqueDir refuses a directory that another builder works in, unless the two
 // have the same name, which has been said.
-func (g *global) uniqueDir(dirs, names map[string]*object, b *builder) {
+func (g *global) uniqueDir(dirs map[string]*object, b *builder) {
 	first := dirs[b.BuildDir]
 	if b.Name == "" || first == nil {
 		dirs[b.BuildDir] = b.o

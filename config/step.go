@@ -302,10 +302,10 @@ func (a arguments) git() any {
 		g.Branch = nil // Buildbot's name of the remote's default
 	}
 	if f, ok := a.some("mode"); ok {
-		g.Mode, _ = f.oneOf("incremental", "full")
+		g.Mode = f.oneOf("incremental", "full")
 	}
 	if f, ok := a.some("method"); ok {
-		g.Method, _ = f.oneOf("clobber", "fresh", "clean", "copy")
+		g.Method = f.oneOf("clobber", "fresh", "clean", "copy")
 		if g.Mode == "incremental" {
 			a.errorf("method", "add mode='full'", "method has a meaning in mode 'full' only")
 		}

@@ -53,7 +53,7 @@ func (a arguments) worker(missing time.Duration) Worker {
 		Pos:               a.r.pos(a.o.at),
 	}
 	if f, ok := a.field("password"); ok {
-		w.Password, _ = f.secretText()
+		w.Password = f.secretText()
 	}
 	return w
 }
