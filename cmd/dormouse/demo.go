@@ -46,6 +46,8 @@ type demoFlags struct {
 	buildWaitTimeout time.Duration
 	keep             bool
 	json             bool
+	spot             bool
+	scenario         string
 }
 
 func newDemoCommand() *cobra.Command {
@@ -64,6 +66,8 @@ runs its steps; after the idle time the instance is terminated. The exit code is
 		Example: `  dormouse demo
   dormouse demo --builds 3 --build-wait-timeout 0s
   dormouse demo --repo . --command 'make check'
+  dormouse demo --spot
+  dormouse demo --scenario examples/scenarios/throttled.json
   dormouse demo --keep              and then, elsewhere: dormouse workers`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, f) },
@@ -76,6 +80,8 @@ runs its steps; after the idle time the instance is terminated. The exit code is
 	flags.DurationVar(&f.buildWaitTimeout, "build-wait-timeout", 3*time.Second, "how long an idle instance is kept; 0s: each runs one build")
 	flags.BoolVar(&f.keep, "keep", false, "leave master and endpoint serving until interrupted")
 	flags.BoolVar(&f.json, "json", false, "print the summary as one JSON object; everything else goes to stderr")
+	flags.BoolVar(&f.spot, "spot", false, "run on spot instances, with the on-demand price as the highest bid")
+	flags.StringVar(&f.scenario, "scenario", "", "`file` that says how the endpoint misbehaves, in JSON")
 	return cmd
 }
 
@@ -85,6 +91,7 @@ type demo struct {
 	*printer
 	dir      string // everything that it writes
 	began    time.Time
+	scenario *ec2sim.Scenario // nil: the endpoint behaves
 	endpoint *ec2sim.Server
 	address  string // of the endpoint
 	master   *master.Master
@@ -105,6 +112,11 @@ func runDemo(cmd *cobra.Command, f demoFlags) (err error) {
 	}
 	ctx := cmd.Context()
 	d := &demo{demoFlags: f, printer: newPrinter(cmd), began: time.Now()}
+	if f.scenario != "" {
+		if d.scenario, err = readScenario(f.scenario); err != nil {
+			return err
+		}
+	}
 	if f.json { // the summary has stdout to itself
 		d.printer = &printer{out: cmd.ErrOrStderr(), errs: cmd.ErrOrStderr(), now: time.Now}
 	}
@@ -192,7 +204,7 @@ func (d *demo) startEndpoint() (stop func() error, err error) {
 	passToolchain()
 	d.endpoint, err = ec2sim.New(ec2sim.Options{
 		Dir: filepath.Join(d.dir, "instances"), BootDelay: boot, MaxInstances: 2 * demoMaxInstances,
-		PassEnv: toolchainVariables, Logger: slog.New(slog.DiscardHandler),
+		Scenario: d.scenario, PassEnv: toolchainVariables, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
@@ -275,6 +287,7 @@ func (d *demo) configuration(repo string) string {
 	default:
 		steps.WriteString("    steps.ShellCommand(name='compile', command=['sh', './build.sh'], logEnviron=False),\n")
 		steps.WriteString("    steps.ShellCommand(name='test', command=['sh', './test.sh'], logEnviron=False),\n")
+		steps.WriteString(d.longStep())
 	}
 	return fmt.Sprintf(`from buildbot.plugins import schedulers, steps, util, worker
 import boto3
@@ -295,8 +308,7 @@ c['workers'] = [
                            ami=%[6]q,
                            session=session,
                            keypair_name='dormouse-demo',
-                           security_name='dormouse-demo',
-                           user_data=util.Interpolate('''\
+%[10]s                           user_data=util.Interpolate('''\
 DORMOUSE_MASTER=%%(worker:master)s
 DORMOUSE_WORKER_PASSWORD=%%(worker:secret)s
 DORMOUSE_POWEROFF_COMMAND=poweroff
@@ -313,7 +325,7 @@ c['builders'] = [
 ]
 c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=['demo'])]
 `, ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, d.address, rand.Text(), demoInstanceType, ec2sim.WorkerImageID,
-		min(d.demoFlags.builds, demoMaxInstances), d.buildWaitTimeout.Seconds(), steps.String())
+		min(d.demoFlags.builds, demoMaxInstances), d.buildWaitTimeout.Seconds(), steps.String(), d.placement())
 }
 
 // builds asks for the builds, follows them, and waits for their instances'

@@ -42,6 +42,7 @@ type ec2Flags struct {
 	images       []string
 	maxInstances int
 	rateScale    float64
+	scenario     string
 	passEnv      []string
 	accessKeyID  string
 	secretFile   string
@@ -61,7 +62,8 @@ itself off, or when this command ends.
 Two images are built in: ` + ec2sim.WorkerImageID + ` boots a Dormouse worker that is
 configured by its user data, and ` + ec2sim.ScriptImageID + ` runs its user data when
 that is a script. What was started, by whom, and what it would have cost is at
-/_sim/ledger.`,
+/_sim/ledger. With --scenario, or by POST of such a file to /_sim/scenario, the
+endpoint misbehaves as told; DELETE ends that.`,
 		Example: `  dormouse ec2 --listen 127.0.0.1:4566
   dormouse ec2 --image ami-0123456789abcdef0='my-worker --once'`,
 		Args: cobra.NoArgs,
@@ -78,6 +80,7 @@ that is a script. What was started, by whom, and what it would have cost is at
 	flags.StringArrayVar(&f.images, "image", nil, "another image, as ID=COMMAND: what its instances run, by /bin/sh (repeatable)")
 	flags.IntVar(&f.maxInstances, "max-instances", 64, "how many instances may exist at once")
 	flags.Float64Var(&f.rateScale, "rate-scale", 1, "multiplies the rates of EC2's documented token buckets; 0: no limits on calls")
+	flags.StringVar(&f.scenario, "scenario", "", "`file` that says how the endpoint misbehaves, in JSON")
 	flags.StringSliceVar(&f.passEnv, "pass-env", nil, "environment variables that instances get too, by name")
 	flags.StringVar(&f.accessKeyID, "access-key-id", ec2sim.DefaultAccessKeyID, "access key id that requests are signed with")
 	flags.StringVar(&f.secretFile, "secret-access-key-file", "",
@@ -145,6 +148,12 @@ func (f ec2Flags) options() (ec2sim.Options, error) {
 	}
 	if f.rateScale == 0 {
 		opts.RateScale = -1 // 0 would be the default
+	}
+	if f.scenario != "" {
+		var err error
+		if opts.Scenario, err = readScenario(f.scenario); err != nil {
+			return opts, err
+		}
 	}
 	if f.rateScale < 0 {
 		return opts, dormouse.Errorf(dormouse.Invalid, "--rate-scale %v: 0 for no limits, else a positive number", f.rateScale)

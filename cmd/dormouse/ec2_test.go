@@ -69,6 +69,7 @@ func TestEC2FlagsRefused(t *testing.T) {
 		"image id":      func(f *ec2Flags) { f.images = []string{"image=true"} },
 		"no instances":  func(f *ec2Flags) { f.maxInstances = 0 },
 		"rate":          func(f *ec2Flags) { f.rateScale = -1 },
+		"scenario":      func(f *ec2Flags) { f.scenario = empty },
 		"region":        func(f *ec2Flags) { f.region = "Ireland" },
 		"secret file":   func(f *ec2Flags) { f.secretFile = empty },
 		"secret passed": func(f *ec2Flags) { f.passEnv = []string{secretVariable} },

@@ -74,6 +74,20 @@ func fixedID(prefix, of string) string {
 	return fmt.Sprintf("%s-0%016x", prefix, h.Sum64())
 }
 
+// DefaultSubnets returns the ids of the subnets of a region's default VPC, one
+// for each of its zones, in the order of their names.
+func DefaultSubnets(region string) []string {
+	var ids []string
+	for _, letter := range zoneLetters {
+		ids = append(ids, fixedID("subnet", region+string(letter)))
+	}
+	return ids
+}
+
+// DefaultSecurityGroup returns the id of the default group of a region's
+// default VPC.
+func DefaultSecurityGroup(region string) string { return fixedID("sg", region) }
+
 // shortRegion is the region as zone ids write it: use1 for us-east-1.
 func shortRegion(region string) string { return regionWords.Replace(region) }
 
