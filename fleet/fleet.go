@@ -226,7 +226,8 @@ func markAttached(r *dormouse.Instance, at time.Time) {
 // existence) was durable before.
 func (f *Fleet) save(rows ...dormouse.Instance) {
 	for _, r := range rows {
-		if err := f.opt.Store.SaveInstance(f.ctx, r); err != nil {
+		// Also what was learned in the last moment is worth keeping.
+		if err := f.opt.Store.SaveInstance(context.WithoutCancel(f.ctx), r); err != nil {
 			f.opt.Log.Error("the ledger could not be written", "instance", r.ID, "worker", r.Worker, "error", err)
 			continue
 		}

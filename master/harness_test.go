@@ -35,6 +35,8 @@ type site struct {
 	url      string
 	// boot, when set, is called instead of starting an agent.
 	boot func(ec2sim.Machine)
+	// seen, when set, is told of each machine that boots.
+	seen func(ec2sim.Machine)
 }
 
 func newSite(t *testing.T) *site {
@@ -71,6 +73,9 @@ func (a *agent) Discard() error             { return nil }
 func (s *site) bootMachine(ctx context.Context, m ec2sim.Machine) (ec2sim.Process, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &agent{cancel: cancel}
+	if s.seen != nil {
+		s.seen(m)
+	}
 	if s.boot != nil {
 		s.boot(m)
 		return a, nil

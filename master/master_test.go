@@ -323,3 +323,57 @@ forced([builder('b', ['plain'], 'true')])
 		t.Errorf("%v", err)
 	}
 }
+
+func TestMachinesLearnWhoTheyAre(t *testing.T) {
+	s := newSite(t)
+	var mu sync.Mutex
+	secrets := map[string]string{} // by instance
+	s.seen = func(m ec2sim.Machine) {
+		_, password, _ := strings.Cut(string(m.UserData), "DORMOUSE_WORKER_PASSWORD=")
+		mu.Lock()
+		defer mu.Unlock()
+		secrets[m.ID] = strings.TrimSpace(password)
+	}
+	r := s.start(`
+anonymous = util.Interpolate('''DORMOUSE_MASTER=%(worker:master)s
+DORMOUSE_WORKER_PASSWORD=%(worker:secret)s
+''')
+c['workers'] = [ec2('bot', instances=3, user_data=anonymous, build_wait_timeout=3600), ec2('other', user_data=anonymous, build_wait_timeout=3600)]
+# Each build waits for the others, so that each has a worker of its own.
+forced([builder('b', ['bot'], 'mkdir -p ` + s.dir + `/met; mktemp ` + s.dir + `/met/XXXXXX; until [ $(ls ` + s.dir + `/met | wc -l) = 3 ]; do sleep 0.05; done'),
+        builder('b2', ['other'], 'true')])
+`)
+	workers := map[string]string{}
+	for _, made := range append(r.force("b", 3), r.force("b2", 1)...) {
+		req := r.ended(made.ID)
+		b, err := r.Build(t.Context(), req.BuildID)
+		if err != nil || *req.Result != dormouse.Success {
+			t.Fatalf("%+v, %v", req, err)
+		}
+		workers[b.Worker] = b.InstanceID
+	}
+	if len(workers) != 4 {
+		t.Errorf("builds ran on %v", workers)
+	}
+	if calls := s.endpoint.Ledger().Calls["RunInstances"]; calls != 2 {
+		t.Errorf("%d launches, want one for the three alike and one for the other", calls)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	bot, other := workers["bot-1"], workers["other"]
+	for _, tc := range []struct {
+		what, name, password, instance string
+		want                           int
+	}{
+		{"another launch's secret", bot, secrets[other], bot, http.StatusUnauthorized},
+		{"a made up secret", bot, "l" + strings.Repeat("a", 26) + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", bot, http.StatusUnauthorized},
+		{"no instance", bot, secrets[bot], "", http.StatusUnauthorized},
+		{"a worker's name with a launch's secret", "bot-1", secrets[bot], bot, http.StatusUnauthorized},
+		{"an instance that is not in the ledger", "i-0123456789abcdef0", secrets[bot], "i-0123456789abcdef0", http.StatusConflict},
+		{"one that is attached already", bot, secrets[bot], bot, http.StatusServiceUnavailable},
+	} {
+		if got := r.dial(tc.name, tc.password, tc.instance); got != tc.want {
+			t.Errorf("%s: %d, want %d", tc.what, got, tc.want)
+		}
+	}
+}
