@@ -44,7 +44,12 @@ func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *fl
 	}
 	for _, i := range running {
 		if !i.State.Ended() && !countable(i.PricePerHour) {
-			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it can not count: it goes on when that instance has ended; to have prices known, give price_per_hour or allow the master pricing:GetProducts", instanceName(i))
+			name, until := instanceName(i), "it has ended"
+			if i.ID == "" {
+				name, until = "an instance that is being launched", "EC2 has answered"
+			}
+			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it can not count: it goes on when %s; to have prices known, give price_per_hour or allow the master pricing:GetProducts",
+				name, until)
 		}
 	}
 	n = count
@@ -170,9 +175,6 @@ func fits(left, cost float64) int {
 
 func instanceName(i dormouse.Instance) string {
 	name := "instance " + i.ID
-	if i.ID == "" {
-		name = "an instance that is being launched"
-	}
 	if i.InstanceType != "" {
 		name += fmt.Sprintf(" (%s, %s)", i.InstanceType, i.Market)
 	}

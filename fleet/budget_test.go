@@ -48,7 +48,11 @@ func TestBudgetAdmits(t *testing.T) {
 		{name: "an unknown price", budget: perHour(1), count: 1, reason: []string{"price_per_hour", "pricing:GetProducts"}},
 		{
 			name: "beside an unknown price", budget: perDay(100), running: []dormouse.Instance{alive(1), unpriced(dormouse.InstanceRunning)}, price: new(0.1), count: 1,
-			reason: []string{"instance i-9 (m7i.large, spot) of worker w9", "when that instance has ended", "price_per_hour"},
+			reason: []string{"instance i-9 (m7i.large, spot) of worker w9", "when it has ended", "price_per_hour"},
+		},
+		{
+			name: "beside a launch of unknown price", budget: perHour(1), running: []dormouse.Instance{{State: dormouse.InstancePending}}, price: new(0.1), count: 1,
+			reason: []string{"an instance that is being launched", "when EC2 has answered"},
 		},
 		{name: "after an unknown price", budget: perDay(100), running: []dormouse.Instance{unpriced(dormouse.InstanceTerminated)}, price: new(0.1), count: 1, want: 1},
 

@@ -56,7 +56,11 @@ type Options struct {
 	// Token makes the idempotency token of an attempt: at most 64 characters,
 	// the same for the same attempt for ever.
 	Token func(deployment, launch string, attempt int) string
-	Log   *slog.Logger
+	// Budget holds back launches. SpentToday returns what instances have cost
+	// since midnight UTC, in US dollars; a budget per day needs it.
+	Budget     Budget
+	SpentToday func(context.Context) (float64, error)
+	Log        *slog.Logger
 }
 
 // Fleet is all instances of a deployment. Its methods may be called at once.
@@ -73,6 +77,7 @@ type Fleet struct {
 	attached map[generationKey]time.Time   // attachments whose instance is not known yet
 	unowned  map[string]stray              // instances of no live generation, by id
 	launches map[string]bool               // that have no answer yet, by id
+	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
 }
 
@@ -97,7 +102,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		launches: map[string]bool{},
+		launches: map[string]bool{}, reserved: map[string]reservation{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
@@ -110,6 +115,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	for _, a := range unsettled {
 		f.launches[a.Launch] = true
 	}
+	f.reserveUnsettled(unsettled, time.Now())
 	return f, nil
 }
 
@@ -124,6 +130,7 @@ func (f *Fleet) settled(launch string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.launches, launch)
+	delete(f.reserved, launch)
 }
 
 func (f *Fleet) noteShort(account string, o dormouse.Offering, now time.Time) {

@@ -1,0 +1,102 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// reservation is what a launch that has no answer yet may come to cost: it is
+// counted like instances until they are in the ledger, or certain not to be.
+type reservation struct {
+	instances []dormouse.Instance
+	// expires is set where nobody may ever ask for the answer: then what there
+	// is will have been listed.
+	expires time.Time
+}
+
+// admit asks the budget for count launches at a price per hour, nil where it is
+// not known, and reserves the money of those that may be sent now, so that two
+// launches at once can not both take the last of it. The error says why the
+// others may not, and when; its code is [dormouse.Budget].
+//
+// The reservation is the launch's, and ends with [Fleet.settled], which must
+// follow every admission: after what was started is in the ledger, or when it
+// is certain that nothing was.
+func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count int) (n int, err error) {
+	budget := f.opt.Budget
+	if !budget.Set() {
+		return count, nil
+	}
+	now, spent := time.Now(), 0.0
+	if budget.PerDay != nil {
+		// Read outside the lock. What runs on meanwhile is in the reservations,
+		// which are made up to midnight from before the reading.
+		if spent, err = f.opt.SpentToday(ctx); err != nil {
+			return 0, dormouse.Errorf(dormouse.Budget, "the budget admits no launch while it is not known what was spent today: %w", err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, reason := budget.Admit(f.committed(now), spent, price, count, now)
+	if n > 0 {
+		f.reserve(launch, price, n, now, time.Time{})
+	}
+	if n < count {
+		err = dormouse.Errorf(dormouse.Budget, "%s", reason)
+	}
+	return n, err
+}
+
+// reserve counts a launch among what runs, without asking, in place of what it
+// has reserved before. The caller holds f.mu.
+func (f *Fleet) reserve(launch string, price *float64, count int, now, expires time.Time) {
+	f.reserved[launch] = reservation{
+		instances: slices.Repeat([]dormouse.Instance{{
+			Launch: launch, State: dormouse.InstancePending, LaunchedAt: now, PricePerHour: price,
+		}}, count),
+		expires: expires,
+	}
+}
+
+// reserveUnsettled counts launches of an earlier process that have no answer.
+// Their price was not kept, so nothing is admitted beside them until they have
+// one: they are asked for again at once. The caller holds f.mu, or is alone.
+func (f *Fleet) reserveUnsettled(attempts []dormouse.LaunchAttempt, now time.Time) {
+	parts := map[string]int{}
+	for _, a := range attempts {
+		parts[a.Launch]++
+		f.reserve(a.Launch, nil, parts[a.Launch], now, now.Add(visibleWithin))
+	}
+}
+
+// committed returns what the budget counts: the ledger's rows that have not
+// ended, and launches without an answer. The caller holds f.mu.
+func (f *Fleet) committed(now time.Time) []dormouse.Instance {
+	out := make([]dormouse.Instance, 0, len(f.rows))
+	for _, r := range f.rows {
+		out = append(out, *r)
+	}
+	for launch, r := range f.reserved {
+		if !r.expires.IsZero() && !now.Before(r.expires) {
+			delete(f.reserved, launch)
+			continue
+		}
+		out = append(out, r.instances...)
+	}
+	return out
+}
+
+// HourlyRate returns what the instances that run now cost per hour, in US
+// dollars, and of how many the price is not known.
+func (f *Fleet) HourlyRate() (usd float64, unknown int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rows := make([]dormouse.Instance, 0, len(f.rows))
+	for _, r := range f.rows {
+		rows = append(rows, *r)
+	}
+	return dormouse.HourlyRate(rows)
+}
