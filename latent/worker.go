@@ -88,8 +88,8 @@ type message struct {
 // that; 64 covers a worker's timers, answers and builds in one burst.
 const inboxSize = 64
 
-// NewWorker starts to host a worker at the state its store holds (the zero
-// State for a new one). Close ends it.
+// NewWorker returns the host of a worker at the state its store holds (the zero
+// State for a new one). Start begins its life, Close ends it.
 func NewWorker(opt Options, initial State) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Worker{opt: opt, inbox: make(chan message, inboxSize), ctx: ctx, cancel: cancel}
@@ -98,10 +98,13 @@ func NewWorker(opt Options, initial State) *Worker {
 	}
 	w.state.Store(&initial)
 	w.policy.Store(&opt.Policy)
-	w.wg.Go(w.loop)
-	w.Post(Resumed{})
+	w.inbox <- message{event: Resumed{}} // before anything else; there is room
 	return w
 }
+
+// Start begins to host: from here on events are applied and orders carried out.
+// Events that came before have waited. It is called once.
+func (w *Worker) Start() { w.wg.Go(w.loop) }
 
 // Close stops hosting, and waits for it. The instance, if there is one, goes
 // on: a later process resumes. To end it, post MasterStops first.

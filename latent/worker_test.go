@@ -99,6 +99,7 @@ func host(t *testing.T, p Policy, c *cloud, initial State) *hosted {
 		},
 		Log: slog.New(slog.DiscardHandler),
 	}, initial)
+	h.Start()
 	t.Cleanup(h.Close)
 	return h
 }
@@ -361,6 +362,7 @@ func TestStateIsDurableBeforeAnyOrder(t *testing.T) {
 			},
 			Changed: func(State) {}, Log: slog.New(slog.DiscardHandler),
 		}, State{})
+		w.Start()
 		defer w.Close()
 		w.Post(Demand{true})
 		time.Sleep(10 * time.Second)
@@ -389,6 +391,7 @@ func TestASupersededMasterStops(t *testing.T) {
 			Superseded: func(err error) { superseded <- err },
 			Changed:    func(State) {}, Log: slog.New(slog.DiscardHandler),
 		}, State{})
+		w.Start()
 		defer w.Close()
 		w.Post(Demand{true})
 		<-superseded

@@ -208,7 +208,7 @@ func (m *Master) workerURL() string {
 	return "ws://" + net.JoinHostPort(host, port) + "/"
 }
 
-// host begins to host a latent worker where its stored record left it.
+// host makes the host of a latent worker, at the state its stored record left.
 func (m *Master) host(w *worker, record store.WorkerRecord) error {
 	var initial latent.State
 	if len(record.State) > 0 {

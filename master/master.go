@@ -297,6 +297,12 @@ func (m *Master) addWorkers(ctx context.Context) error {
 			}
 		}
 	}
+	// Once the table is complete: what a host does first asks for others.
+	for _, w := range m.workers.order {
+		if w.latent != nil {
+			w.latent.Start()
+		}
+	}
 	return nil
 }
 
