@@ -6,9 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,38 +92,4 @@ func TestOverLoopback(t *testing.T) {
 	}
 	_, err := client.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{"i-12345678"}})
 	wantCode(t, err, "InvalidInstanceID.NotFound")
-}
-
-// TestAWSCLI lets the AWS CLI judge, where there is one.
-func TestAWSCLI(t *testing.T) {
-	if err := exec.CommandContext(t.Context(), "aws", "--version").Run(); err != nil {
-		t.Skip("no AWS CLI here:", err)
-	}
-	s := newServer(t, Options{})
-	server := httptest.NewServer(s)
-	defer server.Close()
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
-	env = append(env, "AWS_ACCESS_KEY_ID="+DefaultAccessKeyID, "AWS_SECRET_ACCESS_KEY="+DefaultSecretAccessKey,
-		"AWS_DEFAULT_REGION=us-east-1", "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "NO_PROXY=127.0.0.1")
-	cli := func(args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "aws", append([]string{"--endpoint-url", server.URL, "--output", "text"}, args...)...)
-		cmd.Env = env
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	id := cli("ec2", "run-instances", "--image-id", ScriptImageID, "--instance-type", "t3.micro", "--user-data", "#!/bin/sh",
-		"--tag-specifications", "ResourceType=instance,Tags=[{Key=Name,Value=cli}]", "--query", "Instances[0].InstanceId")
-	if got := cli("ec2", "describe-instances", "--filters", "Name=tag:Name,Values=cli", "--query", "Reservations[].Instances[].InstanceId"); got != id {
-		t.Errorf("described %q; launched %q", got, id)
-	}
-	if got := cli("ec2", "terminate-instances", "--instance-ids", id, "--query", "TerminatingInstances[0].CurrentState.Name"); got != "shutting-down" {
-		t.Errorf("it is %q", got)
-	}
-	if got := cli("sts", "get-caller-identity", "--query", "Account"); got != defaultAccountID {
-		t.Errorf("account %q", got)
-	}
 }

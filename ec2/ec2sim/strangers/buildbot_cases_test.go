@@ -83,5 +83,21 @@ func buildbotCases(t *testing.T, _ *endpoint) []buildbotCase {
 			sent:  map[string]string{"IamInstanceProfile.Name": "ci-profile"},
 			judge: func(*testing.T, ec2sim.LedgerEntry) {},
 		},
+		{
+			name: "block-devices",
+			options: image(map[string]any{"block_device_map": []map[string]any{
+				{"DeviceName": "/dev/sda1", "Ebs": map[string]any{"VolumeSize": 40}},
+				{"DeviceName": "/dev/sdf", "Ebs": map[string]any{"VolumeSize": 2, "DeleteOnTermination": false}},
+				{"DeviceName": "/dev/sdg", "NoDevice": ""},
+			}}),
+			sent: map[string]string{
+				"BlockDeviceMapping.1.DeviceName":              "/dev/sda1",
+				"BlockDeviceMapping.1.Ebs.VolumeSize":          "40",
+				"BlockDeviceMapping.1.Ebs.DeleteOnTermination": "true",
+				"BlockDeviceMapping.2.Ebs.DeleteOnTermination": "false",
+				"BlockDeviceMapping.3.DeviceName":              "/dev/sdg",
+			},
+			judge: func(*testing.T, ec2sim.LedgerEntry) {},
+		},
 	}
 }
