@@ -44,12 +44,19 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, target, isJSON := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if isJSON { // the Price List's protocol
+		form = url.Values{"Action": {target}, "Body": {string(body)}}
+	}
 	e.mu.Lock()
 	e.requests = append(e.requests, form)
 	e.mu.Unlock()
 	inner, err := e.answer(form)
 	status := http.StatusOK
 	text := fmt.Sprintf("<%sResponse>%s</%[1]sResponse>", form.Get("Action"), inner)
+	if isJSON {
+		text = inner
+	}
 	if api, ok := errors.AsType[apiError](err); ok {
 		status = api.status
 		var message strings.Builder
@@ -58,8 +65,11 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		text = fmt.Sprintf("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r-1</RequestID></Response>",
 			api.code, message.String())
-		if api.code == "" {
+		switch {
+		case api.code == "":
 			text = api.message
+		case isJSON:
+			text = fmt.Sprintf(`{"__type": %q, "message": %q}`, api.code, api.message)
 		}
 	} else if err != nil {
 		return nil, err

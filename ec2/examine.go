@@ -74,13 +74,14 @@ func (x *examination) add(what string, state FindingState, format string, args .
 }
 
 // failed notes a question that could not be answered. A master does without
-// some of them; then the missing right to ask is only worth a warning.
+// some of them; then it is worth only a warning that it may not be asked.
 func (x *examination) failed(what string, err error, masterAsksToo bool) {
-	if !masterAsksToo && remoteOf(err) == "UnauthorizedOperation" {
-		x.add(what, FindingWarning, "can not be checked without more rights, which a master does not need: %v", err)
-		return
+	switch remote := remoteOf(err); {
+	case !masterAsksToo && (remote == "UnauthorizedOperation" || remote == "InvalidAction"):
+		x.add(what, FindingWarning, "can not be checked, and a master does without it: %v", err)
+	default:
+		x.add(what, FindingWrong, "%v", err)
 	}
-	x.add(what, FindingWrong, "%v", err)
 }
 
 func (x *examination) wrong(what string) bool {
@@ -356,6 +357,7 @@ func (x *examination) bid(ctx context.Context) {
 		switch bid, err := x.a.bid(ctx, x.spec, instanceType, zone); {
 		case err != nil:
 			x.failed(what, err, true)
+			return // it would be the same for the others
 		case bid == "":
 			x.add(what, FindingOK, "%s: up to what it costs on demand", instanceType)
 		default:
@@ -372,36 +374,71 @@ func (x *examination) launches(ctx context.Context) {
 		x.add(what, FindingWarning, "not tried: see above")
 		return
 	}
-	accepted := false
-	var refusedProfile error
-	for i, o := range offerings {
-		if i == maxDryRuns {
-			x.add(what, FindingWarning, "%d more offerings were not tried", len(offerings)-i)
-			break
-		}
-		err := x.a.dryRun(ctx, x.dry, o, x.groupID)
-		switch e, _ := asError(err); {
-		case err == nil:
-			accepted = true
-			x.add(what, FindingOK, "%s: EC2 would start it", o)
-		case e != nil && (e.Code == dormouse.Capacity || e.Code == dormouse.Quota):
-			x.add(what, FindingWarning, "%s: not now: %v", o, err)
-		default:
-			x.add(what, FindingWrong, "%s: %v", o, err)
-			if strings.Contains(strings.ToLower(err.Error()), "instanceprofile") || strings.Contains(err.Error(), "PassRole") {
-				refusedProfile = err
+	var outcomes []outcome
+	for _, o := range offerings[:min(len(offerings), maxDryRuns)] {
+		outcomes = append(outcomes, outcomeOf(o, x.a.dryRun(ctx, x.dry, o, x.groupID)))
+	}
+	x.findings = append(x.findings, launchFindings(outcomes)...)
+	if more := len(offerings) - maxDryRuns; more > 0 {
+		x.add(what, FindingWarning, "%d more offerings were not tried", more)
+	}
+	if profile := x.spec.InstanceProfileName; profile != "" {
+		x.findings = append(x.findings, profileFinding(profile, outcomes))
+	}
+}
+
+// outcome is what came of a launch that was tried.
+type outcome struct {
+	offering dormouse.Offering
+	state    FindingState
+	text     string
+}
+
+func outcomeOf(o dormouse.Offering, err error) outcome {
+	switch dormouse.CodeOf(err) {
+	case "":
+		return outcome{o, FindingOK, "EC2 would start it"}
+	case dormouse.Capacity, dormouse.Quota:
+		return outcome{o, FindingWarning, "not now: " + err.Error()}
+	default:
+		return outcome{o, FindingWrong, err.Error()}
+	}
+}
+
+// launchFindings says once what came of several offerings.
+func launchFindings(outcomes []outcome) []Finding {
+	var findings []Finding
+	for len(outcomes) > 0 {
+		first := outcomes[0]
+		var same []string
+		var rest []outcome
+		for _, o := range outcomes {
+			if o.state == first.state && o.text == first.text {
+				same = append(same, o.offering.String())
+			} else {
+				rest = append(rest, o)
 			}
 		}
+		findings = append(findings, Finding{"launch", first.state, strings.Join(same, ", ") + ": " + first.text})
+		outcomes = rest
 	}
-	switch profile := x.spec.InstanceProfileName; {
-	case profile == "":
-	case refusedProfile != nil:
-		x.add("instance_profile_name", FindingWrong, "%s: %v", profile, refusedProfile)
-	case accepted:
-		x.add("instance_profile_name", FindingOK, "%s: EC2 did not object", profile)
-	default:
-		x.add("instance_profile_name", FindingWarning, "%s: nothing is known of it until a launch is allowed", profile)
+	return findings
+}
+
+// profileFinding is what the tried launches tell of the instance profile: there
+// is no call of EC2's that would.
+func profileFinding(profile string, outcomes []outcome) Finding {
+	f := Finding{"instance_profile_name", FindingWarning, profile + ": nothing is known of it until a launch is allowed"}
+	for _, o := range outcomes {
+		text := strings.ToLower(o.text)
+		switch {
+		case o.state == FindingOK:
+			return Finding{f.What, FindingOK, profile + ": EC2 did not object"}
+		case strings.Contains(text, "instanceprofile"), strings.Contains(text, "instance profile"), strings.Contains(text, "passrole"):
+			f.State, f.Text = FindingWrong, profile+": "+o.text
+		}
 	}
+	return f
 }
 
 // dryRun has EC2 check a launch that it is told not to carry out.

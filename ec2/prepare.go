@@ -54,6 +54,7 @@ func (a *Account) attachVolumes(ctx context.Context, spec LaunchSpec, instanceID
 	if len(spec.Volumes) == 0 {
 		return nil
 	}
+	defer a.volumeWatch.want(spec.volumeIDs())() // also while others look
 	notBefore := start.Add(-volumesFresh)
 	for {
 		look, err := a.volumes(ctx, spec, notBefore)

@@ -140,10 +140,7 @@ func (w *volumeWatch) want(ids []string) (done func()) {
 
 // volumes returns the volumes of spec, as EC2 saw them at notBefore or later.
 func (a *Account) volumes(ctx context.Context, spec LaunchSpec, notBefore time.Time) (volumeLook, error) {
-	ids := make([]string, len(spec.Volumes))
-	for i, v := range spec.Volumes {
-		ids[i] = v.ID
-	}
+	ids := spec.volumeIDs()
 	w := &a.volumeWatch
 	defer w.want(ids)()
 	for {
@@ -217,4 +214,12 @@ func (a *Account) allFound(look volumeLook, ids []string) error {
 		}
 	}
 	return nil
+}
+
+func (s LaunchSpec) volumeIDs() []string {
+	ids := make([]string, len(s.Volumes))
+	for i, v := range s.Volumes {
+		ids[i] = v.ID
+	}
+	return ids
 }

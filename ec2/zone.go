@@ -92,11 +92,7 @@ func (a *Account) volumesZone(ctx context.Context, spec LaunchSpec) (string, err
 	if len(spec.Volumes) == 0 {
 		return "", nil
 	}
-	var key strings.Builder
-	for _, v := range spec.Volumes {
-		key.WriteString(v.ID + " ")
-	}
-	return a.volumeZones.do(ctx, key.String(), func(ctx context.Context) (string, error) {
+	return a.volumeZones.do(ctx, strings.Join(spec.volumeIDs(), " "), func(ctx context.Context) (string, error) {
 		look, err := a.volumes(ctx, spec, time.Now().Add(-volumesFresh))
 		if err != nil {
 			return "", err

@@ -17,18 +17,25 @@ import (
 const defaultConfig = "master.star"
 
 func newCheckconfigCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, ask bool
 	cmd := &cobra.Command{
 		Use:   "checkconfig [FILE]",
 		Short: "Check a configuration, and show every mistake in it",
 		Long: `Check a configuration, and show every mistake in it. FILE is master.star where it
-is not given. Nothing is started and nobody is asked.`,
+is not given. Nothing is started and nobody is asked.
+
+With --online, EC2 is asked, too, whether instances of each latent worker could be
+started: whose the credentials are, which images match and which one is taken, and
+whether everything that the worker names exists and is free. The launch itself is
+tried without being carried out (DryRun). Nothing is changed. What the first start
+would create is a warning; anything that is wrong makes the exit code 1.`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"star"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	cmd.Flags().BoolVar(&ask, "online", false, "ask EC2, too, and change nothing there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file := defaultConfig
 		if len(args) > 0 {
@@ -44,8 +51,16 @@ is not given. Nothing is started and nobody is asked.`,
 		if m != nil {
 			warnings = m.Warnings
 		}
+		var answers *online
+		if ask && m != nil && err == nil {
+			answers = askEC2(cmd.Context(), m)
+		}
 		if asJSON {
-			if err := p.printJSON(checkResult(file, mistakes, warnings)); err != nil {
+			result := checkResult(file, mistakes, warnings)
+			if answers != nil {
+				result.Online, result.OK = answers, result.OK && answers.ok()
+			}
+			if err := p.printJSON(result); err != nil {
 				return err
 			}
 		} else {
@@ -56,11 +71,16 @@ is not given. Nothing is started and nobody is asked.`,
 					count(len(m.Workers), "worker"), count(len(m.ForceSchedulers), "scheduler"))
 			}
 		}
-		if err == nil {
-			return nil
+		if answers != nil && !asJSON {
+			p.online(answers)
 		}
-		if asJSON {
+		switch {
+		case err == nil && (answers == nil || answers.ok()):
+			return nil
+		case asJSON:
 			return errFailed
+		case err == nil:
+			return fmt.Errorf("EC2 would not start what %s describes", file)
 		}
 		return fmt.Errorf("%s has %s", file, count(len(mistakes), "mistake"))
 	}
@@ -73,6 +93,7 @@ type checked struct {
 	OK       bool      `json:"ok"`
 	Errors   []mistake `json:"errors"`
 	Warnings []mistake `json:"warnings"`
+	Online   *online   `json:"online,omitempty"` // with --online, when there is no error
 }
 
 type mistake struct {

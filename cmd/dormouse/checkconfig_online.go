@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/master"
+	"github.com/dormouse-ci/dormouse/store/sqlite"
+)
+
+// examined is what the EC2 API says of a worker's definition.
+type examined struct {
+	Worker   string        `json:"worker"`
+	Region   string        `json:"region,omitempty"`
+	Findings []ec2.Finding `json:"findings"`
+
+	account string // its key, "" when there is none
+	config  config.Worker
+}
+
+// stranded is a generation that may have an instance in an account or region
+// that no worker of the configuration uses.
+type stranded struct {
+	Worker     string `json:"worker"`
+	Generation int64  `json:"generation"`
+	Account    string `json:"account"`
+	Region     string `json:"region"`
+}
+
+// online is what checkconfig --online adds.
+type online struct {
+	Workers []examined `json:"workers"`
+	// Stranded is empty when there is no database, Unread says why one could
+	// not be read.
+	Stranded []stranded `json:"stranded_generations,omitempty"`
+	Unread   string     `json:"database_unread,omitempty"`
+}
+
+func (o *online) ok() bool {
+	return !slices.ContainsFunc(o.Workers, func(e examined) bool {
+		return slices.ContainsFunc(e.Findings, func(f ec2.Finding) bool { return f.State == ec2.FindingWrong })
+	})
+}
+
+// examineAtOnce is how many definitions are examined at a time: their calls
+// share EC2's token buckets, and more would only queue for them.
+const examineAtOnce = 4
+
+// askEC2 asks the API about every latent worker, and changes nothing.
+func askEC2(ctx context.Context, m *config.Master) *online {
+	o := &online{Workers: []examined{}}
+	for _, w := range m.Workers {
+		if w.EC2 != nil {
+			o.Workers = append(o.Workers, examined{Worker: w.Name, config: w})
+		}
+	}
+	accounts := &examinedAccounts{opened: map[config.Session]map[string]*ec2.Account{}}
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, examineAtOnce)
+	for i := range o.Workers {
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			o.Workers[i].examine(ctx, accounts)
+		})
+	}
+	wg.Wait()
+	o.strand(ctx, m.DB)
+	return o
+}
+
+func (e *examined) examine(ctx context.Context, accounts *examinedAccounts) {
+	c := e.config.EC2
+	account, err := accounts.open(ctx, c.Session, c.Region)
+	if err != nil {
+		e.Region = c.Region
+		e.Findings = []ec2.Finding{{What: "session", State: ec2.FindingWrong, Text: err.Error()}}
+		return
+	}
+	e.account, e.Region = account.Key(), account.Region()
+	e.Findings = account.Examine(ctx, master.LaunchSpec(e.Worker, c, account.Region()))
+}
+
+// examinedAccounts shares accounts, and with them rate limits and what has been
+// read, as a master does.
+type examinedAccounts struct {
+	mu     sync.Mutex
+	opened map[config.Session]map[string]*ec2.Account
+}
+
+func (a *examinedAccounts) open(ctx context.Context, s config.Session, region string) (*ec2.Account, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if account := a.opened[s][region]; account != nil {
+		return account, nil
+	}
+	session := ec2.Session{
+		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
+		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
+	}
+	// Nothing is started, so the deployment's name is never seen.
+	account, err := ec2.Open(ctx, session, region, ec2.Deployment{ID: "checkconfig"})
+	if err != nil {
+		return nil, err
+	}
+	if a.opened[s] == nil {
+		a.opened[s] = map[string]*ec2.Account{}
+	}
+	a.opened[s][region] = account
+	return account, nil
+}
+
+// strand finds the open generations in accounts that have left the
+// configuration. A master that was never started has no database.
+func (o *online) strand(ctx context.Context, c config.DB) {
+	if c.Path == "" {
+		if c.Driver != "" {
+			o.Unread = "generations in accounts that have left the configuration are looked for in SQLite only"
+		}
+		return
+	}
+	db, err := sqlite.OpenReadOnly(ctx, c.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var open []dormouse.Generation
+	if err == nil {
+		open, err = db.Generations(ctx, "", true)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		o.Unread = err.Error()
+		return
+	}
+	for _, g := range open {
+		known := g.Account == "" || slices.ContainsFunc(o.Workers, func(e examined) bool { return e.account == g.Account })
+		if !known {
+			o.Stranded = append(o.Stranded, stranded{g.Worker, g.Number, g.Account, g.Region})
+		}
+	}
+}
+
+// positions of a finding's subject in the configuration, by the arguments that
+// can be its cause.
+var findingArguments = map[string][]string{
+	"credentials": {"session", "identifier"},
+	"session":     {"session", "identifier"},
+	"image":       {"ami", "ami_ssm_parameter", "valid_ami_location_regex", "valid_ami_owners", "ami_filters"},
+	"bid":         {"price_multiplier", "max_spot_price", "spot_instance"},
+	"launch":      {"instance_type"},
+}
+
+// at is where the cause of a finding stands, "line:column" or "".
+func (e *examined) at(f ec2.Finding) string {
+	for _, name := range append(slices.Clone(findingArguments[f.What]), f.What) {
+		if pos := e.config.EC2.Pos[name]; pos != "" {
+			parts := strings.Split(pos, ":")
+			return strings.Join(parts[max(len(parts)-2, 0):], ":")
+		}
+	}
+	return ""
+}
+
+// online prints a table for each worker.
+func (p *printer) online(o *online) {
+	for _, e := range o.Workers {
+		p.printf("\n%s\n", p.bold("worker "+plain(e.Worker)+dashed(plain(e.Region))))
+		var rows [][]string
+		for _, f := range e.Findings {
+			paint := green
+			switch f.State {
+			case ec2.FindingWarning:
+				paint = yellow
+			case ec2.FindingWrong:
+				paint = red
+			case ec2.FindingOK: // green
+			}
+			for i, line := range strings.Split(f.Text, "\n") {
+				row := []string{"", "", "", "  " + plain(line)}
+				if i == 0 {
+					row = []string{plain(f.What), p.paint(paint, string(f.State)), plain(e.at(f)), plain(line)}
+				}
+				rows = append(rows, row)
+			}
+		}
+		p.table([]string{"WHAT", "STATE", "LINE", "FOUND"}, rows)
+	}
+	for _, s := range o.Stranded {
+		p.printf("\n%s %s\n", p.paint(yellow, "warning:"), fmt.Sprintf(
+			"generation %d of worker %s is still open in account %s, which no worker of the configuration uses: "+
+				"keep a worker with that session and region until it is closed, or end its instance by hand",
+			s.Generation, plain(s.Worker), plain(s.Account)))
+	}
+	if o.Unread != "" {
+		p.notef("The database was not looked into: %s\n", plain(o.Unread))
+	}
+}
+
+func dashed(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " in " + s
+}
