@@ -917,3 +917,50 @@ func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
 		}
 	})
 }
+
+func TestABudgetHoldsLaunchesBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opt.Budget = Budget{PerHour: new(0.25)}
+		start := func(names ...string) (held int) {
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			for _, name := range names {
+				m := w.member(name)
+				m.Batch = "bots"
+				m.Price = func(context.Context, dormouse.Offering) (*float64, string) { return new(0.1), "test" }
+				w.alive(name, 1, true)
+				wg.Go(func() {
+					switch _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) {
+					case "":
+					case dormouse.Budget:
+						mu.Lock()
+						defer mu.Unlock()
+						held++
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return held
+		}
+		if held := start("a", "b", "c", "d", "e"); held != 3 || len(w.region.instances) != 2 {
+			t.Fatalf("%d held back, %d instances", held, len(w.region.instances))
+		}
+		if held := start("f"); held != 1 {
+			t.Error("a launch beyond the budget was sent")
+		}
+		// An end makes room.
+		row := w.instancesOf("a", 1)
+		row = append(row, w.instancesOf("b", 1)...)
+		row = append(row, w.instancesOf("c", 1)...)
+		row = append(row, w.instancesOf("d", 1)...)
+		row = append(row, w.instancesOf("e", 1)...)
+		w.region.set(row[0].ID, dormouse.InstanceTerminated)
+		w.AddAccount(w.region)
+		w.Reconcile(t.Context())
+		if held := start("g"); held != 0 {
+			t.Error("the budget does not notice that an instance has ended")
+		}
+	})
+}

@@ -109,14 +109,15 @@ func (a *account) launch(g *group) {
 	}
 	a.mu.Unlock()
 	id := strings.ToLower(rand.Text())
-	wishes, request, err := a.render(g, id)
+	wishes, cost, request, err := a.render(g, id)
 	if len(wishes) == 0 {
+		a.fleet.settled(id)
 		return
 	}
 	fail := func(err error) {
+		a.fleet.settled(id)
 		for _, w := range wishes {
-			w.answer <- answer{err: err}
-			close(w.stored)
+			w.refuse(err)
 		}
 	}
 	if err != nil {
@@ -136,11 +137,10 @@ func (a *account) launch(g *group) {
 	a.fleet.open(id)
 	attempts, err = a.fleet.opt.Store.OpenAttempts(ctx, attempts)
 	if err != nil {
-		a.fleet.settled(id)
 		fail(unanswered(wishes[0].member.Worker, "storing its launch", err))
 		return
 	}
-	f := a.fly(attempts, wishes[0].member.Price)
+	f := a.fly(attempts, cost)
 	for _, w := range wishes {
 		close(w.stored)
 	}
@@ -150,18 +150,29 @@ func (a *account) launch(g *group) {
 	}
 }
 
-// render renders the launch of those in a group who still want it, and takes
-// them: from then on nobody can leave.
-func (a *account) render(g *group, id string) (wishes []*wish, request []byte, err error) {
+// render renders the launch of those in a group who still want it and whom the
+// budget admits, and takes them: from then on nobody can leave.
+func (a *account) render(g *group, id string) (wishes []*wish, cost price, request []byte, err error) {
 	for {
 		a.mu.Lock()
 		wishes = stillThere(g.waiting)
 		a.mu.Unlock()
 		if len(wishes) == 0 {
-			return nil, nil, nil
+			return nil, price{}, nil, nil
 		}
 		first := wishes[0].member
-		l := Launch{ID: id, Count: len(wishes)}
+		cost = a.priceOf(a.fleet.ctx, g.key.offering, first.Price)
+		n, berr := a.fleet.admit(a.fleet.ctx, id, cost.perHour, len(wishes))
+		for _, w := range wishes[n:] {
+			a.mu.Lock()
+			w.withdrawn = true
+			a.mu.Unlock()
+			w.refuse(berr)
+		}
+		if wishes = wishes[:n]; n == 0 {
+			return nil, price{}, nil, nil
+		}
+		l := Launch{ID: id, Count: n}
 		if first.Batch == "" {
 			l.Worker, l.Generation = first.Worker, wishes[0].generation
 		}
@@ -175,9 +186,15 @@ func (a *account) render(g *group, id string) (wishes []*wish, request []byte, e
 		}
 		a.mu.Unlock()
 		if same {
-			return wishes, request, err
+			return wishes, cost, request, err
 		}
 	}
+}
+
+// refuse answers a wish that has no part in a launch.
+func (w *wish) refuse(err error) {
+	w.answer <- answer{err: err}
+	close(w.stored)
 }
 
 func stillThere(wishes []*wish) (out []*wish) {
@@ -190,13 +207,13 @@ func stillThere(wishes []*wish) (out []*wish) {
 }
 
 // fly sends a stored launch for the first time.
-func (a *account) fly(attempts []dormouse.LaunchAttempt, ask PriceOf) *flight {
+func (a *account) fly(attempts []dormouse.LaunchAttempt, cost price) *flight {
 	f := &flight{done: make(chan struct{})}
 	token := attempts[0].Token
 	a.mu.Lock()
 	a.flights[token] = f
 	a.mu.Unlock()
-	a.fleet.wg.Go(func() { a.send(f, attempts, ask, false) })
+	a.fleet.wg.Go(func() { a.send(f, attempts, cost, false) })
 	return f
 }
 
@@ -217,7 +234,7 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask
 				})
 				return
 			}
-			a.send(f, attempts, ask, true)
+			a.send(f, attempts, a.priceOf(a.fleet.ctx, attempt.Offering, ask), true)
 		})
 	}
 	a.mu.Unlock()
@@ -244,7 +261,7 @@ func (a *account) land(f *flight, token string, answers map[generationKey]answer
 // send sends a launch and stores what came of it. With again, it may have been
 // sent before, so that a refusal by whoever did not look at the launch itself
 // says nothing about the first time.
-func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, ask PriceOf, again bool) {
+func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price, again bool) {
 	ctx := a.fleet.ctx
 	token, launch := attempts[0].Token, attempts[0].Launch
 	answers := make(map[generationKey]answer, len(attempts))
@@ -254,7 +271,6 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, ask PriceOf
 		}
 		a.land(f, token, answers)
 	}
-	cost := a.priceOf(ctx, attempts[0].Offering, ask)
 	launched, err := a.cloud.Launch(ctx, attempts[0].Request, token)
 	if err == nil && len(launched) == 0 {
 		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch and named no instance")
