@@ -217,6 +217,9 @@ func (d *demo) startEndpoint() (stop func() error, err error) {
 	go server.Serve(listener) //nolint:errcheck // it ends when it is closed, below
 	d.address = "http://" + listener.Addr().String()
 	d.printf("%s local EC2 endpoint at %s\n", d.at(), d.address)
+	if d.scenario != nil {
+		d.printf("%s scenario: %s\n", d.at(), cmp.Or(d.scenario.Description(), d.demoFlags.scenario))
+	}
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), ec2CloseTimeout)
 		defer cancel()

@@ -19,10 +19,13 @@ import (
 type summary struct {
 	Result           string         `json:"result"`
 	Builds           []buildSummary `json:"builds"`
+	Generations      int            `json:"generations"` // that the master brought an instance up for
 	InstancesStarted int            `json:"instances_started"`
 	InstancesAlive   int            `json:"instances_alive"`
 	CostUSD          float64        `json:"cost_usd"`
 	APICalls         map[string]int `json:"api_calls"`
+	// Scenario is how often each of its rules hit.
+	Scenario []ec2sim.RuleCount `json:"scenario,omitempty"`
 }
 
 type buildSummary struct {
@@ -57,11 +60,17 @@ func (d *demo) summarize(ctx context.Context, requests []dormouse.BuildRequest) 
 		return nil, err
 	}
 	byID := map[string]dormouse.Instance{}
+	type generation struct {
+		worker string
+		number int64
+	}
+	generations := map[generation]bool{}
 	for _, i := range instances {
 		byID[i.ID] = i
+		generations[generation{i.Worker, i.Generation}] = true
 	}
 	worst := dormouse.Success
-	s := &summary{Builds: []buildSummary{}}
+	s := &summary{Builds: []buildSummary{}, Generations: len(generations)}
 	for _, r := range requests {
 		if r.Result != nil {
 			worst = dormouse.Worst(worst, *r.Result)
@@ -124,6 +133,7 @@ func (b *buildSummary) setPhases(runningAt time.Time) {
 // settle adds what only the endpoint's ledger knows.
 func (s *summary) settle(l ec2sim.Ledger) {
 	s.InstancesStarted, s.InstancesAlive, s.CostUSD, s.APICalls = l.Started, l.Alive(), math.Round(l.CostUSD*1e6)/1e6, l.Calls
+	s.Scenario = l.Scenario
 	entries := map[string]ec2sim.LedgerEntry{}
 	for _, i := range l.Instances {
 		entries[i.ID] = i
@@ -172,5 +182,8 @@ func (d *demo) report(w io.Writer, s *summary) error {
 	}
 	d.printf("\n%s started, %s. On AWS it would have cost $%.4f (a minute at least for each instance).\n", count(s.InstancesStarted, "instance"), alive, s.CostUSD)
 	d.printf("EC2 API calls: %s\n", strings.Join(calls, ", "))
+	for _, r := range s.Scenario {
+		d.printf("Scenario: %s: %s\n", r.Name, count(r.Hits, "time"))
+	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CONFIG_HOME", "")
 			env.Setenv("DORMOUSE_URL", url)
 			env.Setenv("NOBODY_URL", nobody)
+			scenarios, err := filepath.Abs(scenarioDir)
+			if err != nil {
+				return err
+			}
+			env.Setenv("SCENARIOS", scenarios)
 			return nil
 		},
 	})
@@ -161,7 +167,8 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 
 // scriptCommands are what the scripts need beyond testscript's own.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"demo-summary": checkDemoSummary,
+	"demo-summary":     checkDemoSummary,
+	"scenario-summary": checkScenarioSummary,
 	// status CODE COMMAND…: the command ends with that exit code.
 	"status": func(ts *testscript.TestScript, _ bool, args []string) {
 		err := ts.Exec(args[1], args[2:]...)

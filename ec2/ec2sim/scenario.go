@@ -13,10 +13,14 @@ import (
 // reads them. It does not change; an endpoint that plays it keeps count
 // elsewhere, so that any number may play the same one.
 type Scenario struct {
-	source json.RawMessage // as it was given
-	seed   uint64
-	rules  []rule
+	source      json.RawMessage // as it was given
+	description string
+	seed        uint64
+	rules       []rule
 }
+
+// Description is what the scenario says of itself, in a line; perhaps "".
+func (sc *Scenario) Description() string { return sc.description }
 
 // Interrupts reports whether the scenario has rules that can take instances
 // away from who runs them, as EC2 does with spot instances only: an

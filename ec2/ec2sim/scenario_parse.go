@@ -241,7 +241,7 @@ var anyText = regexp.MustCompile(`^[^\x00-\x1f]{1,200}$`)
 func (r *scenarioReader) scenario(v any, sc *Scenario) {
 	var seed int
 	r.members("", v, map[string]func(string, any){
-		"description": r.text(new(string), anyText, "a line of text"),
+		"description": r.text(&sc.description, anyText, "a line of text"),
 		"seed":        r.whole(&seed, 0),
 		"rules": func(path string, v any) {
 			r.list(path, v, maxRules, func(path string, v any) { sc.rules = append(sc.rules, r.rule(path, v)) })
