@@ -46,6 +46,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Attempts/Settle", testSettle},
 		{"Attempts/Console", testConsole},
 		{"Instances", testInstances},
+		{"Usage", testUsage},
+		{"Usage/Many", testUsageMany},
 		{"Text", testText},
 		{"Context", testContext},
 		{"Closed", testClosed},
