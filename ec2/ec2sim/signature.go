@@ -79,12 +79,14 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 		return sig, err
 	}
 	secret, known := s.secrets[sig.accessKeyID]
+	// EC2 does not tell an unknown key from a wrong secret, STS does.
+	authFailure := refuse("AuthFailure", "AWS was not able to validate the provided access credentials").withStatus(http.StatusUnauthorized)
 	// A session token belongs to temporary credentials, of which there are none.
 	if !known || r.Header.Get("X-Amz-Security-Token") != "" {
 		if sig.service == serviceSTS {
 			return sig, refuse("InvalidClientTokenId", "The security token included in the request is invalid.").withStatus(http.StatusForbidden)
 		}
-		return sig, refuse("AuthFailure", "AWS was not able to validate the provided access credentials").withStatus(http.StatusUnauthorized)
+		return sig, authFailure
 	}
 	date := r.Header.Get("X-Amz-Date")
 	when, err := time.Parse(sigTime, date)
@@ -95,6 +97,9 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 		return sig, refuse("RequestExpired", "Request has expired: it was signed at %s and it is %s", stamp(when), stamp(now))
 	}
 	if !hmac.Equal(sig.value, sig.expected(secret, date, canonicalRequest(r, body, sig.signedHeaders))) {
+		if sig.service == serviceEC2 {
+			return sig, authFailure
+		}
 		return sig, refuse("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
 			"Check your AWS Secret Access Key and signing method.").withStatus(http.StatusForbidden)
 	}

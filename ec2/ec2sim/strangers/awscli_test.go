@@ -199,7 +199,9 @@ func TestAWSCLIAccount(t *testing.T) {
 		t.Errorf("made the group %q, and found %q", group, found)
 	}
 
-	stranger := *c
-	stranger.env = append(slices.Clone(c.env), "AWS_ACCESS_KEY_ID=nobody")
-	stranger.refused("DescribeImages", "AuthFailure", "AWS was not able to validate the provided access credentials", "ec2", "describe-images")
+	for _, wrong := range []string{"AWS_ACCESS_KEY_ID=nobody", "AWS_SECRET_ACCESS_KEY=wrong"} {
+		stranger := *c
+		stranger.env = append(slices.Clone(c.env), wrong)
+		stranger.refused("DescribeImages", "AuthFailure", "AWS was not able to validate the provided access credentials", "ec2", "describe-images")
+	}
 }
