@@ -120,11 +120,6 @@ func (c *cloud) image(id string) (Image, bool) {
 	return c.images[i], true
 }
 
-func (c *cloud) instance(id string) (*instance, bool) {
-	inst, ok := c.byID[id]
-	return inst, ok
-}
-
 // launchKey says which launches a client token is compared with. EC2's
 // idempotency is of the region, and of the zone where the request names one
 // (or a subnet in it).
