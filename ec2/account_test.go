@@ -114,3 +114,24 @@ func TestAssumeRole(t *testing.T) {
 		t.Errorf("AssumeRole: %v", sts)
 	}
 }
+
+// TestAssumeRoleRefused: what STS says is not EC2's word on a launch.
+func TestAssumeRoleRefused(t *testing.T) {
+	noEnvironment(t)
+	for _, code := range []string{"AccessDenied", "ValidationError", "RegionDisabledException"} {
+		e := &endpoint{answer: func(form url.Values) (string, error) {
+			return "", apiError{403, code, "User: arn:aws:iam::1:user/ci is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/ci"}
+		}}
+		a, err := Open(t.Context(), Session{
+			AccessKeyID: "AKIA", SecretAccessKey: testSecret, EndpointURL: "http://ec2.test", RoleARN: "arn:aws:iam::1:role/ci", ExternalID: "x1",
+		}, "", Deployment{ID: "d"}, WithHTTPClient(&http.Client{Transport: e}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Launch(t.Context(), testLaunch(t, 1), "t")
+		wantCode(t, err, dormouse.Configuration, "credentials: "+code, "sts:AssumeRole")
+		if Settled(err) || len(e.sent("RunInstances")) > 0 {
+			t.Errorf("%s: settled %v, sent %v", code, Settled(err), e.actions())
+		}
+	}
+}

@@ -117,3 +117,15 @@ func decimal(f float64) *big.Rat {
 	}
 	return r
 }
+
+// maxPriceText is longer than any price that AWS writes. The bound and the plain
+// digits keep a number like 1e999999999 from being worked out.
+const maxPriceText = 32
+
+// readPrice reads a price as AWS writes it: plain decimals.
+func readPrice(s string) (*big.Rat, bool) {
+	if len(s) > maxPriceText || strings.Trim(s, "0123456789.") != "" {
+		return nil, false
+	}
+	return new(big.Rat).SetString(s)
+}

@@ -270,6 +270,41 @@ func TestImagesAreListedOnce(t *testing.T) {
 	})
 }
 
+// TestImageQueries: what EC2 is asked for a choice of images, and that equal
+// wishes share a listing.
+func TestImageQueries(t *testing.T) {
+	noEnvironment(t)
+	e := &endpoint{answer: func(url.Values) (string, error) {
+		return "<imagesSet>" + imageXML("ami-9", "1/bot-9", "available", "ebs") + imageXML("ami-10", "1/bot-10", "available", "ebs") + "</imagesSet>", nil
+	}}
+	a := openAccount(t, e)
+	choose := func(spec LaunchSpec, want string) {
+		t.Helper()
+		if image, err := a.chooseImage(t.Context(), spec); err != nil || image.ID != want {
+			t.Errorf("chose %v, %v; want %s", image, err, want)
+		}
+	}
+	filters := map[string][]string{"tag:Role": {"ci", "build", "ci"}, "architecture": {"arm64"}}
+	choose(LaunchSpec{AMIFilters: filters, ValidAMIOwners: []string{"1"}, ValidAMILocationRegex: `1/bot-(\d+)`}, "ami-10")
+	choose(LaunchSpec{AMIFilters: map[string][]string{"architecture": {"arm64"}, "tag:Role": {"build", "ci"}}, ValidAMIOwners: []string{"000000000001"}}, "ami-9")
+	if n := len(e.actions()); n != 1 {
+		t.Fatalf("%d listings for one query", n)
+	}
+	form := e.sent("DescribeImages")[0]
+	got := []string{form.Get("Owner.1"), form.Get("Filter.1.Name"), form.Get("Filter.1.Value.1"), form.Get("Filter.2.Name"), form.Get("Filter.2.Value.1"), form.Get("Filter.2.Value.2"), form.Get("Filter.2.Value.3")}
+	if diff := cmp.Diff([]string{"000000000001", "architecture", "arm64", "tag:Role", "build", "ci", ""}, got); diff != "" {
+		t.Errorf("query (-want +got):\n%s", diff)
+	}
+	choose(LaunchSpec{AMIFilters: filters}, "ami-9")
+	choose(LaunchSpec{ValidAMIOwners: []string{"1"}}, "ami-9")
+	if n := len(e.actions()); n != 3 {
+		t.Errorf("%d listings for three queries", n)
+	}
+	choose(LaunchSpec{AMISSMParameter: "/ci/image:3"}, "resolve:ssm:/ci/image:3")
+	_, err := a.chooseImage(t.Context(), LaunchSpec{AMIFilters: filters, ValidAMILocationRegex: "nothing"})
+	wantCode(t, err, dormouse.Configuration, `valid_ami_location_regex "nothing" and ami_filters map[architecture:[arm64] tag:Role:[ci build ci]] (2 images looked at)`)
+}
+
 func TestPinnedImage(t *testing.T) {
 	noEnvironment(t)
 	state := "pending"

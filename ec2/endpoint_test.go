@@ -65,7 +65,9 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		text = fmt.Sprintf("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r-1</RequestID></Response>",
 			api.code, message.String())
-		switch {
+		switch action := form.Get("Action"); {
+		case action == "AssumeRole" || action == "GetCallerIdentity": // STS's form
+			text = fmt.Sprintf("<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", api.code, message.String())
 		case api.code == "":
 			text = api.message
 		case isJSON:

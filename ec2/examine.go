@@ -215,6 +215,9 @@ func (x *examination) securityGroups(ctx context.Context) (vpcs []string) {
 	}
 	names := map[string]string{}
 	for _, g := range out.SecurityGroups {
+		if !slices.Contains(ids, deref(g.GroupId)) {
+			continue
+		}
 		names[deref(g.GroupId)] = fmt.Sprintf("%s (%s, %s)", deref(g.GroupId), deref(g.GroupName), deref(g.VpcId))
 		vpcs = append(vpcs, deref(g.VpcId))
 	}
@@ -239,6 +242,7 @@ func (x *examination) subnets(ctx context.Context, vpcs []string) {
 		x.failed(what, err, len(x.spec.Volumes) > 0)
 		return
 	}
+	out.Subnets = slices.DeleteFunc(out.Subnets, func(s types.Subnet) bool { return !slices.Contains(ids, deref(s.SubnetId)) })
 	names := map[string]string{}
 	for _, s := range out.Subnets {
 		names[deref(s.SubnetId)] = fmt.Sprintf("%s (%s, %s, %d addresses free)",

@@ -116,7 +116,7 @@ func productPrice(entry []byte, question map[string]string) (*big.Rat, error) {
 	var price *big.Rat
 	for _, term := range p.Terms.OnDemand {
 		for _, dimension := range term.PriceDimensions {
-			r, ok := new(big.Rat).SetString(dimension.PricePerUnit["USD"])
+			r, ok := readPrice(dimension.PricePerUnit["USD"])
 			switch {
 			case dimension.Unit != "Hrs" || !ok || r.Sign() <= 0:
 			case price != nil && price.Cmp(r) != 0:

@@ -63,6 +63,14 @@ func TestLaunchGoldens(t *testing.T) {
 		{name: "spot_multiplier", spec: base(func(s *LaunchSpec) {
 			s.SpotInstance, s.MaxSpotPrice, s.PriceMultiplier = true, new(0.09), new(1.15)
 		})},
+		{name: "launch_template", spec: base(func(s *LaunchSpec) { s.LaunchTemplate = LaunchTemplate{Name: "ci", Version: "$Latest"} })},
+		{name: "launch_template_id", spec: base(func(s *LaunchSpec) { s.LaunchTemplate = LaunchTemplate{ID: "lt-12345"} })},
+		{name: "ami_ssm_parameter", spec: base(func(s *LaunchSpec) {
+			s.AMI, s.AMISSMParameter = "", "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+		})},
+		{name: "volumes", spec: base(func(s *LaunchSpec) {
+			s.Volumes, s.ElasticIP = []Volume{{"vol-12345", "/dev/sdh"}, {"vol-67890", "/dev/sdi"}}, "203.0.113.1"
+		})},
 		{name: "all", userData: `{"worker":"bot1"}`, spec: base(func(s *LaunchSpec) {
 			subnet(s)
 			s.Placement, s.InstanceProfileName = "a", "ci-profile"
@@ -84,6 +92,9 @@ func TestLaunchGoldens(t *testing.T) {
 					return "<imagesSet>" + imageXML(form.Get("ImageId.1"), "1/x", "available", root) + "</imagesSet>", nil
 				case "DescribeSecurityGroups":
 					return "<securityGroupInfo><item><groupId>sg-1</groupId></item></securityGroupInfo>", nil
+				case "DescribeVolumes":
+					return "<volumeSet><item><volumeId>vol-12345</volumeId><availabilityZone>us-east-1c</availabilityZone></item>" +
+						"<item><volumeId>vol-67890</volumeId><availabilityZone>us-east-1c</availabilityZone></item></volumeSet>", nil
 				case "DescribeSpotPriceHistory":
 					return "<spotPriceHistorySet><item><instanceType>m5.large</instanceType><spotPrice>0.060000</spotPrice>" +
 						"<timestamp>2020-01-01T00:00:00Z</timestamp><availabilityZone>us-east-1a</availabilityZone></item>" +
@@ -154,6 +165,13 @@ func TestRenderRefuses(t *testing.T) {
 		{name: "name with subnet", change: func(s *LaunchSpec) { s.SecurityName = "x" }, offering: dormouse.Offering{InstanceType: "m", Subnet: "subnet-1"}, code: dormouse.Configuration, says: "security_group_ids"},
 		{name: "no image", change: func(s *LaunchSpec) { s.AMI = "" }, code: dormouse.Configuration, says: "names no image"},
 		{name: "two kinds of image", change: func(s *LaunchSpec) { s.ValidAMIOwners = []string{"1"} }, code: dormouse.Configuration, says: "not both"},
+		{name: "image and parameter", change: func(s *LaunchSpec) { s.AMISSMParameter = "/x" }, code: dormouse.Configuration, says: "not both"},
+		{name: "parameter and filters", change: func(s *LaunchSpec) {
+			s.AMI, s.AMISSMParameter, s.AMIFilters = "", "/x", map[string][]string{"name": {"x"}}
+		}, code: dormouse.Configuration, says: "not both"},
+		{name: "template by both", change: func(s *LaunchSpec) { s.LaunchTemplate = LaunchTemplate{ID: "lt-1", Name: "x"} }, code: dormouse.Configuration, says: "not both"},
+		{name: "version of nothing", change: func(s *LaunchSpec) { s.LaunchTemplate.Version = "3" }, code: dormouse.Configuration, says: "no launch template"},
+		{name: "one address for two", change: func(s *LaunchSpec) { s.ElasticIP = "203.0.113.1" }, count: 2, code: dormouse.Internal, says: "only one can have"},
 		{name: "reserved tag", change: func(s *LaunchSpec) { s.Tags = map[string]string{"dormouse:launch": "1"} }, code: dormouse.Configuration, says: "reserved"},
 		{name: "AWS's tag", change: func(s *LaunchSpec) { s.Tags = map[string]string{"aws:x": "1"} }, code: dormouse.Configuration, says: "reserved"},
 		{name: "long tag", change: func(s *LaunchSpec) { s.Tags = map[string]string{"x": strings.Repeat("y", 257)} }, code: dormouse.Configuration, says: "256"},
@@ -231,6 +249,7 @@ func FuzzRendered(f *testing.F) {
 	r := &rendered{
 		Version: 1, Region: "us-east-1", ImageID: "ami-1", InstanceType: "m5.large", Count: 2,
 		Tags: map[string]string{"a": "b"}, UserData: []byte("x"), Spot: &spotMarket{MaxPrice: "0.1"},
+		Template:     &template{Name: "ci", Version: "3"},
 		BlockDevices: []blockDevice{{DeviceName: new("/dev/sda1"), EBS: &ebs{VolumeSize: new(int32(4))}}},
 	}
 	seed, err := r.encode()

@@ -107,7 +107,7 @@ func (a *Account) spotHistory(ctx context.Context, instanceType, product, zone s
 			return nil, err
 		}
 		for _, p := range out.SpotPriceHistory {
-			price, ok := new(big.Rat).SetString(deref(p.SpotPrice))
+			price, ok := readPrice(deref(p.SpotPrice))
 			// The answer is checked against the question: a price of
 			// another machine would be a bid for the wrong thing.
 			if !ok || p.Timestamp == nil || string(p.InstanceType) != instanceType ||
