@@ -73,6 +73,9 @@ c['protocols'] = {'msgpack_experimental_v7': {'port': @port}}
 
 # State is kept in a file beside this one, unless this says otherwise:
 # c['db'] = {'db_url': 'postgresql://user@host/database'}
+
+# What instances may cost together, in US dollars: beyond it, launches wait.
+# c['budget'] = {'per_hour': 5, 'per_day': 40}
 @session
 
 # A latent worker: its instance is started when there is work, and terminated
