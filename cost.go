@@ -21,6 +21,9 @@ func (i Instance) billed(now time.Time) (start, end time.Time) {
 		}
 		start = i.LaunchedAt
 	}
+	if start.IsZero() {
+		return time.Time{}, time.Time{}
+	}
 	end = now
 	for _, t := range []time.Time{i.StoppingAt, i.EndedAt} { // the earlier of those that are known
 		if !t.IsZero() && t.Before(end) {

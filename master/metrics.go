@@ -37,6 +37,14 @@ func newMetrics(m *Master) *metrics {
 			}
 			return float64(n)
 		}),
+		gauge("dormouse_instances_usd_per_hour", "What the instances that run cost per hour, in US dollars, as far as prices are known.", func() float64 {
+			usd, _ := m.fleet.HourlyRate()
+			return usd
+		}),
+		gauge("dormouse_instances_unpriced", "Instances that run whose price is not known.", func() float64 {
+			_, unknown := m.fleet.HourlyRate()
+			return float64(unknown)
+		}),
 		gauge("dormouse_instances_live", "Instances of the ledger that have not ended.", func() float64 { return float64(m.fleet.Alive()) }),
 	)
 	return out

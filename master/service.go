@@ -159,17 +159,29 @@ func (m *Master) CancelRequest(ctx context.Context, id int64) error {
 
 // Builds implements web.Service.
 func (m *Master) Builds(ctx context.Context, q web.BuildQuery) ([]dormouse.Build, error) {
-	return m.db.Builds(ctx, store.BuildFilter{Builder: q.Builder, Worker: q.Worker, Running: q.Running, Before: q.Before, Limit: q.Limit})
+	builds, err := m.db.Builds(ctx, store.BuildFilter{Builder: q.Builder, Worker: q.Worker, Running: q.Running, Before: q.Before, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	return m.priced(ctx, builds...)
 }
 
 // Build implements web.Service.
 func (m *Master) Build(ctx context.Context, id int64) (dormouse.Build, error) {
-	return m.db.Build(ctx, id)
+	b, err := m.db.Build(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	return m.pricedOne(ctx, b)
 }
 
 // BuildByNumber implements web.Service.
 func (m *Master) BuildByNumber(ctx context.Context, builder string, number int) (dormouse.Build, error) {
-	return m.db.BuildByNumber(ctx, builder, number)
+	b, err := m.db.BuildByNumber(ctx, builder, number)
+	if err != nil {
+		return b, err
+	}
+	return m.pricedOne(ctx, b)
 }
 
 // Steps implements web.Service.

@@ -102,6 +102,23 @@ func TestEveryCall(t *testing.T) {
 	same("instances", one[[]dormouse.Instance](t)(s.Client.Instances(ctx, false)), one[[]dormouse.Instance](t)(m.Instances(ctx, false)))
 	same("all instances", one[[]dormouse.Instance](t)(s.Client.Instances(ctx, true)), one[[]dormouse.Instance](t)(m.Instances(ctx, true)))
 
+	m.SetInstance(dormouse.Instance{
+		ID: "i-1", Worker: "w1", State: dormouse.InstanceTerminated, PricePerHour: new(0.5),
+		RunningAt: noon.Add(-time.Hour), EndedAt: noon.Add(time.Hour),
+	})
+	m.Now = func() time.Time { return noon.Add(2 * time.Hour) }
+	if got := one[dormouse.Build](t)(s.Client.Build(ctx, b.ID)); got.Cost == nil || *got.Cost != 1 {
+		t.Errorf("the build's cost is %v", got.Cost)
+	}
+	for _, by := range []dormouse.CostBy{dormouse.CostByDay, dormouse.CostByBuilder, dormouse.CostByWorker} {
+		q := web.CostQuery{By: by, From: noon.AddDate(0, 0, -1), To: noon.Add(1)}
+		r := one[dormouse.CostReport](t)(s.Client.Cost(ctx, q))
+		same("cost by "+string(by), r, one[dormouse.CostReport](t)(m.Cost(ctx, q)))
+		if len(r.Rows) != 1 || *r.Total.USD < 0.5 {
+			t.Errorf("the cost by %s is %+v", by, r)
+		}
+	}
+
 	for _, err := range []error{
 		s.Client.CancelRequest(ctx, 2), s.Client.StopBuild(ctx, 1, "enough"),
 		s.Client.PauseWorker(ctx, "w1", true), s.Client.PauseWorker(ctx, "w1", false),
@@ -184,6 +201,7 @@ func TestUnknownPathsAndParameters(t *testing.T) {
 		"/api/v1/builds/0":               422,
 		"/api/v1/builds?running=maybe":   422,
 		"/api/v1/events?kind=bild":       422,
+		"/api/v1/cost?by=month":          422,
 		"/api/v1/logs/1/contents?first=": 404, // an empty parameter is none
 	} {
 		resp := s.request(t, "GET", path, nil)

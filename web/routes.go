@@ -20,6 +20,7 @@ func (h *Handler) register() {
 	h.registerBuilds()
 	h.registerLogs()
 	h.registerWorkers()
+	h.registerCost()
 	h.registerEvents()
 }
 

@@ -57,6 +57,8 @@ type Service interface {
 	// Instances lists the instances that live, or with all every one that ever
 	// did, the newest first.
 	Instances(ctx context.Context, all bool) ([]dormouse.Instance, error)
+	// Cost adds up what instances cost in a range, as far as is known now.
+	Cost(ctx context.Context, q CostQuery) (dormouse.CostReport, error)
 
 	// Subscribe returns the events from now on, in order and without gaps,
 	// until cancel is called. The channel is bounded: where its reader is too
@@ -114,6 +116,14 @@ type BuildQuery struct {
 	Running *bool // nil for both
 	Before  int64 // ids below this; 0 for the newest
 	Limit   int   // 1 to MaxPage when it comes from the API
+}
+
+// CostQuery says what a cost report is of. From the API it comes complete, and
+// no longer than a year; to the API, a zero field is left out.
+type CostQuery struct {
+	By   dormouse.CostBy
+	From time.Time
+	To   time.Time // not included
 }
 
 // Sizes of a page of a list. A thousand builds are about half a megabyte of

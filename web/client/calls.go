@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/web"
@@ -167,11 +168,27 @@ func (c *Client) Instances(ctx context.Context, all bool) ([]dormouse.Instance, 
 	return out.Instances, err
 }
 
+// Cost returns what instances cost in a range, by default in this month.
+func (c *Client) Cost(ctx context.Context, q web.CostQuery) (dormouse.CostReport, error) {
+	v := url.Values{}
+	setText(v, "by", string(q.By))
+	setTime(v, "from", q.From)
+	setTime(v, "to", q.To)
+	var out dormouse.CostReport
+	return out, c.call(ctx, http.MethodGet, path("cost"), v, nil, &out)
+}
+
 func num(n int64) string { return strconv.FormatInt(n, 10) }
 
 func setText(v url.Values, key, text string) {
 	if text != "" {
 		v.Set(key, text)
+	}
+}
+
+func setTime(v url.Values, key string, t time.Time) {
+	if !t.IsZero() {
+		v.Set(key, t.Format(time.RFC3339Nano))
 	}
 }
 

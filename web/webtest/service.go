@@ -55,15 +55,22 @@ func (m *Master) CancelRequest(_ context.Context, id int64) error {
 func (m *Master) Builds(_ context.Context, q web.BuildQuery) ([]dormouse.Build, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return newest(m, m.builds, q.Before, q.Limit, func(b dormouse.Build) (int64, bool) {
+	builds, err := newest(m, m.builds, q.Before, q.Limit, func(b dormouse.Build) (int64, bool) {
 		return b.ID, (q.Builder == "" || q.Builder == b.Builder) && (q.Worker == "" || q.Worker == b.Worker) &&
 			(q.Running == nil || *q.Running == (b.Result == nil))
 	})
+	for i := range builds {
+		builds[i] = m.priced(builds[i])
+	}
+	return builds, err
 }
 
 // Build implements web.Service.
 func (m *Master) Build(_ context.Context, id int64) (dormouse.Build, error) {
-	return byID(m, "build", &m.builds, id)
+	b, err := byID(m, "build", &m.builds, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.priced(b), err
 }
 
 // BuildByNumber implements web.Service.
@@ -72,7 +79,7 @@ func (m *Master) BuildByNumber(_ context.Context, builder string, number int) (d
 	defer m.mu.Unlock()
 	for _, b := range m.builds {
 		if b.Builder == builder && b.Number == number {
-			return b, m.fail
+			return m.priced(b), m.fail
 		}
 	}
 	return dormouse.Build{}, dormouse.Errorf(dormouse.NotFound, "there is no build %s/%d", builder, number)
