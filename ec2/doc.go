@@ -6,7 +6,7 @@
 //
 // An [Account] is one session's rights in one region. Workers with equal
 // sessions share it, and with it the client, the rate limits, and what is
-// known of images, key pairs, security groups and spot prices.
+// known of images, key pairs, security groups, zones and prices.
 //
 // # A launch, and who tries again
 //
@@ -32,6 +32,43 @@
 // Whatever lasts longer is returned, and its caller backs off. If any attempt
 // of a mutating call may have been carried out and no later answer settles it,
 // the error is [dormouse.Unanswered], whatever came last.
+//
+// # What a running instance is given
+//
+// Volumes and an elastic address exist once, so a [LaunchSpec] that has some is
+// [LaunchSpec.Exclusive]: one instance at a time.
+//
+//	Free ──▶ Render, Launch ──▶ running ──▶ Prepare ──▶ builds ──▶ Release ──▶ Terminate
+//	 │ no: wait; it says          │                                   │
+//	 │ who has what               └─ volumes attached, then the       └─ best effort: EC2 itself frees
+//	                                 address, which moves the            what an ended instance had
+//	                                 machine: its connections can break
+//
+// Volumes pin a launch to their zone: [Account.ResolveOfferings] leaves out the
+// offerings of others, and [Account.Render] refuses them. [Account.Prepare] takes
+// nothing from another instance, changes nothing that is there already, and may
+// be called again after any error: an answer that was lost is settled by looking.
+// All who wait for volumes look together, every two seconds.
+//
+// # Images that EC2 looks up
+//
+// An image that is named by a parameter of the Systems Manager is resolved by EC2
+// in the launch, which keeps the launch's bytes the same. What kind of root
+// device it has is not known then. It is taken for a volume, and the instance
+// told to end when it powers itself off: for an instance-store root EC2 refuses
+// that, which a person sees, while a volume's instance that was not told so would
+// stop, and go on costing, unseen.
+//
+// # Prices
+//
+// [Account.Price] is what an hour costs: on the spot from the price history, on
+// demand from AWS's Price List. A price that nobody knows is nil; none is made
+// up.
+//
+// # Examination
+//
+// [Account.Examine] asks for everything that a [LaunchSpec] names, and then for
+// its launches with DryRun, and changes nothing.
 //
 // # Identity
 //

@@ -148,8 +148,8 @@ func (o *online) strand(ctx context.Context, c config.DB) {
 	}
 }
 
-// positions of a finding's subject in the configuration, by the arguments that
-// can be its cause.
+// findingArguments are the arguments that can be a finding's cause, where its
+// subject has not their name.
 var findingArguments = map[string][]string{
 	"credentials": {"session", "identifier"},
 	"session":     {"session", "identifier"},

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/store"
+	"github.com/dormouse-ci/dormouse/store/sqlite"
+)
+
+// onlineConfig has one worker for each element of workers: its arguments.
+func onlineConfig(t *testing.T, endpoint string, workers ...string) string {
+	t.Helper()
+	var list, names strings.Builder
+	for i, arguments := range workers {
+		fmt.Fprintf(&list, "    worker.EC2LatentWorker('bot%d', 'EGOUYEFRXV6QD2DZNCHTIGB7EM', %s, session=session),\n", i+1, arguments)
+		fmt.Fprintf(&names, "'bot%d', ", i+1)
+	}
+	text := fmt.Sprintf(`from buildbot.plugins import schedulers, steps, util, worker
+import boto3
+c = BuildmasterConfig = {}
+c['protocols'] = {'msgpack_experimental_v7': {'port': 9989}}
+session = boto3.session.Session(region_name='us-east-1', endpoint_url=%q, aws_access_key_id=%q, aws_secret_access_key=%q)
+c['workers'] = [
+%s]
+c['builders'] = [util.BuilderConfig(name='b', workernames=[%s], factory=util.BuildFactory([steps.ShellCommand(command='true')]))]
+c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=['b'])]
+`, endpoint, ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, list.String(), names.String())
+	file := filepath.Join(t.TempDir(), "master.star")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func checkOnline(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
+	cmd := newRootCommand()
+	var stdout, stderr bytes.Buffer
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	cmd.SetArgs(append([]string{"checkconfig", "--online"}, args...))
+	err = cmd.ExecuteContext(t.Context())
+	if strings.Contains(stdout.String()+stderr.String(), ec2sim.DefaultSecretAccessKey) {
+		t.Error("it prints the secret")
+	}
+	return stdout.String(), err
+}
+
+func noAWS(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+}
+
+func simServer(t *testing.T) (sim *ec2sim.Server, url string) {
+	t.Helper()
+	sim, err := ec2sim.New(ec2sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(sim)
+	t.Cleanup(func() {
+		server.Close()
+		if err := sim.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim, server.URL
+}
+
+func TestCheckconfigOnline(t *testing.T) {
+	noAWS(t)
+	_, url := simServer(t)
+	good := fmt.Sprintf("'m5.large', ami=%q, keypair_name='k', security_name='g'", ec2sim.ScriptImageID)
+	regex := `'m5.large', valid_ami_owners=123456789012, valid_ami_location_regex='.*dormouse-([a-z]+)'`
+	bad := `'m5.large', ami='ami-12345678'`
+
+	out, err := checkOnline(t, onlineConfig(t, url, good, regex))
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"worker bot1 in us-east-1\nWHAT ", "user/" + ec2sim.DefaultAccessKeyID,
+		"k does not exist; it will be created at the first start", "g is not in the default VPC; it will be created at the first start",
+		"m5.large on-demand in any zone: EC2 would start it",
+		"worker bot2 in us-east-1\n", "the last of 2 that match", "1. ami-", "2. ami-",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+
+	file := onlineConfig(t, url, good, bad)
+	out, err = checkOnline(t, file)
+	if err == nil || err.Error() != "EC2 would not start what "+file+" describes" {
+		t.Errorf("error %v", err)
+	}
+	if !strings.Contains(out, "AMI ami-12345678 does not exist in us-east-1") {
+		t.Errorf("it does not say what is wrong:\n%s", out)
+	}
+	out, err = checkOnline(t, file, "--json")
+	if err != errFailed {
+		t.Errorf("error %v", err)
+	}
+	var got checked
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.OK || got.Online == nil || len(got.Online.Workers) != 2 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	states := map[string]ec2.FindingState{}
+	for _, f := range got.Online.Workers[1].Findings {
+		states[f.What] = f.State
+	}
+	if diff := cmp.Diff(map[string]ec2.FindingState{"credentials": "ok", "region": "ok", "image": "wrong", "launch": "warning"}, states); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestCheckconfigOnlineChangesNothing: not even what a start would create.
+func TestCheckconfigOnlineChangesNothing(t *testing.T) {
+	noAWS(t)
+	_, url := simServer(t)
+	file := onlineConfig(t, url, fmt.Sprintf("'m5.large', ami=%q, keypair_name='k', security_name='g'", ec2sim.ScriptImageID))
+	first, err := checkOnline(t, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := checkOnline(t, file); err != nil || again != first {
+		t.Errorf("again it says %v:\n%s", err, cmp.Diff(first, again))
+	}
+	if entries, err := os.ReadDir(filepath.Dir(file)); err != nil || len(entries) != 1 {
+		t.Errorf("files were made: %v, %v", entries, err)
+	}
+}
+
+// TestCheckconfigOnlineStranded: what may still run where the configuration no
+// longer looks is named.
+func TestCheckconfigOnlineStranded(t *testing.T) {
+	noAWS(t)
+	_, url := simServer(t)
+	file := onlineConfig(t, url, fmt.Sprintf("'m5.large', ami=%q", ec2sim.ScriptImageID))
+	db, err := sqlite.Open(t.Context(), filepath.Join(filepath.Dir(file), "dormouse.sqlite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	fence, err := db.AcquireLease(t.Context(), "m", time.Minute, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := ec2.Open(t.Context(), ec2.Session{
+		AccessKeyID: ec2sim.DefaultAccessKeyID, SecretAccessKey: ec2sim.DefaultSecretAccessKey, EndpointURL: url,
+	}, "us-east-1", ec2.Deployment{ID: "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	err = db.SaveWorker(t.Context(), fence, store.WorkerRecord{Name: "old", State: []byte("{}"), UpdatedAt: now},
+		dormouse.Generation{Worker: "old", Number: 1, Account: "eu-west-1/default", Region: "eu-west-1", OpenedAt: now, ClosedAt: now},
+		dormouse.Generation{Worker: "old", Number: 2, Account: "eu-west-1/default", Region: "eu-west-1", OpenedAt: now},
+		dormouse.Generation{Worker: "old", Number: 3, Account: account.Key(), Region: "us-east-1", OpenedAt: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := checkOnline(t, file)
+	if err != nil || strings.Count(out, "is still open") != 1 ||
+		!strings.Contains(out, "generation 2 of worker old is still open in account eu-west-1/default, which no worker of the configuration uses") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
