@@ -93,8 +93,8 @@ func (c *call) fulfil(template *instance, where location, tags []tag, least, mos
 // available says how many instances a zone has of an offering.
 func (c *call) available(s subject, bid string, least, most int) (int, error) {
 	if s.market == dormouse.Spot && bid != "" {
-		price, set := c.playing.spotPrice(s.instanceType, s.zone, c.now)
-		if most, err := strconv.ParseFloat(bid, 64); err == nil && set && most < price {
+		price := c.spotPrice(s.instanceType, s.zone, c.now)
+		if most, err := strconv.ParseFloat(bid, 64); err == nil && most < price {
 			return 0, refuse("SpotMaxPriceTooLow",
 				"Your Spot request price of %s is lower than the minimum required Spot request fulfillment price of %s.",
 				bid, strconv.FormatFloat(price, 'f', -1, 64))
