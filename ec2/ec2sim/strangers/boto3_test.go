@@ -1,6 +1,7 @@
 package strangers_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -16,5 +17,33 @@ func TestBoto3(t *testing.T) {
 	}
 	if l := e.Ledger(); l.Started != 7 || l.Alive() != 0 {
 		t.Errorf("%d instances were started, %d are alive", l.Started, l.Alive())
+	}
+}
+
+// TestBoto3Retries makes the endpoint misbehave as EC2 sometimes does, in ways
+// that boto3 is made for: it calls again, and nothing is launched twice.
+func TestBoto3Retries(t *testing.T) {
+	t.Parallel()
+	needModule(t, "boto3", "python3-boto3")
+	for name, deed := range map[string]string{"throttled": `"throttle": true`, "answer lost": `"lose_answer": true`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scenario, err := ec2sim.ParseScenario([]byte(`{"rules": [{"when": {"action": "RunInstances", "times": 2}, "do": {` + deed + `}}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := serve(t, ec2sim.Options{BootDelay: -1, Scenario: scenario})
+			stdout, stderr, code := output(t, environment(t), python, "testdata/patient.py", e.url, ec2sim.ScriptImageID)
+			if code != 0 {
+				t.Fatalf("the script ended with %d:\n%s", code, stderr)
+			}
+			l := e.Ledger()
+			if l.Started != 1 || strings.TrimSpace(stdout) != "2 "+l.Instances[0].ID {
+				t.Errorf("%d instances were started; the script printed %q", l.Started, stdout)
+			}
+			if calls := e.asked("RunInstances"); len(calls) != 3 || calls[0].Get("ClientToken") != calls[2].Get("ClientToken") {
+				t.Errorf("it called %v", calls)
+			}
+		})
 	}
 }
