@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -116,7 +117,7 @@ func TestCheckconfigOnline(t *testing.T) {
 		t.Errorf("it does not say what is wrong:\n%s", out)
 	}
 	out, err = checkOnline(t, file, "--json")
-	if err != errFailed {
+	if !errors.Is(err, errFailed) {
 		t.Errorf("error %v", err)
 	}
 	var got checked
