@@ -67,7 +67,7 @@ var launches = map[string]launched{
 		" BlockDeviceMapping.1.Ebs.VolumeSize=100 BlockDeviceMapping.1.Ebs.DeleteOnTermination=true", fromFile},
 	"12_vpc": {"InstanceType=m1.large KeyName=latent_buildbot_worker" + onDemand +
 		" ImageId=ami-12345 SubnetId=subnet-12345 SecurityGroupId.1=sg-12345 SecurityGroupId.2=sg-67890", fromFile},
-	"13_spot": {onTheNames + " ImageId=ami-12345 Placement.AvailabilityZone=us-west-2b SpotPrice=0.057499999999999996", fromPage},
+	"13_spot": {onTheNames + " ImageId=ami-12345 Placement.AvailabilityZone=us-west-2b SpotPrice=0.08969999999999999", fromPage},
 }
 
 // deliberate are the differences between Buildbot's launches and ours: the
@@ -90,7 +90,7 @@ func TestPageLaunch(t *testing.T) {
 	for _, block := range slices.Sorted(maps.Keys(launches)) {
 		t.Run(block, func(t *testing.T) {
 			want := launches[block]
-			sent := launch(t, readPage(t, block), `0.05`)
+			sent := launch(t, readPage(t, block), "0.078")
 			if sent.signedBy != want.signedBy {
 				t.Errorf("signed by %q, want %q", sent.signedBy, want.signedBy)
 			}
@@ -119,7 +119,7 @@ func TestPageLaunch(t *testing.T) {
 func TestPageSpotPrice(t *testing.T) {
 	noAWS(t)
 	for _, tt := range []struct{ name, price, bid string }{
-		{"the multiple", "0.05", "0.0575"},
+		{"the multiple", "0.078", "0.0897"},
 		{"the multiple exceeds the maximum", "0.08", "0.09"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -177,7 +177,7 @@ c['workers'] = [worker.EC2LatentWorker('bot1', 'sekrit', 'm1.large', 'ami-12345'
 		if err != nil {
 			t.Fatal(err)
 		}
-		sent := launch(t, m.Workers[0], "0.05")
+		sent := launch(t, m.Workers[0], "0.07")
 		if data := sent.params.Get("UserData"); data != "IyEvYmluL3NoCmVjaG8gJXMK" {
 			t.Errorf("%s: user data %q", market, data)
 		}
