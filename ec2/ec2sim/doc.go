@@ -17,8 +17,10 @@
 //  3. the parameters are decoded into the action's input, a struct whose tags
 //     name them: what is unknown, missing or malformed is refused as EC2
 //     refuses it, before the action sees anything;
-//  4. with DryRun the action validates and then answers DryRunOperation;
-//  5. the answer, or the fault, is written as EC2's XML.
+//  4. the call takes its tokens from the buckets that EC2 documents for its
+//     action, or is refused with RequestLimitExceeded;
+//  5. with DryRun the action validates and then answers DryRunOperation;
+//  6. the answer, or the fault, is written as EC2's XML.
 //
 // Filters, paging, tags and identifiers are mechanisms that actions share, not
 // code that they repeat: a new action is an input, an output, a function and a
@@ -65,6 +67,87 @@
 // process behind: what a boot process had started is orphaned when the endpoint
 // is killed outright, and a process that both leaves its group and clears its
 // environment is not known any more.
+//
+// # Misbehaviour
+//
+// A [Scenario] makes the endpoint misbehave, the same way each time. It is a
+// JSON object: a list of rules, each with a condition ("when", optional) and
+// one deed ("do"):
+//
+//	{
+//	  "description": "one line, optional",
+//	  "seed": 7,
+//	  "rules": [
+//	    {
+//	      "name": "the first zone is full",
+//	      "when": {"zone": "a", "until": "5m"},
+//	      "do": {"capacity": 0}
+//	    }
+//	  ]
+//	}
+//
+// A condition asks for what it names, and all of that must be so:
+//
+//	action         the call's action; for deeds to calls
+//	zone           its letter or its name; for launches and instances, as are
+//	instance_type
+//	market         "spot" or "on-demand"
+//	tags           an object: these tags with these values
+//
+//	skip           the first so many that match are left alone
+//	times          at most so many are hit
+//	fraction       of those that match, this part is hit, by a lot that "seed"
+//	               decides
+//	from, until    only at these times since the scenario began
+//
+// Deeds to calls. The first rule that hits a call and refuses it decides.
+//
+//	fail           {"code": "InternalError", "message": …, "status": …}: the
+//	               call is refused; the status has EC2's default for the code
+//	throttle       true: it is refused with RequestLimitExceeded
+//	slow           "2s": what it did is told that much later
+//	lose_answer    true: it is carried out, and the connection is cut instead of
+//	               an answer; calls that fail, or with DryRun, lose nothing
+//
+// Deeds to launches. Without a zone, a subnet or a network interface in the
+// request, the launch goes to a zone that has what it asks for, as on EC2.
+//
+//	capacity       N: a launch gets at most N instances; with less than its
+//	               minimum, or 0, it is refused with
+//	               InsufficientInstanceCapacity
+//	spot_price     {"steps": [{"at": "0s", "price": 0.01}, …], "notice": "2m"}:
+//	               the price of spot from these times on; a lower bid is
+//	               refused with SpotMaxPriceTooLow, and when the price rises
+//	               above its bid, an instance is interrupted; it takes the
+//	               conditions zone and instance_type only
+//
+// Deeds to instances. They are decided when the instance is launched; a new
+// scenario is also for those that are there, counting from then.
+//
+//	hide           "5s": no call finds the instance for that long, which the
+//	               answer of its launch names all the same
+//	never_boot     true: it is pending and then running, and runs nothing
+//	die            {"while": "pending", "after": "1s", "code": …, "message": …}:
+//	               it ends by itself, so long after its launch, or after it
+//	               began to run ("while": "running", the default), for this
+//	               state reason (default Server.InternalError)
+//	interrupt      {"after": "1m", "notice": "2m", "rebalance": "30s"}: a spot
+//	               instance is taken back; so long after it began to run, its
+//	               metadata has the notice (spot/instance-action), that long
+//	               before which they have the recommendation
+//	               (events/recommendations/rebalance), and that long after
+//	               which it ends with Server.SpotInstanceTermination
+//
+// Times are written as "1.5s" or "2m". A scenario is part of [Options], or it
+// is sent to the running endpoint, from this machine only:
+//
+//	curl --data-binary @scenario.json http://127.0.0.1:PORT/_sim/scenario
+//	curl http://127.0.0.1:PORT/_sim/scenario              how often each rule hit
+//	curl -X DELETE http://127.0.0.1:PORT/_sim/scenario    behave again
+//
+// What was announced to an instance comes also when the scenario is another
+// one by then. The ledger names, for each instance, the rules that did
+// something to it.
 //
 // # Money
 //
