@@ -29,9 +29,11 @@ var classes = map[string]dormouse.Code{
 	"SpotMaxPriceTooLow":                   dormouse.Capacity,
 	"UnfulfillableCapacity":                dormouse.Capacity,
 	"Unsupported":                          dormouse.Capacity,
-	"InsufficientCapacityOnOutpost":        dormouse.Capacity,
-	"InstanceTypeNotSupported":             dormouse.Capacity,
-	"HostLimitExceeded":                    dormouse.Quota,
+	"UnavailableHostRequirements":          dormouse.Capacity,
+	"VolumeTypeNotAvailableInZone":         dormouse.Capacity, // another zone has it
+	"ResourceCountExceeded":                dormouse.Quota,
+	"VolumeIOPSLimit":                      dormouse.Quota,
+	"ServerInternal":                       dormouse.Unanswered,
 	"MaxSpotFleetRequestCountExceeded":     dormouse.Quota,
 
 	"InstanceLimitExceeded":         dormouse.Quota,
