@@ -62,6 +62,18 @@ var actions = map[string]map[string]action{
 
 		"CreateTags": on((*call).createTags),
 
+		"AllocateAddress":     on((*call).allocateAddress),
+		"DescribeAddresses":   on((*call).describeAddresses),
+		"AssociateAddress":    on((*call).associateAddress),
+		"DisassociateAddress": on((*call).disassociateAddress),
+		"ReleaseAddress":      on((*call).releaseAddress),
+
+		"CreateVolume":    on((*call).createVolume),
+		"DescribeVolumes": on((*call).describeVolumes),
+		"AttachVolume":    on((*call).attachVolume),
+		"DetachVolume":    on((*call).detachVolume),
+		"DeleteVolume":    on((*call).deleteVolume),
+
 		"DescribeRegions":           on((*call).describeRegions),
 		"DescribeAvailabilityZones": on((*call).describeAvailabilityZones),
 		"DescribeInstanceTypes":     on((*call).describeInstanceTypes),
@@ -99,6 +111,7 @@ func (c *call) dispatch(form url.Values) (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forgetEnded(c.now)
+	c.settleVolumes(c.now)
 	if c.service == serviceEC2 {
 		if err := c.throttle.allow(c.action, root, c.now); err != nil {
 			return nil, err

@@ -1,15 +1,15 @@
 package ec2sim
 
 import (
-	"strconv"
+	"cmp"
 )
 
 // rootDevice is where the root volume of every EBS-backed image is.
 const rootDevice = "/dev/sda1"
 
-// maxVolumeGiB is the largest size of EBS's general purpose volumes that all
-// regions have.
-const maxVolumeGiB = 16384
+// rootGiB is the size of a root volume that the launch does not change, and of
+// a mapping that names none: a usual image's.
+const rootGiB = 8
 
 type blockDeviceInput struct {
 	Device      string    `query:"DeviceName"`
@@ -22,15 +22,27 @@ type ebsInput struct {
 	DeleteOnTermination *bool   `query:"DeleteOnTermination"`
 	Size                *int    `query:"VolumeSize"`
 	Type                string  `query:"VolumeType"`
-	_                   ignored `query:"AvailabilityZone AvailabilityZoneId EbsCardIndex Encrypted Iops KmsKeyId OutpostArn SnapshotId Throughput VolumeInitializationRate"`
+	Iops                *int    `query:"Iops"`
+	Throughput          *int    `query:"Throughput"`
+	Encrypted           bool    `query:"Encrypted"`
+	_                   ignored `query:"AvailabilityZone AvailabilityZoneId EbsCardIndex KmsKeyId OutpostArn SnapshotId VolumeInitializationRate"`
 }
 
-// planVolumes returns the volumes that an instance comes with: the image's root
+// disk is a volume that an instance will come with.
+type disk struct {
+	volume
+	device              string
+	deleteOnTermination bool
+}
+
+// planDisks returns the volumes that an instance comes with: the image's root
 // and what the mapping adds, changes or takes away.
-func planVolumes(img Image, mapping []blockDeviceInput) ([]volume, error) {
-	var volumes []volume
+func planDisks(img Image, mapping []blockDeviceInput) ([]disk, error) {
+	var disks []disk
 	if img.RootDeviceType == rootEBS {
-		volumes = append(volumes, volume{device: rootDevice, deleteOnTermination: true})
+		root := disk{volume: volume{kind: defaultVolumeType, sizeGiB: rootGiB}, device: rootDevice, deleteOnTermination: true}
+		root.provision(nil, nil)
+		disks = append(disks, root)
 	}
 	seen := make(map[string]bool)
 	for _, m := range mapping {
@@ -48,18 +60,43 @@ func planVolumes(img Image, mapping []blockDeviceInput) ([]volume, error) {
 		if m.Ebs == nil {
 			continue // nothing, or a disk of the host: no volume
 		}
-		if size := m.Ebs.Size; size != nil && (*size < 1 || *size > maxVolumeGiB) {
-			return nil, invalidValue("volumeSize", strconv.Itoa(*size), "Expecting 1 to "+strconv.Itoa(maxVolumeGiB)+" GiB.")
+		d, err := m.Ebs.plan(m.Device)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.Device == rootDevice && len(disks) > 0:
+			disks[0] = d
+		default:
+			disks = append(disks, d)
 		}
-		v := volume{device: m.Device, deleteOnTermination: true}
-		if keep := m.Ebs.DeleteOnTermination; keep != nil {
-			v.deleteOnTermination = *keep
-		}
-		if m.Device == rootDevice && len(volumes) > 0 {
-			volumes[0] = v
-			continue
-		}
-		volumes = append(volumes, v)
 	}
-	return volumes, nil
+	return disks, nil
+}
+
+func (in *ebsInput) plan(device string) (disk, error) {
+	d := disk{
+		volume: volume{kind: cmp.Or(in.Type, defaultVolumeType), sizeGiB: rootGiB, encrypted: in.Encrypted},
+		device: device, deleteOnTermination: true,
+	}
+	if in.Size != nil {
+		d.sizeGiB = *in.Size
+	} else {
+		d.sizeGiB = max(d.sizeGiB, volumeTypes[d.kind].minGiB) // as a snapshot would say
+	}
+	if in.DeleteOnTermination != nil {
+		d.deleteOnTermination = *in.DeleteOnTermination
+	}
+	d.provision(in.Iops, in.Throughput)
+	return d, checkVolume(d.kind, d.sizeGiB, in.Iops)
+}
+
+// furnish makes the volumes that an instance comes with.
+func (c *call) furnish(inst *instance, tags []tag) {
+	for _, d := range inst.disks {
+		v := d.volume
+		v.id, v.sequence, v.zone, v.createdAt = newID("vol"), c.nextSequence(), inst.zone, c.now
+		c.volumes = append(c.volumes, &v)
+		c.attach(&v, inst, d.device, d.deleteOnTermination, c.now, c.now)
+		c.tag(v.id, tags)
+	}
 }

@@ -26,6 +26,12 @@ type cloud struct {
 	tags      map[string]map[string]string // by resource id
 	zones     []zone
 	vpcID     string
+
+	addresses   []*address // oldest first, as all that follows
+	volumes     []*volume
+	detaching   []*attachment
+	made        int64 // the newest sequence number of what is no instance
+	readdressed int64 // how many instances got another public address
 }
 
 // zone is an availability zone, with its subnet of the default VPC.
@@ -154,9 +160,6 @@ func (s *Server) forgetEnded(now time.Time) {
 		gone++
 		delete(s.byID, inst.id)
 		inst.console, inst.process = nil, nil // the ledger needs neither
-		for _, v := range inst.volumes {
-			delete(s.tags, v.id)
-		}
 	}
 	if gone > 0 {
 		s.ended = slices.Delete(s.ended, 0, gone)

@@ -132,9 +132,9 @@ func (c *call) describe(inst *instance) instanceAnswer {
 		a.PublicIP, a.DNSName = inst.publicIP, inst.publicName()
 	}
 	a.Groups = newSet(inst.groups, func(g *securityGroup) groupRef { return groupRef{g.id, g.name} })
-	a.BlockDevices = newSet(inst.volumes, func(v volume) blockDevice {
+	a.BlockDevices = newSet(inst.volumes, func(v *attachment) blockDevice {
 		return blockDevice{
-			Device: v.device, VolumeID: v.id, Status: choose(inst.state == dormouse.InstancePending, "attaching", "attached"),
+			Device: v.device, VolumeID: v.volume.id, Status: choose(inst.state == dormouse.InstancePending, attachmentAttaching, v.state(c.now)),
 			AttachTime: stamp(v.attachedAt), DeleteOnTermination: v.deleteOnTermination,
 		}
 	})

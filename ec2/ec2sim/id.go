@@ -36,13 +36,18 @@ type kind struct {
 }
 
 var (
-	instanceKind = kind{"i", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "instance ID"}
-	imageKind    = kind{"ami", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound", "image id"}
-	groupKind    = kind{"sg", "InvalidGroupId.Malformed", "InvalidGroup.NotFound", "security group"}
-	subnetKind   = kind{"subnet", "InvalidSubnetID.Malformed", "InvalidSubnetID.NotFound", "subnet ID"}
-	vpcKind      = kind{"vpc", "InvalidVpcID.Malformed", "InvalidVpcID.NotFound", "vpc ID"}
-	volumeKind   = kind{"vol", "InvalidVolumeID.Malformed", "InvalidVolume.NotFound", "volume"}
-	keyKind      = kind{"key", "InvalidKeyPair.Malformed", "InvalidKeyPair.NotFound", "key pair"}
+	instanceKind    = kind{"i", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "instance ID"}
+	imageKind       = kind{"ami", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound", "image id"}
+	groupKind       = kind{"sg", "InvalidGroupId.Malformed", "InvalidGroup.NotFound", "security group"}
+	subnetKind      = kind{"subnet", "InvalidSubnetID.Malformed", "InvalidSubnetID.NotFound", "subnet ID"}
+	vpcKind         = kind{"vpc", "InvalidVpcID.Malformed", "InvalidVpcID.NotFound", "vpc ID"}
+	volumeKind      = kind{"vol", "InvalidVolumeID.Malformed", "InvalidVolume.NotFound", "volume"}
+	keyKind         = kind{"key", "InvalidKeyPair.Malformed", "InvalidKeyPair.NotFound", "key pair"}
+	addressKind     = kind{"eipalloc", "InvalidAllocationID.Malformed", "InvalidAllocationID.NotFound", "allocation ID"}
+	associationKind = kind{"eipassoc", "InvalidAssociationID.Malformed", "InvalidAssociationID.NotFound", "association ID"}
+	spotKind        = kind{"sir", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "spot instance request ID"}
+	templateKind    = kind{"lt", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "launch template ID"}
+	snapshotKind    = kind{"snap", "InvalidSnapshotID.Malformed", "InvalidSnapshot.NotFound", "snapshot"}
 )
 
 // check refuses ids that can not be of this kind, the first of them by name.

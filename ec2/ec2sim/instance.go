@@ -64,7 +64,7 @@ type instance struct {
 	metadata    metadataOptions
 	tenancy     string
 	monitoring  bool
-	volumes     []volume
+	disks       []disk // that it comes with
 	privateIP   string
 	publicIP    string
 	launchedAt  time.Time
@@ -81,6 +81,7 @@ type instance struct {
 	reclaimAt   time.Time     // when it is taken back, once that is announced
 
 	// What happens to it.
+	volumes      []*attachment
 	process      Process // once it has booted
 	state        dormouse.InstanceState
 	stateReason  reason
@@ -91,14 +92,6 @@ type instance struct {
 	stoppingAt   time.Time
 	endedAt      time.Time
 	endedBy      string // access key id
-}
-
-// volume is one that came with an instance.
-type volume struct {
-	id                  string
-	device              string
-	deleteOnTermination bool
-	attachedAt          time.Time
 }
 
 type instanceProfile struct {

@@ -126,9 +126,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	for i := range count {
 		inst := c.build(template, l, i)
 		c.tag(inst.id, tags)
-		for _, v := range inst.volumes {
-			c.tag(v.id, tagsFor(in.TagSpecifications, "volume"))
-		}
+		c.furnish(inst, tagsFor(in.TagSpecifications, "volume"))
 		l.instances = append(l.instances, inst)
 		c.begin(inst)
 	}
@@ -232,7 +230,7 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if inst.metadata, err = in.MetadataOptions.parse(); err != nil {
 		return inst, err
 	}
-	inst.volumes, err = planVolumes(inst.image, in.BlockDevices)
+	inst.disks, err = planDisks(inst.image, in.BlockDevices)
 	return inst, err
 }
 
@@ -351,11 +349,6 @@ func (c *call) build(template instance, l *launch, index int) *instance {
 	inst.launchedAt = c.now.Truncate(time.Millisecond)
 	inst.console = &console{}
 	inst.ending, inst.refated = make(chan struct{}), make(chan struct{}, 1)
-	inst.volumes = slices.Clone(template.volumes)
-	for i := range inst.volumes {
-		inst.volumes[i].id = newID("vol")
-		inst.volumes[i].attachedAt = c.now
-	}
 	if inst.market == dormouse.Spot {
 		inst.spotRequest = newID("sir")
 	}

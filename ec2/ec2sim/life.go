@@ -173,6 +173,7 @@ func (s *Server) discard(inst *instance) {
 // settle closes the books of an instance that has just ended.
 func (s *Server) settle(inst *instance) {
 	inst.endedAt = time.Now()
+	s.dispossess(inst, inst.endedAt)
 	inst.userData = nil // nobody can ask for it any more
 	inst.console.trim()
 	s.living--

@@ -138,7 +138,8 @@ func (c *cloud) checkResource(id string) error {
 		keyKind:      func(id string) bool { _, ok := c.key(id); return ok },
 		subnetKind:   func(id string) bool { _, ok := c.zoneOfSubnet(id); return ok },
 		vpcKind:      func(id string) bool { return id == c.vpcID },
-		volumeKind:   c.hasVolume,
+		volumeKind:   func(id string) bool { _, ok := c.volume(id); return ok },
+		addressKind:  func(id string) bool { _, ok := c.address(id); return ok },
 	}
 	prefix, _, _ := strings.Cut(id, "-")
 	for k, there := range exists {
@@ -154,13 +155,4 @@ func (c *cloud) checkResource(id string) error {
 		return nil
 	}
 	return refuse("InvalidID", "The ID '%s' is not valid", id)
-}
-
-func (c *cloud) hasVolume(id string) bool {
-	for _, inst := range c.instances {
-		if slices.ContainsFunc(inst.volumes, func(v volume) bool { return v.id == id }) {
-			return true
-		}
-	}
-	return false
 }
