@@ -35,6 +35,15 @@
 // workers on other machines must reach, on all of them. Without c['protocols']
 // workers are awaited on 127.0.0.1:9989.
 //
+// # Workers on EC2
+//
+// docs/ec2.md has every parameter of EC2LatentWorker with its rule and its
+// default, and a test compares them. Other tests hold that each parameter
+// refuses a value of a wrong type and one that can not be, and that the examples
+// of Buildbot's page load and send the launches that they describe. What only
+// EC2 knows (whether an image exists, whether a zone has a type) is not asked
+// here: reading a configuration calls nobody.
+//
 // # Secrets
 //
 // util.Secret('name') is the content of the file name in the directory secrets

@@ -12,8 +12,9 @@ import (
 	"github.com/dormouse-ci/dormouse/ec2"
 )
 
-// documented are the rows of the option tables in docs/ec2.md: the default by
-// option. Each row is an option, its rule, its default and its difference.
+// documented are the rows of the option tables in docs/ec2.md, which end where
+// the list of what is not to be combined begins: the default by option. Each
+// row is an option, its rule, its default and its difference.
 func documented(t *testing.T) (defaults map[string]string, text string) {
 	t.Helper()
 	b, err := os.ReadFile("../docs/ec2.md")
@@ -21,7 +22,11 @@ func documented(t *testing.T) (defaults map[string]string, text string) {
 		t.Fatal(err)
 	}
 	defaults = make(map[string]string)
-	for i, line := range strings.Split(string(b), "\n") {
+	tables, _, found := strings.Cut(string(b), "\n### Not to be combined\n")
+	if !found {
+		t.Error("docs/ec2.md does not say what can not be combined")
+	}
+	for i, line := range strings.Split(tables, "\n") {
 		row, isRow := strings.CutPrefix(line, "| `")
 		if !isRow {
 			continue
