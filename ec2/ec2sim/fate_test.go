@@ -46,7 +46,7 @@ func TestHideNewInstances(t *testing.T) {
 		if l := s.Ledger(); l.Alive() != 2 || !slices.Equal(l.Instances[0].Rules, []string{"rules[0]"}) || l.Instances[1].Rules != nil {
 			t.Errorf("%+v", l.Instances)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if state, _ := stateOf(t, client, id); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
 		}
@@ -67,7 +67,7 @@ func TestDie(t *testing.T) {
 		if state, _ := stateOf(t, client, pending); state != types.InstanceStateNamePending {
 			t.Errorf("it is %s", state)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if state, reason := stateOf(t, client, pending); state != types.InstanceStateNameTerminated || reason != "Client.VolumeLimitExceeded" {
 			t.Errorf("it is %s: %s", state, reason)
 		}
@@ -78,7 +78,7 @@ func TestDie(t *testing.T) {
 		if state, _ := stateOf(t, client, running); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if state, reason := stateOf(t, client, running); state != types.InstanceStateNameTerminated || reason != "Server.InternalError" {
 			t.Errorf("it is %s: %s", state, reason)
 		}
@@ -117,7 +117,7 @@ func metadata(t *testing.T, boot *fakeBoot, id, item string) string {
 	t.Helper()
 	synctest.Wait()
 	w := httptest.NewRecorder()
-	boot.machine(t, id).Metadata.ServeHTTP(w, httptest.NewRequest("GET", "/latest/meta-data/"+item, nil))
+	boot.machine(t, id).Metadata.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/latest/meta-data/"+item, nil))
 	if w.Code == http.StatusNotFound {
 		return ""
 	}
@@ -162,7 +162,7 @@ func TestInterrupt(t *testing.T) {
 		if state, _ := stateOf(t, client, id); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if state, reason := stateOf(t, client, id); state != types.InstanceStateNameTerminated || reason != "Server.SpotInstanceTermination" {
 			t.Errorf("it is %s: %s", state, reason)
 		}
@@ -202,7 +202,7 @@ func TestScenarioForRunningInstances(t *testing.T) {
 		if state, _ := stateOf(t, client, b); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if state, _ := stateOf(t, client, b); state != types.InstanceStateNameTerminated {
 			t.Errorf("it is %s", state)
 		}

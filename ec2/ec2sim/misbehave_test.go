@@ -244,7 +244,7 @@ func TestScenarioAtRunTime(t *testing.T) {
 	if err := describeKeys(t, client); err != nil {
 		t.Error(err)
 	}
-	r := httptest.NewRequest("POST", "http://127.0.0.1:9/_sim/scenario", strings.NewReader(always))
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:9/_sim/scenario", strings.NewReader(always))
 	r.RemoteAddr = "192.0.2.1:5"
 	w := httptest.NewRecorder()
 	if s.ServeHTTP(w, r); w.Code != http.StatusForbidden {
