@@ -321,7 +321,7 @@ func TestFree(t *testing.T) {
 		code   dormouse.Code
 	}{
 		{name: "all"},
-		{name: "volume", change: func(b *belongings) { b.volumes["vol-2"].instance = "i-9" }, why: "volume vol-2 is attached to instance i-9"},
+		{name: "volume", change: func(b *belongings) { b.volumes["vol-2"].instance = "i-9" }, why: "volume vol-2 is held by instance i-9 (attached)"},
 		{name: "address", change: func(b *belongings) { b.holder = "i-9" }, why: "address 203.0.113.1 is taken by instance i-9"},
 		{name: "no volume", change: func(b *belongings) { delete(b.volumes, "vol-1") }, code: dormouse.Configuration},
 		{name: "broken volume", change: func(b *belongings) { b.volumes["vol-1"].state = "error" }, code: dormouse.Configuration},

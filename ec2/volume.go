@@ -1,7 +1,6 @@
 package ec2
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -88,7 +87,7 @@ func nextForVolume(v volume, device, instance string) (volumeStep, error) {
 func freeVolume(v volume, device string) (string, error) {
 	for _, at := range v.attachments {
 		if !v.shared && at.state != types.VolumeAttachmentStateDetached {
-			return fmt.Sprintf("volume %s is %s to instance %s", v.id, cmp.Or(string(at.state), "attached"), at.instance), nil
+			return fmt.Sprintf("volume %s is held by instance %s (%s)", v.id, at.instance, at.state), nil
 		}
 	}
 	switch step, err := nextForVolume(v, device, ""); {

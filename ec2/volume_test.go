@@ -31,13 +31,13 @@ func TestVolumeRules(t *testing.T) {
 		bad  bool       // it never will be free
 	}{
 		{name: "available", v: available, step: volumeIsToBeAttached},
-		{name: "being attached", v: with(used, "i-1", "/dev/sdh", attaching), step: volumeWaits, why: "volume vol-1 is attaching to instance i-1"},
-		{name: "attached", v: with(used, "i-1", "/dev/sdh", attached), step: volumeIsAttached, why: "volume vol-1 is attached to instance i-1"},
+		{name: "being attached", v: with(used, "i-1", "/dev/sdh", attaching), step: volumeWaits, why: "volume vol-1 is held by instance i-1 (attaching)"},
+		{name: "attached", v: with(used, "i-1", "/dev/sdh", attached), step: volumeIsAttached, why: "volume vol-1 is held by instance i-1 (attached)"},
 		{name: "attached elsewhere", v: with(used, "i-1", "/dev/sdf", attached), says: "as /dev/sdf, and not as /dev/sdh", why: "attached"},
 		{name: "on its way off", v: with(used, "i-1", "/dev/sdf", detaching), step: volumeWaits, why: "detaching"},
-		{name: "of another", v: with(used, "i-2", "/dev/sdh", attached), says: "in use by instance i-2", why: "attached to instance i-2"},
+		{name: "of another", v: with(used, "i-2", "/dev/sdh", attached), says: "in use by instance i-2", why: "held by instance i-2"},
 		{name: "going to another", v: with(used, "i-2", "/dev/sdh", attaching), says: "in use by instance i-2", why: "i-2"},
-		{name: "leaving another", v: with(used, "i-2", "/dev/sdh", detaching), step: volumeWaits, why: "volume vol-1 is detaching to instance i-2"},
+		{name: "leaving another", v: with(used, "i-2", "/dev/sdh", detaching), step: volumeWaits, why: "volume vol-1 is held by instance i-2 (detaching)"},
 		{name: "has left another", v: with(available, "i-2", "/dev/sdh", detached), step: volumeIsToBeAttached},
 		{name: "in use, by nobody yet", v: used, step: volumeWaits, why: "volume vol-1 is in-use"},
 		{name: "being made", v: volume{id: "vol-1", state: types.VolumeStateCreating}, step: volumeWaits, why: "volume vol-1 is creating"},
