@@ -49,13 +49,21 @@ func newBuildsCommand() *cobra.Command {
 		for i, b := range builds {
 			rows[i] = []string{
 				plain(buildName(b)), fmt.Sprint(b.ID), c.result(b.Result), dash(plain(b.Worker)), dash(plain(b.InstanceID)),
-				c.ago(b.StartedAt), c.span(b.StartedAt, b.FinishedAt), plain(b.StateString),
+				c.ago(b.StartedAt), c.span(b.StartedAt, b.FinishedAt), buildCost(b), plain(b.StateString),
 			}
 		}
-		c.table([]string{"BUILD", "ID", "RESULT", "WORKER", "INSTANCE", "STARTED", "TOOK", "STATE"}, rows)
+		c.table([]string{"BUILD", "ID", "RESULT", "WORKER", "INSTANCE", "STARTED", "TOOK", "COST", "STATE"}, rows)
 		return nil
 	})
 	return cmd
+}
+
+// buildCost writes a build's part of what its instance has cost so far.
+func buildCost(b dormouse.Build) string {
+	if b.Cost == nil {
+		return "-"
+	}
+	return dollars(b.Cost)
 }
 
 // buildName is how a build is named on the command line: builder/number.

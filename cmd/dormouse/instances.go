@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,10 +34,16 @@ func newInstancesCommand() *cobra.Command {
 		for i, in := range instances {
 			rows[i] = []string{
 				plain(in.ID), plain(in.InstanceType), dash(plain(in.Zone)), plain(string(in.Market)), c.instanceState(in),
-				plain(in.Worker), c.ago(in.LaunchedAt), c.span(in.LaunchedAt, in.EndedAt), price(in.PricePerHour),
+				plain(in.Worker), c.ago(in.LaunchedAt), c.span(in.LaunchedAt, in.EndedAt), price(in.PricePerHour), c.accrued(in),
 			}
 		}
-		c.table([]string{"INSTANCE", "TYPE", "ZONE", "MARKET", "STATE", "WORKER", "LAUNCHED", "LIVED", "$/HOUR"}, rows)
+		c.table([]string{"INSTANCE", "TYPE", "ZONE", "MARKET", "STATE", "WORKER", "LAUNCHED", "LIVED", "$/HOUR", "COST"}, rows)
+		if all { // a long list is cut off, and what runs may be old
+			if instances, err = c.Instances(ctx, false); err != nil {
+				return err
+			}
+		}
+		c.printf("%s\n", runningNow(instances))
 		return nil
 	})
 	return cmd
@@ -54,7 +61,37 @@ func (p *printer) instanceState(in dormouse.Instance) string {
 	}
 }
 
-// price writes dollars; a price that is not known is not made up.
+// accrued writes what an instance has cost so far.
+func (p *printer) accrued(in dormouse.Instance) string {
+	usd, known := in.Cost(time.Time{}, time.Time{}, p.now())
+	if !known {
+		return "unknown"
+	}
+	return dollars(&usd)
+}
+
+// runningNow says what runs, and what that costs per hour.
+func runningNow(instances []dormouse.Instance) string {
+	running := 0
+	for _, in := range instances {
+		if in.Runs() {
+			running++
+		}
+	}
+	usd, unknown := dormouse.HourlyRate(instances)
+	switch {
+	case running == 0:
+		return "Nothing runs now."
+	case unknown == 0:
+		return fmt.Sprintf("Running now: %s, %s per hour.", countInstances(running), dollars(&usd))
+	case unknown == running:
+		return fmt.Sprintf("Running now: %s of unknown price.", countInstances(running))
+	default:
+		return fmt.Sprintf("Running now: %s, %s per hour and %d of unknown price.", countInstances(running), dollars(&usd), unknown)
+	}
+}
+
+// price writes dollars per hour; a price that is not known is not made up.
 func price(p *float64) string {
 	if p == nil {
 		return "unknown"

@@ -32,6 +32,7 @@ var commands = []struct {
 	{groupUse, newWhyCommand},
 	{groupUse, newWorkersCommand},
 	{groupUse, newInstancesCommand},
+	{groupUse, newCostCommand},
 }
 
 func newRootCommand() *cobra.Command {

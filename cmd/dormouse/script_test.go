@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CONFIG_HOME", "")
 			env.Setenv("DORMOUSE_URL", url)
 			env.Setenv("NOBODY_URL", nobody)
+			env.Setenv("YESTERDAY", time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly))
 			scenarios, err := filepath.Abs(scenarioDir)
 			if err != nil {
 				return err
