@@ -3,6 +3,9 @@ package strangers_test
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
@@ -10,6 +13,7 @@ import (
 )
 
 const (
+	zone       = region + "a"
 	imageOwner = "222222222222"
 	// newestImage is the one of the owner's that sorts last, by number.
 	newestImage = "ami-00000010"
@@ -31,73 +35,165 @@ func buildbotImages() []ec2sim.Image {
 	return images
 }
 
-// buildbotCases makes what the cases need at the endpoint.
-func buildbotCases(t *testing.T, _ *endpoint) []buildbotCase {
-	t.Helper()
-	// What every case has, unless it says otherwise.
-	image := func(more map[string]any) map[string]any {
-		options := map[string]any{"ami": ec2sim.ScriptImageID, "security_name": "strangers"}
-		for name, value := range more {
-			if options[name] = value; value == nil {
-				delete(options, name)
-			}
+// configured are the options of a worker on the script image, with what is to
+// be added to them or, being nil, taken away.
+func configured(more map[string]any) map[string]any {
+	options := map[string]any{"ami": ec2sim.ScriptImageID, "security_name": "strangers"}
+	for name, value := range more {
+		if options[name] = value; value == nil {
+			delete(options, name)
 		}
-		return options
 	}
-	plain := map[string]string{
-		"ImageId": ec2sim.ScriptImageID, "InstanceType": "t3.micro", "KeyName": "strangers", "SecurityGroup.1": "strangers",
-		"MinCount": "1", "MaxCount": "1", "SubnetId": "", "IamInstanceProfile.Name": "", "Placement.AvailabilityZone": "",
-	}
+	return options
+}
+
+// buildbotCases are one for each option of EC2LatentWorker that changes what
+// it asks of EC2. What they need is made at the endpoint.
+func buildbotCases(t *testing.T, e *endpoint) []buildbotCase {
+	t.Helper()
 	return []buildbotCase{
-		{
-			name: "plain", options: image(nil), sent: plain,
-			judge: func(t *testing.T, row ec2sim.LedgerEntry) {
-				if row.Market != dormouse.OnDemand || len(row.Tags) != 0 {
-					t.Errorf("%+v", row)
-				}
-			},
+		plainCase(), chosenCase(), tagsCase(), profileCase(),
+		addressCase(t, e), volumeCase(t, e), blockDeviceCase(t, e),
+	}
+}
+
+func plainCase() buildbotCase {
+	return buildbotCase{
+		name: "plain", options: configured(nil),
+		sent: map[string]string{
+			"ImageId": ec2sim.ScriptImageID, "InstanceType": "t3.micro", "KeyName": "strangers", "SecurityGroup.1": "strangers",
+			"MinCount": "1", "MaxCount": "1", "SubnetId": "", "IamInstanceProfile.Name": "", "Placement.AvailabilityZone": "",
 		},
-		{
-			name: "owners-and-regex",
-			options: image(map[string]any{
-				"ami": nil, "valid_ami_owners": []int64{222222222222}, "valid_ami_location_regex": `[0-9]+/ci-([0-9]+)$`,
-			}),
-			sent: map[string]string{"ImageId": newestImage},
-			judge: func(t *testing.T, row ec2sim.LedgerEntry) {
-				if row.ImageID != newestImage {
-					t.Errorf("it chose %s", row.ImageID)
-				}
-			},
-		},
-		{
-			name: "tags", options: image(map[string]any{"tags": map[string]string{"Name": "ci", "team": "d\u00e9v \"x\" & <y>"}}),
-			judge: func(t *testing.T, row ec2sim.LedgerEntry) {
-				want := map[string]string{"Name": "ci", "team": "d\u00e9v \"x\" & <y>"}
-				if diff := cmp.Diff(want, row.Tags); diff != "" {
-					t.Errorf("tags (-want +got):\n%s", diff)
-				}
-			},
-		},
-		{
-			name: "profile", options: image(map[string]any{"instance_profile_name": "ci-profile"}),
-			sent:  map[string]string{"IamInstanceProfile.Name": "ci-profile"},
-			judge: func(*testing.T, ec2sim.LedgerEntry) {},
-		},
-		{
-			name: "block-devices",
-			options: image(map[string]any{"block_device_map": []map[string]any{
-				{"DeviceName": "/dev/sda1", "Ebs": map[string]any{"VolumeSize": 40}},
-				{"DeviceName": "/dev/sdf", "Ebs": map[string]any{"VolumeSize": 2, "DeleteOnTermination": false}},
-				{"DeviceName": "/dev/sdg", "NoDevice": ""},
-			}}),
-			sent: map[string]string{
-				"BlockDeviceMapping.1.DeviceName":              "/dev/sda1",
-				"BlockDeviceMapping.1.Ebs.VolumeSize":          "40",
-				"BlockDeviceMapping.1.Ebs.DeleteOnTermination": "true",
-				"BlockDeviceMapping.2.Ebs.DeleteOnTermination": "false",
-				"BlockDeviceMapping.3.DeviceName":              "/dev/sdg",
-			},
-			judge: func(*testing.T, ec2sim.LedgerEntry) {},
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			if row.Market != dormouse.OnDemand || len(row.Tags) != 0 {
+				t.Errorf("%+v", row)
+			}
 		},
 	}
+}
+
+func chosenCase() buildbotCase {
+	return buildbotCase{
+		name: "owners-and-regex",
+		options: configured(map[string]any{
+			"ami": nil, "valid_ami_owners": []int64{222222222222}, "valid_ami_location_regex": `[0-9]+/ci-([0-9]+)$`,
+		}),
+		sent: map[string]string{"ImageId": newestImage},
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			if row.ImageID != newestImage {
+				t.Errorf("it started %s", row.ImageID)
+			}
+		},
+	}
+}
+
+func tagsCase() buildbotCase {
+	tags := map[string]string{"Name": "ci", "team": "d\u00e9v \"x\" & <y>"}
+	return buildbotCase{
+		name: "tags", options: configured(map[string]any{"tags": tags}),
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			if diff := cmp.Diff(tags, row.Tags); diff != "" {
+				t.Errorf("tags (-want +got):\n%s", diff)
+			}
+		},
+	}
+}
+
+func profileCase() buildbotCase {
+	return buildbotCase{
+		name: "profile", options: configured(map[string]any{"instance_profile_name": "ci-profile"}),
+		sent:  map[string]string{"IamInstanceProfile.Name": "ci-profile"},
+		judge: func(*testing.T, ec2sim.LedgerEntry) {},
+	}
+}
+
+func addressCase(t *testing.T, e *endpoint) buildbotCase {
+	t.Helper()
+	address, err := e.client.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return buildbotCase{
+		name: "address", options: configured(map[string]any{"elastic_ip": *address.PublicIp}),
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			calls := e.asked("AssociateAddress")
+			if len(calls) != 1 || calls[0].Get("InstanceId") != row.ID || calls[0].Get("AllocationId") != *address.AllocationId {
+				t.Errorf("associated by %v", calls)
+			}
+			if calls := e.asked("DisassociateAddress"); len(calls) != 1 {
+				t.Errorf("disassociated by %v", calls)
+			}
+			out, err := e.client.DescribeAddresses(t.Context(), &ec2.DescribeAddressesInput{PublicIps: []string{*address.PublicIp}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := out.Addresses[0]; a.InstanceId != nil || a.AssociationId != nil {
+				t.Errorf("the address is still associated with %s", aws.ToString(a.InstanceId))
+			}
+		},
+	}
+}
+
+func volumeCase(t *testing.T, e *endpoint) buildbotCase {
+	t.Helper()
+	volume, err := e.client.CreateVolume(t.Context(), &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return buildbotCase{
+		name: "volumes",
+		// A volume can be attached only in its own zone.
+		options: configured(map[string]any{"placement": "a", "volumes": [][]string{{*volume.VolumeId, "/dev/sdh"}}}),
+		sent:    map[string]string{"Placement.AvailabilityZone": zone},
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			calls := e.asked("AttachVolume")
+			if len(calls) != 1 || calls[0].Get("InstanceId") != row.ID || calls[0].Get("Device") != "/dev/sdh" {
+				t.Errorf("attached by %v", calls)
+			}
+			v := volumeOf(t, e, *volume.VolumeId)
+			if v == nil || v.State != types.VolumeStateAvailable || len(v.Attachments) != 0 {
+				t.Errorf("the volume is not free again: %+v", v)
+			}
+		},
+	}
+}
+
+// blockDeviceCase has one volume that must end with its instance and one that
+// must stay.
+func blockDeviceCase(t *testing.T, e *endpoint) buildbotCase {
+	t.Helper()
+	return buildbotCase{
+		name: "block-devices",
+		options: configured(map[string]any{"block_device_map": []map[string]any{
+			{"DeviceName": "/dev/sda1", "Ebs": map[string]any{"VolumeSize": 40}},
+			{"DeviceName": "/dev/sdf", "Ebs": map[string]any{"VolumeSize": 2, "DeleteOnTermination": false}},
+		}}),
+		sent: map[string]string{
+			"BlockDeviceMapping.1.DeviceName":              "/dev/sda1",
+			"BlockDeviceMapping.1.Ebs.VolumeSize":          "40",
+			"BlockDeviceMapping.1.Ebs.DeleteOnTermination": "true",
+			"BlockDeviceMapping.2.DeviceName":              "/dev/sdf",
+			"BlockDeviceMapping.2.Ebs.DeleteOnTermination": "false",
+		},
+		judge: func(t *testing.T, _ ec2sim.LedgerEntry) {
+			out, err := e.client.DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{
+				Filters: []types.Filter{{Name: aws.String("size"), Values: []string{"2", "40"}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(out.Volumes) != 1 || *out.Volumes[0].Size != 2 || out.Volumes[0].State != types.VolumeStateAvailable {
+				t.Errorf("volumes that are left: %+v", out.Volumes)
+			}
+		},
+	}
+}
+
+func volumeOf(t *testing.T, e *endpoint, id string) *types.Volume {
+	t.Helper()
+	out, err := e.client.DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &out.Volumes[0]
 }
