@@ -22,9 +22,9 @@ type reservation struct {
 // launches at once can not both take the last of it. The error says why the
 // others may not, and when; its code is [dormouse.Budget].
 //
-// The reservation is the launch's, and ends with [Fleet.settled], which must
-// follow every admission: after what was started is in the ledger, or when it
-// is certain that nothing was.
+// The reservation is the launch's; asking again for the same launch makes it
+// anew. It ends with [Fleet.settled], which must follow every admission: after
+// what was started is in the ledger, or when it is certain that nothing was.
 func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count int) (n int, err error) {
 	budget := f.opt.Budget
 	if !budget.Set() {
@@ -40,6 +40,7 @@ func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.reserved, launch)
 	n, reason := budget.Admit(f.committed(now), spent, price, count, now)
 	if n > 0 {
 		f.reserve(launch, price, n, now, time.Time{})

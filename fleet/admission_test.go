@@ -68,6 +68,9 @@ func TestAdmitReservesUntilSettled(t *testing.T) {
 	wantAdmitted(t, f, "l2", new(0.2), 2, 1, "3 instances alive, for $0.8000 per hour")
 	wantAdmitted(t, f, "l3", new(0.2), 1, 0, "4 instances alive, for $1.00 per hour")
 
+	// One who waits for l2 has left, and it is asked for again.
+	wantAdmitted(t, f, "l2", new(0.2), 1, 1, "")
+
 	f.settled("l1") // refused: nothing was started
 	wantAdmitted(t, f, "l3", new(0.3), 2, 1, "per hour")
 
