@@ -1,0 +1,336 @@
+package bootstrap_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse/bootstrap"
+)
+
+// program is what the tests install: it says who calls it.
+const program = `#!/bin/sh
+case $1 in
+--version) echo "dormouse v1.2.3" ;;
+*) echo "program $*"; echo "secret $DORMOUSE_WORKER_PASSWORD" ;;
+esac
+`
+
+// source is a master's port, as far as it serves programs.
+type source struct {
+	*httptest.Server
+	programs *bootstrap.Binaries
+
+	mu      sync.Mutex
+	away    int // so many requests more get no answer
+	starts  int // so many after that get 503
+	methods []string
+}
+
+func newSource(t *testing.T, files map[string]string) *source {
+	s := &source{}
+	s.programs, _ = programs(t, files)
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *source) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	away, starts := s.away > 0, s.starts > 0
+	switch {
+	case away:
+		s.away--
+	case starts:
+		s.starts--
+	}
+	s.methods = append(s.methods, r.Method+" "+r.URL.Path)
+	s.mu.Unlock()
+	switch {
+	case away:
+		panic(http.ErrAbortHandler)
+	case starts:
+		http.Error(rw, "starting", http.StatusServiceUnavailable)
+	default:
+		s.programs.ServeHTTP(rw, r)
+	}
+}
+
+func (s *source) options() bootstrap.Options {
+	o := good()
+	o.FetchURL = s.URL + bootstrap.Prefix
+	o.Checksums = s.programs.Checksums()
+	return o
+}
+
+func render(t *testing.T, o bootstrap.Options) []byte {
+	t.Helper()
+	script, err := bootstrap.UserData(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return script
+}
+
+var linux = map[string]string{"dormouse-linux-amd64": program, "dormouse-linux-arm64": program + "# arm\n"}
+
+func TestInstall(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		s := newSource(t, linux)
+		code, output := m.boot(render(t, s.options()))
+		if code != 0 || !strings.Contains(m.read("dev/console"), "installed dormouse v1.2.3") {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		want := []string{
+			"useradd --system --user-group --create-home --home-dir " + m.root + "/var/lib/dormouse --shell /bin/sh dormouse",
+			"systemctl daemon-reload",
+			"systemctl enable dormouse-watchdog.service dormouse-worker.service",
+			"systemctl start --no-block dormouse-watchdog.service",
+			"systemctl start --no-block dormouse-worker.service",
+		}
+		if diff := cmp.Diff(want, m.calls()); diff != "" {
+			t.Error(diff)
+		}
+		if got := m.read("usr/local/bin/dormouse"); got != program {
+			t.Errorf("installed is %q", got)
+		}
+		for name, mode := range map[string]string{
+			"usr/local/bin/dormouse": "-rwxr-xr-x", "etc/dormouse/worker.env": "-rw-------", "etc/dormouse": "drwx------",
+			"etc/systemd/system/dormouse-worker.service": "-rw-r--r--",
+		} {
+			if got := m.mode(name); got != mode {
+				t.Errorf("%s has mode %s, want %s", name, got, mode)
+			}
+		}
+		settings := "DORMOUSE_MASTER=\"ws://ci.example.com:9989/\"\nDORMOUSE_INSTANCE_ID=\"auto\"\nDORMOUSE_WORKER_PASSWORD=\"hunter2\"\n"
+		if diff := cmp.Diff(settings, m.read("etc/dormouse/worker.env")); diff != "" {
+			t.Error(diff)
+		}
+		if strings.Contains(output, "hunter2") || strings.Contains(m.read("dev/console"), "hunter2") {
+			t.Errorf("the secret is shown:\n%s", output)
+		}
+		worker, watchdog := m.unit("dormouse-worker.service"), m.unit("dormouse-watchdog.service")
+		env := []string{m.root + "/etc/dormouse/worker.env"}
+		for _, check := range []struct {
+			unit map[string][]string
+			key  string
+			want []string
+		}{
+			{worker, "User", []string{"dormouse"}},
+			{worker, "ExecStart", []string{m.root + "/usr/local/bin/dormouse worker --basedir " + m.root + "/var/lib/dormouse/worker"}},
+			{worker, "EnvironmentFile", env},
+			{worker, "NoNewPrivileges", []string{"yes"}},
+			{worker, "Restart", []string{"always"}},
+			{watchdog, "User", nil},
+			{watchdog, "ExecStart", []string{m.root + "/usr/local/bin/dormouse watchdog"}},
+			{watchdog, "EnvironmentFile", env},
+			{watchdog, "Restart", []string{"always"}},
+			{watchdog, "StartLimitAction", []string{"poweroff"}},
+		} {
+			if diff := cmp.Diff(check.want, check.unit[check.key]); diff != "" {
+				t.Errorf("%s: %s", check.key, diff)
+			}
+		}
+
+		// A second run changes nothing, and mends what was changed.
+		m.write("usr/local/bin/dormouse", "broken")
+		m.write("etc/dormouse/worker.env", "broken")
+		if code, output := m.boot(render(t, s.options())); code != 0 {
+			t.Fatalf("the second time: exit code %d:\n%s", code, output)
+		}
+		if m.read("usr/local/bin/dormouse") != program || m.read("etc/dormouse/worker.env") != settings || m.mode("etc/dormouse/worker.env") != "-rw-------" {
+			t.Error("the second run did not mend it")
+		}
+		if diff := cmp.Diff(append(want, want[1:]...), m.calls()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// Every way to fetch and every way to measure does.
+func TestInstallWith(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		s := newSource(t, linux)
+		m.without("curl", "sha256sum")
+		for _, set := range []struct{ fetch, measure string }{{"wget", "shasum"}, {"python3", "openssl"}, {"curl", "python3"}} {
+			t.Run(set.fetch+" and "+set.measure, func(t *testing.T) {
+				each := *m
+				each.t, each.root, each.bin = t, filepath.Join(t.TempDir(), "root"), filepath.Join(t.TempDir(), "bin")
+				if err := os.CopyFS(each.root, os.DirFS(m.root)); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := exec.Command("cp", "-a", m.bin, each.bin).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				each.has(set.fetch, set.measure)
+				if code, output := each.boot(render(t, s.options())); code != 0 {
+					t.Fatalf("exit code %d:\n%s", code, output)
+				}
+				if each.read("usr/local/bin/dormouse") != program {
+					t.Error("something else is installed")
+				}
+			})
+		}
+	})
+}
+
+// The image may have the user already.
+func TestInstallForAnExistingUser(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		m.stub("id", "exit 0")
+		if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		if got := m.calls()[0]; got != "chown dormouse "+m.root+"/var/lib/dormouse" {
+			t.Error(got)
+		}
+	})
+}
+
+// A master that is away, and one that starts, are waited for.
+func TestInstallWaits(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		s := newSource(t, linux)
+		s.away, s.starts = 3, 4
+		code, output := m.boot(render(t, s.options()))
+		if code != 0 || m.read("usr/local/bin/dormouse") != program {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		want := []string{"sleep 1", "sleep 2", "sleep 4", "sleep 8", "sleep 16", "sleep 30", "sleep 30"}
+		if diff := cmp.Diff(want, m.calls()[:7]); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestInstallGivesUp(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T, m *machine, s *source, o *bootstrap.Options)
+		why  string
+		// sleeps are how long it waited in all, in seconds
+		sleeps int
+	}{
+		{"nobody there", func(_ *testing.T, _ *machine, s *source, _ *bootstrap.Options) { s.Close() }, "could not be fetched in ten minutes", 601},
+		{"gone", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) { o.FetchURL += "elsewhere/" }, "could not be fetched in ten minutes", 601},
+		{"another program", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) {
+			o.Checksums = map[string]string{"linux-amd64": sum}
+		}, "another program now", 3},
+		{"no fetcher", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) { m.without("curl") }, "none of curl, wget and python3", 0},
+		{"no measure", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) { m.without("sha256sum") }, "none of sha256sum, shasum, openssl and python3", 0},
+		{"unknown processor", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) {
+			m.stub("uname", `case $1 in -s) echo Linux ;; -m) echo riscv64 ;; esac`)
+		}, "processors of type riscv64", 0},
+		{"unknown system", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) { m.stub("uname", "echo FreeBSD") }, "this is FreeBSD", 0},
+		{"no program for it", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) {
+			o.Checksums = map[string]string{"linux-arm64": sum}
+		}, "no program for linux-amd64", 0},
+		{"program that does not run", func(t *testing.T, _ *machine, s *source, o *bootstrap.Options) {
+			s = newSource(t, map[string]string{"dormouse-linux-amd64": "#!/nonexistent\n"})
+			*o = s.options()
+		}, "the program does not run here", 0},
+		{"no user", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) {
+			m.stub("useradd", "exit 1")
+		}, "the user dormouse could not be made", 0},
+		{"a failure that nobody foresaw", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) {
+			m.without("mkdir")
+			m.stub("mkdir", "exit 7")
+		}, "its installation ended with status 7", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, m *machine) {
+				s := newSource(t, linux)
+				o := s.options()
+				tt.make(t, m, s, &o)
+				code, output := m.boot(render(t, o))
+				m.off(code, output, tt.why)
+				slept := 0
+				for _, call := range m.calls() {
+					var n int
+					if _, err := fmt.Sscanf(call, "sleep %d", &n); err == nil {
+						slept += n
+					}
+				}
+				if slept != tt.sleeps {
+					t.Errorf("it waited %d s, want %d: %q", slept, tt.sleeps, m.calls())
+				}
+			})
+		})
+	}
+}
+
+// Where systemd does not power the machine off, the next one does; and a machine
+// without systemd is no place for a worker.
+func TestPowersOffOtherwise(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		m.without("systemctl", "poweroff")
+		code, output := m.boot(render(t, newSource(t, linux).options()))
+		if want := []string{"shutdown -h now"}; code == 0 || !cmp.Equal(want, m.calls()) || !strings.Contains(output, "the image has no systemd") {
+			t.Errorf("exit code %d, calls %q:\n%s", code, m.calls(), output)
+		}
+	})
+}
+
+// An instance of the local endpoint is a process of somebody's own machine,
+// which must stay as it is.
+func TestLocalEndpointRefused(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		script := render(t, newSource(t, linux).options())
+		cmd := exec.CommandContext(t.Context(), m.shell[0], append(m.shell[1:], "-s")...)
+		cmd.Stdin = strings.NewReader(string(script))
+		cmd.Env = []string{"PATH=" + m.bin, "LOG=" + m.log, "DORMOUSE_INSTANCE_ID=i-1"}
+		m.stub("uname", "echo Plan9") // should it go on all the same, it does not go far
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "local EC2 endpoint") || !cmp.Equal(m.calls(), []string{"systemctl poweroff"}) {
+			t.Errorf("%v, calls %q:\n%s", err, m.calls(), out)
+		}
+	})
+}
+
+// Whatever a secret or a name holds, the services see it as it is, and nothing
+// of it runs.
+func TestInstallQuotes(t *testing.T) {
+	const hostile = `a'b"c\d$e` + "`systemctl reboot`" + `$(systemctl reboot)  #; & %n |\`
+	eachShell(t, func(t *testing.T, m *machine) {
+		s := newSource(t, linux)
+		o := s.options()
+		o.Secret, o.Name = hostile, hostile
+		if code, output := m.boot(render(t, o)); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		run := `set -a; . "$DORMOUSE_BOOTSTRAP_ROOT/etc/dormouse/worker.env"; printf '%s\n' "$DORMOUSE_WORKER_NAME"; exec "$DORMOUSE_BOOTSTRAP_ROOT/usr/local/bin/dormouse" worker`
+		cmd := exec.CommandContext(t.Context(), m.shell[0], append(m.shell[1:], "-c", run)...)
+		cmd.Env = m.environ()
+		out, err := cmd.CombinedOutput()
+		if want := hostile + "\nprogram worker\nsecret " + hostile + "\n"; err != nil || string(out) != want {
+			t.Errorf("%v\n got %q\nwant %q", err, out, want)
+		}
+		if strings.Contains(fmt.Sprint(m.calls()), "reboot") {
+			t.Errorf("it ran: %q", m.calls())
+		}
+	})
+}
+
+// systemd reads the units as they are meant.
+func TestUnits(t *testing.T) {
+	verify, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	m := newMachine(t, shells[0])
+	if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	out, err := exec.Command(verify, "verify", m.root+"/etc/systemd/system/dormouse-worker.service", m.root+"/etc/systemd/system/dormouse-watchdog.service").CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
