@@ -242,8 +242,9 @@ func (m *Master) recover(ctx context.Context) error {
 		Changed: func(i dormouse.Instance) {
 			m.bus.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &i})
 		},
-		Token: ec2.Token,
-		Log:   m.log,
+		Token:  ec2.Token,
+		Budget: fleet.Budget(m.config.Budget), SpentToday: m.spentToday,
+		Log: m.log,
 	})
 	if err != nil {
 		return err
