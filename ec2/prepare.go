@@ -23,6 +23,10 @@ const (
 	// addressRetry is the wait before an association that EC2 would not take
 	// yet is asked for again.
 	addressRetry = 2 * time.Second
+	// releaseTimeout is how long the end of an instance waits for its address
+	// to be taken off: each second of it is paid for, and the end frees the
+	// address too.
+	releaseTimeout = 20 * time.Second
 )
 
 var errNotPrepared = errors.New("not done within " + prepareTimeout.String())
@@ -155,7 +159,8 @@ func pause(ctx context.Context, d time.Duration, what string) error {
 	}
 }
 
-// Release takes the spec's address from an instance that is about to be ended.
+// Release takes the spec's address from an instance that is about to be ended,
+// or gives up within seconds.
 // The instance is to be ended whatever it returns: EC2 frees the address and
 // the volumes of an ended instance by itself, only later. An address that the
 // instance does not have is left alone.
@@ -163,6 +168,8 @@ func (a *Account) Release(ctx context.Context, spec LaunchSpec, instanceID strin
 	if spec.ElasticIP == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
 	ad, err := a.address(ctx, spec.ElasticIP)
 	if err != nil || ad.instance != instanceID || ad.association == "" {
 		return err

@@ -313,6 +313,18 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+func TestReleaseGivesUp(t *testing.T) {
+	noEnvironment(t)
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		err := openAccount(t, hangs{}).Release(t.Context(), needy, "i-1")
+		wantCode(t, err, dormouse.Unavailable)
+		if took := time.Since(start); took > releaseTimeout {
+			t.Errorf("it held the end up for %v", took)
+		}
+	})
+}
+
 func TestFree(t *testing.T) {
 	tests := []struct {
 		name   string
