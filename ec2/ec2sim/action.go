@@ -77,6 +77,8 @@ var actions = map[string]map[string]action{
 		"DescribeRegions":           on((*call).describeRegions),
 		"DescribeAvailabilityZones": on((*call).describeAvailabilityZones),
 		"DescribeInstanceTypes":     on((*call).describeInstanceTypes),
+		"DescribeSubnets":           on((*call).describeSubnets),
+		"DescribeVpcs":              on((*call).describeVpcs),
 	},
 	serviceSTS: {
 		"GetCallerIdentity": on((*call).getCallerIdentity),

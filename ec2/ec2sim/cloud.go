@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type cloud struct {
 	groups    []*securityGroup
 	tags      map[string]map[string]string // by resource id
 	zones     []zone
+	subnets   []zone // the extra ones
 	vpcID     string
 
 	addresses   []*address // oldest first, as all that follows
@@ -34,12 +36,15 @@ type cloud struct {
 	readdressed int64 // how many instances got another public address
 }
 
-// zone is an availability zone, with its subnet of the default VPC.
+// zone is an availability zone with a subnet in it: that of the default VPC,
+// unless it is an extra one.
 type zone struct {
 	name     string
 	id       string
 	subnetID string
-	network  int // the third number of its addresses, 172.31.N.0/20
+	vpcID    string
+	block    netip.Prefix // the subnet's addresses
+	extra    bool
 }
 
 // zoneLetters are the zones of every region here. Real regions have between
@@ -60,7 +65,8 @@ func newCloud(opts Options) cloud {
 			name:     name,
 			id:       fmt.Sprintf("%s-az%d", shortRegion(opts.Region), i+1),
 			subnetID: fixedID("subnet", name),
-			network:  16 * i,
+			vpcID:    c.vpcID,
+			block:    netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 31, byte(16 * i)}), defaultSubnetBits),
 		})
 	}
 	c.groups = []*securityGroup{{
@@ -69,6 +75,7 @@ func newCloud(opts Options) cloud {
 		description: "default VPC security group",
 		vpcID:       c.vpcID,
 	}}
+	c.addSubnets(opts.Subnets)
 	return c
 }
 
@@ -111,11 +118,12 @@ func (c *cloud) zoneNamed(name string) (zone, bool) {
 }
 
 func (c *cloud) zoneOfSubnet(id string) (zone, bool) {
-	i := slices.IndexFunc(c.zones, func(z zone) bool { return z.subnetID == id })
-	if i < 0 {
-		return zone{}, false
+	for _, z := range slices.Concat(c.zones, c.subnets) {
+		if z.subnetID == id {
+			return z, true
+		}
 	}
-	return c.zones[i], true
+	return zone{}, false
 }
 
 func (c *cloud) image(id string) (Image, bool) {

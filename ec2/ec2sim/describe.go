@@ -126,7 +126,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 	if inst.state.Ended() {
 		return a
 	}
-	a.SubnetID, a.VPCID, a.SourceDestCheck = inst.zone.subnetID, c.vpcID, true
+	a.SubnetID, a.VPCID, a.SourceDestCheck = inst.zone.subnetID, inst.zone.vpcID, true
 	a.PrivateIP, a.PrivateDNSName = inst.privateIP, inst.privateName()
 	if inst.state == dormouse.InstanceRunning {
 		a.PublicIP, a.DNSName = inst.publicIP, inst.publicName()
@@ -178,6 +178,7 @@ var instanceFields = fields[*instance]{
 	"client-token":        one(func(i *instance) string { return i.clientToken }),
 	"availability-zone":   one(func(i *instance) string { return i.zone.name }),
 	"subnet-id":           one(func(i *instance) string { return i.zone.subnetID }),
+	"vpc-id":              one(func(i *instance) string { return i.zone.vpcID }),
 	"key-name":            one(func(i *instance) string { return i.keyName }),
 	"reservation-id":      one(func(i *instance) string { return i.reservation }),
 	"private-ip-address":  one(func(i *instance) string { return i.privateIP }),

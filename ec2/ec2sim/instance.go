@@ -179,8 +179,7 @@ func dashed(ip string) string {
 // which is nobody's. Nothing answers at either: the machine's processes are on
 // the loopback.
 func addresses(z zone, n int64) (private, public string) {
-	host := 16 + n%(4096-32) // the first addresses of a subnet are AWS's
-	private = fmt.Sprintf("172.31.%d.%d", z.network+int(host/256), host%256)
+	private = z.host(n)
 	wide := n % (1 << 17)
 	public = fmt.Sprintf("198.%d.%d.%d", 18+wide>>16, wide>>8&0xff, wide&0xff)
 	return private, public

@@ -173,7 +173,9 @@ func (c *call) place(in *runInstancesInput) (location, error) {
 			return where, refuse("InvalidParameterValue",
 				"The availability zone '%s' does not match that of the subnet '%s'", name, in.SubnetID)
 		}
-		where = location{z, name}
+		if where.named == "" {
+			where = location{z, name}
+		}
 	}
 	if where.named == "" {
 		// EC2 chooses; here launches take turns.
@@ -209,7 +211,7 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if in.KeyName != "" && c.keyNamed(in.KeyName) == nil {
 		return inst, refuse("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", in.KeyName)
 	}
-	if inst.groups, err = c.launchGroups(in); err != nil {
+	if inst.groups, err = c.launchGroups(in, z.vpcID); err != nil {
 		return inst, err
 	}
 	if len(in.UserData) > maxUserData {

@@ -29,6 +29,13 @@ const (
 	ScriptImageID = "ami-0d0c0ffee0000002a"
 )
 
+// The parameters that every endpoint's Parameter Store has: the ids of the
+// images above, as AWS publishes its own.
+const (
+	WorkerParameter = "/dormouse/image/worker"
+	ScriptParameter = "/dormouse/image/script"
+)
+
 // Credential is a pair of keys that requests may be signed with.
 type Credential struct {
 	AccessKeyID     string
@@ -65,6 +72,14 @@ type Options struct {
 	Credentials []Credential
 	// Images besides the built-in ones. One with a built-in id replaces it.
 	Images []Image
+	// Subnets besides those of the default VPC.
+	Subnets []Subnet
+	// SSMParameters are what an image id "resolve:ssm:NAME" is looked up in,
+	// besides [WorkerParameter] and [ScriptParameter]: image ids by name.
+	SSMParameters map[string]string
+	// InstanceProfiles are the names that a launch may give its instances;
+	// default: any.
+	InstanceProfiles []string
 	// WorkerExecutable is what the worker image runs with the arguments
 	// `worker --from-user-data`; default: this program.
 	WorkerExecutable string
@@ -159,6 +174,11 @@ func (o Options) withDefaults() (Options, error) {
 	for _, c := range o.Credentials {
 		if c.AccessKeyID == "" || c.SecretAccessKey == "" {
 			return o, dormouse.Errorf(dormouse.Invalid, "credentials of the endpoint need an access key id and a secret access key")
+		}
+	}
+	for _, n := range o.Subnets {
+		if err := n.check(o.Region); err != nil {
+			return o, err
 		}
 	}
 	images := o.builtinImages()

@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -19,7 +20,7 @@ type securityGroup struct {
 const defaultGroup = "default"
 
 func (c *cloud) groupNamed(name string) *securityGroup {
-	i := slices.IndexFunc(c.groups, func(g *securityGroup) bool { return g.name == name })
+	i := slices.IndexFunc(c.groups, func(g *securityGroup) bool { return g.name == name && g.vpcID == c.vpcID })
 	if i < 0 {
 		return nil
 	}
@@ -34,13 +35,14 @@ func (c *cloud) group(id string) (*securityGroup, bool) {
 	return c.groups[i], true
 }
 
-// launchGroups finds the groups of a launch.
-func (c *call) launchGroups(in runInstancesInput) ([]*securityGroup, error) {
+// launchGroups finds the groups of a launch into a VPC.
+func (c *call) launchGroups(in runInstancesInput, vpcID string) ([]*securityGroup, error) {
 	if len(in.Groups) > 0 && in.SubnetID != "" {
 		return nil, refuse("InvalidParameterCombination", "The parameter groupName cannot be used with the parameter subnet")
 	}
 	if len(in.Groups)+len(in.GroupIDs) == 0 {
-		return []*securityGroup{c.groupNamed(defaultGroup)}, nil
+		i := slices.IndexFunc(c.groups, func(g *securityGroup) bool { return g.name == defaultGroup && g.vpcID == vpcID })
+		return c.groups[i : i+1 : i+1], nil
 	}
 	groups, err := lookUp(groupKind, in.GroupIDs, c.group)
 	if err != nil {
@@ -53,6 +55,11 @@ func (c *call) launchGroups(in runInstancesInput) ([]*securityGroup, error) {
 		}
 		if !slices.Contains(groups, g) {
 			groups = append(groups, g)
+		}
+	}
+	for _, g := range groups {
+		if g.vpcID != vpcID {
+			return nil, refuse("InvalidParameter", "Security group %s and the subnet belong to different networks.", g.id)
 		}
 	}
 	return groups, nil
@@ -79,13 +86,13 @@ func (c *call) createSecurityGroup(in createSecurityGroupInput) (*createSecurity
 		return nil, invalidValue("groupName", in.Name, "Expecting 1 to 255 characters that do not begin with sg-.")
 	case in.Description == "" || len(in.Description) > 255:
 		return nil, invalidValue("groupDescription", in.Description, "Expecting 1 to 255 characters.")
-	case in.VPCID != "" && in.VPCID != c.vpcID:
-		if err := vpcKind.check(in.VPCID); err != nil {
-			return nil, err
-		}
-		return nil, vpcKind.unknown(in.VPCID)
-	case c.groupNamed(in.Name) != nil:
-		return nil, refuse("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.Name, c.vpcID)
+	}
+	in.VPCID = cmp.Or(in.VPCID, c.vpcID)
+	if _, err := lookUp(vpcKind, []string{in.VPCID}, c.vpc); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(c.groups, func(g *securityGroup) bool { return g.name == in.Name && g.vpcID == in.VPCID }) {
+		return nil, refuse("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.Name, in.VPCID)
 	}
 	if err := checkTagSpecifications(in.TagSpecifications, "security-group"); err != nil {
 		return nil, err
@@ -96,7 +103,7 @@ func (c *call) createSecurityGroup(in createSecurityGroupInput) (*createSecurity
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
-	g := &securityGroup{id: newID("sg"), name: in.Name, description: in.Description, vpcID: c.vpcID}
+	g := &securityGroup{id: newID("sg"), name: in.Name, description: in.Description, vpcID: in.VPCID}
 	c.groups = append(c.groups, g)
 	c.tag(g.id, tagsFor(in.TagSpecifications, "security-group"))
 	return &createSecurityGroupOutput{Return: true, GroupID: g.id, ARN: c.groupARN(g), Tags: c.describeTags(g.id)}, nil
@@ -154,7 +161,7 @@ func (c *call) describeSecurityGroups(in describeSecurityGroupsInput) (*describe
 	var found []*securityGroup
 	for _, g := range c.groups {
 		asked := len(in.GroupIDs)+len(in.GroupNames) == 0 ||
-			slices.Contains(in.GroupIDs, g.id) || slices.Contains(in.GroupNames, g.name)
+			slices.Contains(in.GroupIDs, g.id) || g.vpcID == c.vpcID && slices.Contains(in.GroupNames, g.name)
 		if asked && keep(g) {
 			found = append(found, g)
 		}

@@ -137,7 +137,7 @@ func (c *cloud) checkResource(id string) error {
 		groupKind:    func(id string) bool { _, ok := c.group(id); return ok },
 		keyKind:      func(id string) bool { _, ok := c.key(id); return ok },
 		subnetKind:   func(id string) bool { _, ok := c.zoneOfSubnet(id); return ok },
-		vpcKind:      func(id string) bool { return id == c.vpcID },
+		vpcKind:      func(id string) bool { _, ok := c.vpc(id); return ok },
 		volumeKind:   func(id string) bool { _, ok := c.volume(id); return ok },
 		addressKind:  func(id string) bool { _, ok := c.address(id); return ok },
 	}
