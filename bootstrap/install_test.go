@@ -233,9 +233,8 @@ func TestInstallGivesUp(t *testing.T) {
 		{"no program for it", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) {
 			o.Checksums = map[string]string{"linux-arm64": sum}
 		}, "no program for linux-amd64", 0},
-		{"program that does not run", func(t *testing.T, _ *machine, s *source, o *bootstrap.Options) {
-			s = newSource(t, map[string]string{"dormouse-linux-amd64": "#!/nonexistent\n"})
-			*o = s.options()
+		{"program that does not run", func(t *testing.T, _ *machine, _ *source, o *bootstrap.Options) {
+			*o = newSource(t, map[string]string{"dormouse-linux-amd64": "#!/nonexistent\n"}).options()
 		}, "the program does not run here", 0},
 		{"no user", func(_ *testing.T, m *machine, _ *source, _ *bootstrap.Options) {
 			m.stub("useradd", "exit 1")
