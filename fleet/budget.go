@@ -40,7 +40,7 @@ func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *fl
 		return max(count, 0), ""
 	}
 	if !countable(price) {
-		return 0, "the price of the instance is not known, and a budget admits only what it can count: give the worker price_per_hour, or allow the master pricing:GetProducts"
+		return 0, "the price of the instance is not known, and a budget admits only what it can count: " + toKnowPrices
 	}
 	for _, i := range running {
 		if !i.State.Ended() && !countable(i.PricePerHour) {
@@ -48,8 +48,8 @@ func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *fl
 			if i.ID == "" {
 				name, until = "an instance that is being launched", "EC2 has answered"
 			}
-			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it can not count: it goes on when %s; to have prices known, give price_per_hour or allow the master pricing:GetProducts",
-				name, until)
+			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it can not count: it goes on when %s; to have prices known, %s",
+				name, until, toKnowPrices)
 		}
 	}
 	n = count
@@ -65,6 +65,9 @@ func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *fl
 	}
 	return n, reason
 }
+
+// toKnowPrices is what a person has to do.
+const toKnowPrices = "give the worker price_per_hour, or allow the master pricing:GetProducts (on-demand) and ec2:DescribeSpotPriceHistory (spot)"
 
 func countable(price *float64) bool {
 	return price != nil && *price >= 0 && !math.IsInf(*price, 1)

@@ -19,6 +19,15 @@
 // have started an instance. It is settled only by EC2's answer to the same
 // bytes, or, once five minutes have passed, by a listing that does not show it.
 //
+// # A budget
+//
+// With a budget, a launch is admitted before it is rendered, for as many
+// generations as there is money for ([Budget.Admit]); the others' starts fail
+// with [dormouse.Budget], and are tried again. What was admitted stays reserved
+// until the launch has its answer, so that two launches at once can not both
+// take the last dollar. A start that fails for the budget has sent nothing, and
+// no running instance is ever ended for it.
+//
 // # A stop
 //
 // [Member.Stop] settles open attempts first, so that it knows of every instance

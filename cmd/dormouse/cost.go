@@ -105,7 +105,7 @@ func (p *printer) costReport(r dormouse.CostReport) {
 	p.table([]string{heading, "COST", "INSTANCES", "HOURS", "BUILDS"}, rows)
 	p.notef("From %s to %s, in UTC.\n", moment(r.From), moment(r.To))
 	if unknown != nil {
-		p.notef("The price of %s (%s hours) is not known, so the total lacks them: give their worker price_per_hour, or allow the master pricing:GetProducts.\n",
+		p.notef("The price of %s (%s hours) is not known, so the total lacks them: give their worker price_per_hour, or allow the master pricing:GetProducts and ec2:DescribeSpotPriceHistory.\n",
 			countInstances(unknown.Instances), hours(unknown.Hours))
 	}
 }

@@ -31,7 +31,7 @@ total          $0.1250   5          31.3   5
 		t.Errorf("it prints\n%s\nwant\n%s", out.String(), want)
 	}
 	wantErrs := `From 2026-03-01 to 2026-03-01 01:30, in UTC.
-The price of 2 instances (30.0 hours) is not known, so the total lacks them: give their worker price_per_hour, or allow the master pricing:GetProducts.
+The price of 2 instances (30.0 hours) is not known, so the total lacks them: give their worker price_per_hour, or allow the master pricing:GetProducts and ec2:DescribeSpotPriceHistory.
 `
 	if errs.String() != wantErrs {
 		t.Errorf("it notes\n%s\nwant\n%s", errs.String(), wantErrs)
