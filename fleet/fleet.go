@@ -76,7 +76,7 @@ type Fleet struct {
 	rows     map[string]*dormouse.Instance // of the ledger, by id, that have not ended
 	attached map[generationKey]time.Time   // attachments whose instance is not known yet
 	unowned  map[string]stray              // instances of no live generation, by id
-	launches map[string]bool               // that have no answer yet, by id
+	launches map[string][]generationKey    // that have no answer yet, by id: whom they are for
 	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
 }
@@ -102,7 +102,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		launches: map[string]bool{}, reserved: map[string]reservation{},
+		launches: map[string][]generationKey{}, reserved: map[string]reservation{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
@@ -113,17 +113,19 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 		return nil, fmt.Errorf("reading the launches without an answer: %w", err)
 	}
 	for _, a := range unsettled {
-		f.launches[a.Launch] = true
+		f.launches[a.Launch] = append(f.launches[a.Launch], generationKey{a.Worker, a.Generation})
 	}
 	f.reserveUnsettled(unsettled, time.Now())
 	return f, nil
 }
 
 // open and settled keep which launches may have started what no ledger has yet.
-func (f *Fleet) open(launch string) {
+func (f *Fleet) open(launch string, attempts []dormouse.LaunchAttempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.launches[launch] = true
+	for _, a := range attempts {
+		f.launches[launch] = append(f.launches[launch], generationKey{a.Worker, a.Generation})
+	}
 }
 
 func (f *Fleet) settled(launch string) {

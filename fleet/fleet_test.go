@@ -151,6 +151,7 @@ type books struct {
 	instances map[string]dormouse.Instance
 	consoles  map[int64]string
 	fail      func(method string) error
+	settled   func() // called when a launch's answer is stored
 }
 
 func newBooks() *books {
@@ -209,7 +210,15 @@ func (b *books) OpenAttempts(_ context.Context, attempts []dormouse.LaunchAttemp
 	return attempts, nil
 }
 
-func (b *books) SettleAttempts(_ context.Context, attempts []dormouse.LaunchAttempt, rows []dormouse.Instance) error {
+func (b *books) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, rows []dormouse.Instance) error {
+	err := b.settle(attempts, rows)
+	if b.settled != nil {
+		b.settled()
+	}
+	return err
+}
+
+func (b *books) settle(attempts []dormouse.LaunchAttempt, rows []dormouse.Instance) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.failure("SettleAttempts"); err != nil {
@@ -961,6 +970,52 @@ func TestABudgetHoldsLaunchesBack(t *testing.T) {
 		w.Reconcile(t.Context())
 		if held := start("g"); held != 0 {
 			t.Error("the budget does not notice that an instance has ended")
+		}
+	})
+}
+
+func TestAnInstanceIsNotDeadWhileItsLaunchIsBeingStored(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		stored, go_ := make(chan struct{}), make(chan struct{})
+		w.books.settled = func() {
+			close(stored)
+			<-go_
+		}
+		m := w.member("bot1")
+		started := make(chan error, 1)
+		go func() {
+			_, err := m.Start(t.Context(), 1)
+			started <- err
+		}()
+		<-stored // durable, and not in the fleet's memory yet
+		if state, reason, err := m.Check(t.Context(), 1); state != dormouse.InstancePending || err != nil {
+			t.Errorf("%s (%s), %v", state, reason, err)
+		}
+		close(go_)
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestALostLaunchOfAWorkerThatIsGoneIsEnded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(int) (error, bool) { return nil, true }
+		if _, err := w.member("removed").Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		w.Close()
+		next := newWorld(t, w.region, w.books)
+		next.AddAccount(w.region)
+		next.Reconcile(t.Context())
+		time.Sleep(2 * terminateAgain)
+		synctest.Wait()
+		if !w.region.instances["i-1"].State.Dying() {
+			t.Error("it lives on")
+		}
+		if _, ok := next.Lookup("i-1"); !ok {
+			t.Error("the ledger does not have it")
 		}
 	})
 }

@@ -134,7 +134,7 @@ func (a *account) launch(g *group) {
 			Token: a.fleet.opt.Token(a.fleet.opt.Deployment, id, 1), Request: request, OpenedAt: now,
 		}
 	}
-	a.fleet.open(id)
+	a.fleet.open(id, attempts)
 	attempts, err = a.fleet.opt.Store.OpenAttempts(ctx, attempts)
 	if err != nil {
 		fail(unanswered(wishes[0].member.Worker, "storing its launch", err))

@@ -17,7 +17,7 @@ func (f *Fleet) Lookup(instanceID string) (dormouse.Instance, bool) {
 func (f *Fleet) Awaits(launch string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.launches[launch]
+	return len(f.launches[launch]) > 0
 }
 
 // InstanceType returns the type of a generation's instance, "" while it has

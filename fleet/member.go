@@ -160,10 +160,14 @@ func (m *Member) Check(ctx context.Context, generation int64) (dormouse.Instance
 		if err != nil {
 			return "", "", err
 		}
-		if n := len(attempts); n > 0 && attempts[n-1].State == dormouse.AttemptAccepted {
+		n := len(attempts)
+		if n == 0 || attempts[n-1].State != dormouse.AttemptAccepted || m.Fleet.Awaits(attempts[n-1].Launch) {
+			return dormouse.InstancePending, "", nil // the start has not returned
+		}
+		// The answer may have come into the ledger between the two readings.
+		if rows = m.Fleet.instancesOf(m.Worker, generation); len(rows) == 0 {
 			return dormouse.InstanceGone, "it has ended", nil
 		}
-		return dormouse.InstancePending, "", nil // the start has not returned
 	}
 	return rows[0].State, rows[0].StateReason, nil
 }

@@ -112,12 +112,17 @@ func take(r *dormouse.Instance, c dormouse.CloudInstance, now time.Time) {
 }
 
 // owned reports whether an instance belongs to a live generation, or may: its
-// launch has no answer yet.
+// launch has no answer yet, and one that it is for lives.
 func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 	if r := f.rows[c.ID]; r != nil {
 		return f.opt.Live(r.Worker, r.Generation)
 	}
-	return f.launches[c.Tags[dormouse.TagLaunch]]
+	for _, g := range f.launches[c.Tags[dormouse.TagLaunch]] {
+		if f.opt.Live(g.worker, g.generation) {
+			return true
+		}
+	}
+	return false
 }
 
 // takenBack reports whether EC2 ended an instance because it needed the

@@ -39,6 +39,9 @@ type (
 		Result     dormouse.Result
 	}
 
+	// BuildWithdrawn takes back a build that never ran.
+	BuildWithdrawn struct{ Generation int64 }
+
 	// StartAccepted: EC2 accepted the launch.
 	StartAccepted struct {
 		Generation int64
@@ -88,40 +91,42 @@ type (
 	}
 )
 
-func (Tick) event()          {}
-func (Demand) event()        {}
-func (Pause) event()         {}
-func (Graceful) event()      {}
-func (ShutDownNow) event()   {}
-func (MasterStops) event()   {}
-func (Resumed) event()       {}
-func (BuildStarted) event()  {}
-func (BuildFinished) event() {}
-func (StartAccepted) event() {}
-func (StartFailed) event()   {}
-func (Attached) event()      {}
-func (Detached) event()      {}
-func (Checked) event()       {}
-func (PrepareDone) event()   {}
-func (PrepareFailed) event() {}
-func (Interruption) event()  {}
-func (StopAccepted) event()  {}
-func (StopFailed) event()    {}
-func (Ended) event()         {}
+func (Tick) event()           {}
+func (Demand) event()         {}
+func (Pause) event()          {}
+func (Graceful) event()       {}
+func (ShutDownNow) event()    {}
+func (MasterStops) event()    {}
+func (Resumed) event()        {}
+func (BuildStarted) event()   {}
+func (BuildFinished) event()  {}
+func (BuildWithdrawn) event() {}
+func (StartAccepted) event()  {}
+func (StartFailed) event()    {}
+func (Attached) event()       {}
+func (Detached) event()       {}
+func (Checked) event()        {}
+func (PrepareDone) event()    {}
+func (PrepareFailed) event()  {}
+func (Interruption) event()   {}
+func (StopAccepted) event()   {}
+func (StopFailed) event()     {}
+func (Ended) event()          {}
 
-func (e BuildStarted) generation() int64  { return e.Generation }
-func (e BuildFinished) generation() int64 { return e.Generation }
-func (e StartAccepted) generation() int64 { return e.Generation }
-func (e StartFailed) generation() int64   { return e.Generation }
-func (e Attached) generation() int64      { return e.Generation }
-func (e Detached) generation() int64      { return e.Generation }
-func (e Checked) generation() int64       { return e.Generation }
-func (e PrepareDone) generation() int64   { return e.Generation }
-func (e PrepareFailed) generation() int64 { return e.Generation }
-func (e Interruption) generation() int64  { return e.Generation }
-func (e StopAccepted) generation() int64  { return e.Generation }
-func (e StopFailed) generation() int64    { return e.Generation }
-func (e Ended) generation() int64         { return e.Generation }
+func (e BuildStarted) generation() int64   { return e.Generation }
+func (e BuildFinished) generation() int64  { return e.Generation }
+func (e BuildWithdrawn) generation() int64 { return e.Generation }
+func (e StartAccepted) generation() int64  { return e.Generation }
+func (e StartFailed) generation() int64    { return e.Generation }
+func (e Attached) generation() int64       { return e.Generation }
+func (e Detached) generation() int64       { return e.Generation }
+func (e Checked) generation() int64        { return e.Generation }
+func (e PrepareDone) generation() int64    { return e.Generation }
+func (e PrepareFailed) generation() int64  { return e.Generation }
+func (e Interruption) generation() int64   { return e.Generation }
+func (e StopAccepted) generation() int64   { return e.Generation }
+func (e StopFailed) generation() int64     { return e.Generation }
+func (e Ended) generation() int64          { return e.Generation }
 
 // Action is something to be done: one of the types below. Open and Close are
 // records, to be made durable with the state; the others are orders, performed

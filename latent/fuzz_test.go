@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func eventFrom(kind, arg byte, s State) Event {
 		dormouse.InstancePending, dormouse.InstanceRunning, dormouse.InstanceShuttingDown,
 		dormouse.InstanceTerminated, dormouse.InstanceStopped, dormouse.InstanceGone,
 	}
-	switch kind % 22 {
+	switch kind % 23 {
 	case 0, 1:
 		return Demand{on}
 	case 2:
@@ -56,6 +57,8 @@ func eventFrom(kind, arg byte, s State) Event {
 		return StopAccepted{g}
 	case 20:
 		return StopFailed{g, "no"}
+	case 21:
+		return BuildWithdrawn{g}
 	default:
 		return Ended{g, ""}
 	}
@@ -136,6 +139,11 @@ func (l *ledger) note(s State, actions []Action) {
 	}
 	if s.Builds < 0 {
 		l.t.Fatalf("%d builds", s.Builds)
+	}
+	again, orders := Step(testPolicy(), s, t0, Resumed{}) // as a new process would
+	isStart := func(a Action) bool { _, ok := a.(Start); return ok }
+	if again.Live() && again.StartInFlight && !slices.ContainsFunc(orders, isStart) {
+		l.t.Fatalf("a new process does not take up the start of %+v", s)
 	}
 	// What waits must be woken by something: an action's outcome, a deadline,
 	// or, where the worker is up, a person or its own end.

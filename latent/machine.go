@@ -226,6 +226,8 @@ func (m *machine) apply(e Event) {
 		}
 	case BuildFinished:
 		m.buildFinished(e.Result)
+	case BuildWithdrawn:
+		m.Builds = max(m.Builds-1, 0)
 	case Interruption:
 		m.interruption(e.At)
 	case StopAccepted:
@@ -391,11 +393,12 @@ func (m *machine) resume() {
 	if !m.Open {
 		return
 	}
+	if m.Live() && m.StartInFlight { // its worker may have attached before the answer came
+		m.do(Start{Generation: m.Generation})
+	}
 	switch m.Phase {
 	case Starting:
-		if m.StartInFlight {
-			m.do(Start{Generation: m.Generation})
-		} else {
+		if !m.StartInFlight {
 			m.CheckAt = m.now
 		}
 	case Substantiated:

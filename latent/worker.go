@@ -158,16 +158,29 @@ func (w *Worker) Acquire() (generation int64, ok bool) {
 	return generation, err == nil
 }
 
+// Order hands over what a person asks for, and returns once it is durable.
+func (w *Worker) Order(ctx context.Context, e Event) error {
+	return w.askFor(ctx, e, func(State) error { return nil })
+}
+
 func (w *Worker) ask(e Event, accept func(State) error) error {
+	return w.askFor(context.Background(), e, accept)
+}
+
+func (w *Worker) askFor(ctx context.Context, e Event, accept func(State) error) error {
 	m := message{event: e, accept: accept, reply: make(chan error, 1)}
 	select {
 	case w.inbox <- m:
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-w.ctx.Done():
 		return dormouse.Errorf(dormouse.Unavailable, "the master stops")
 	}
 	select {
 	case err := <-m.reply:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-w.ctx.Done():
 		return dormouse.Errorf(dormouse.Unavailable, "the master stops")
 	}

@@ -10,6 +10,10 @@ import (
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
+// keepaliveAnswer is how long a worker may take to answer a keepalive: its
+// answer can stand behind output that is being stored.
+const keepaliveAnswer = time.Minute
+
 // attach takes a worker's connection into service.
 func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 	w := m.workers.get(conn.Name())
@@ -34,8 +38,33 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 		}
 		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
 	}
+	if interval := w.config.KeepaliveInterval; interval > 0 {
+		m.aside.Go(func() { m.keepAlive(conn, interval) })
+	}
 	m.workerChanged(w)
 	return nil
+}
+
+// keepAlive asks a worker for a sign of life now and then (keepalive_interval),
+// and closes a connection that gives none: a machine that died without a word
+// looks connected for as long as nobody sends it anything.
+func (m *Master) keepAlive(conn *wire.Worker, interval time.Duration) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-conn.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(m.ctx, min(interval, keepaliveAnswer))
+		err := conn.Ping(ctx)
+		cancel()
+		if err != nil {
+			conn.Close("it did not answer the keepalive")
+			return
+		}
+	}
 }
 
 func (m *Master) detached(conn *wire.Worker) {

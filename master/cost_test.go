@@ -50,7 +50,7 @@ func TestCost(t *testing.T) {
 		{"linux", "i-2", 0, 10},
 		{"linux", "", 0, 10},
 	} {
-		r, err := db.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: b.builder, SubmittedAt: begin}})
+		r, err := db.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: b.builder, SubmittedAt: begin}})
 		if err != nil {
 			t.Fatal(err)
 		}

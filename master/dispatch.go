@@ -7,6 +7,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/schedule"
 	"github.com/dormouse-ci/dormouse/store"
@@ -99,6 +100,7 @@ func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
 	now := time.Now()
 	if err := m.db.CollapseRequests(ctx, m.fence, list, now); err != nil {
 		m.storeFailed("merging requests", err)
+		m.dropSettled(ctx, collapses)
 		time.AfterFunc(storeRetry, m.wakeUp)
 		return
 	}
@@ -113,6 +115,18 @@ func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
 	}
 }
 
+// dropSettled takes requests out of the queue that are not pending any more,
+// so that one of them does not keep the others from being merged.
+func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse) {
+	for _, c := range collapses {
+		for _, id := range []int64{c.RequestID, c.Into} {
+			if r, err := m.db.Request(ctx, id); err == nil && r.State != dormouse.RequestPending {
+				m.queue.remove(id)
+			}
+		}
+	}
+}
+
 // startBuild gives a request to a worker: the worker first, which may have
 // changed its mind, then the claim and the build, durable, then the run.
 func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
@@ -122,26 +136,37 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 	}
 	w := m.workers.get(a.Worker)
 	builder := m.builder(a.Builder)
-	conn := w.connection()
-	if conn == nil || builder == nil {
-		return nil // its end will wake us
+	if builder == nil {
+		return nil
 	}
-	r := &runningBuild{worker: w, conn: conn, request: request, builder: *builder, stop: make(chan string, 1)}
+	r := &runningBuild{worker: w, request: request, builder: *builder, stop: make(chan string, 1)}
 	if w.latent != nil {
 		generation, ok := w.latent.Acquire()
 		if !ok {
 			return nil // its change will wake us
 		}
 		r.generation = generation
+	}
+	conn := w.connection()
+	if conn == nil || conn.Generation() != r.generation {
+		r.withdraw()
+		return nil // its change will wake us
+	}
+	r.conn = conn
+	if w.latent != nil {
 		// A quick machine attaches before EC2 has told its id.
 		r.instanceID = cmp.Or(w.latent.State().InstanceID, conn.Hello().InstanceID)
 	}
+	// A request is either pending or its build is known to run: whoever cancels
+	// it looks in between only.
+	m.claims.Lock()
+	defer m.claims.Unlock()
 	started, err := m.db.StartBuild(ctx, m.fence, store.NewBuild{
 		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,
 		StartedAt: time.Now(),
 	})
 	if err != nil {
-		r.release(dormouse.Retry)
+		r.withdraw()
 		if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
 			m.queue.remove(request.ID)
 			return nil // it is not pending any more: there is nothing to start
@@ -164,36 +189,23 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 
 // runBuild runs a build to its durable end.
 func (m *Master) runBuild(r *runningBuild) {
-	outcome := m.runSteps(r)
+	outcome := m.running.end(r, m.runSteps(r))
 	requeue := outcome.Result == dormouse.Retry
 	at := time.Now()
-	for {
-		// The end of a build is stored even while the master stops.
-		err := m.db.FinishBuild(context.WithoutCancel(m.ctx), m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
-		if err == nil {
-			break
-		}
-		m.storeFailed("storing the result of build "+r.build.Builder, err)
-		if m.superseded(err) {
-			break
-		}
-		select {
-		case <-time.After(storeRetry):
-		case <-m.gone: // the next master finds the build unfinished, and requeues it
-			return
-		}
+	if !m.storeEnd(r, outcome, at, requeue) {
+		return // the next master finds the build unfinished, and requeues it
 	}
 	r.build.FinishedAt, r.build.Result, r.build.StateString = at, &outcome.Result, outcome.StateString
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &r.build})
+	m.running.remove(r)
 	request := r.request
 	if requeue {
 		request.State = dormouse.RequestPending
-		m.queue.put(request)
+		m.requeue(request)
 	} else {
 		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &outcome.Result, at
 	}
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
-	m.running.remove(r)
 	r.worker.mu.Lock()
 	delete(r.worker.running, r.builder.Name)
 	leave := r.worker.latent == nil && r.worker.graceful && len(r.worker.running) == 0
@@ -206,9 +218,40 @@ func (m *Master) runBuild(r *runningBuild) {
 	m.wakeUp()
 }
 
+// storeEnd makes the end of a build durable, however long that takes. It returns
+// false when the master ended first.
+func (m *Master) storeEnd(r *runningBuild, outcome build.Outcome, at time.Time, requeue bool) bool {
+	for {
+		// The end of a build is stored even while the master stops.
+		err := m.db.FinishBuild(context.WithoutCancel(m.ctx), m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
+		if err == nil {
+			return true
+		}
+		if m.superseded(err) {
+			return false
+		}
+		m.storeFailed("storing the result of a build of "+r.build.Builder, err)
+		select {
+		case <-time.After(storeRetry):
+		case <-m.gone:
+			return false
+		}
+	}
+}
+
+// requeue takes a request that is pending in the store again back into the
+// queue, unless it was cancelled in that moment.
+func (m *Master) requeue(request dormouse.BuildRequest) {
+	m.queue.put(request)
+	if now, err := m.db.Request(m.ctx, request.ID); err == nil && now.State != dormouse.RequestPending {
+		m.queue.remove(request.ID)
+	}
+}
+
 func (m *Master) runSteps(r *runningBuild) build.Outcome {
 	properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
 	if err == nil {
+		addWorkerProperties(properties, r.worker.config)
 		err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
 	}
 	if err != nil {
@@ -218,4 +261,20 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 	return m.runner.Run(m.buildCtx, build.Job{
 		Build: r.build, Request: r.request, Builder: r.builder, Worker: r.conn, Secret: m.config.Secrets.Lookup,
 	}, r.stop)
+}
+
+// addWorkerProperties adds the properties that a worker's configuration gives
+// its builds: its own win over the request's and the builder's, its defaults
+// over nothing. What is a fact of this build stays.
+func addWorkerProperties(p dormouse.Properties, c config.Worker) {
+	for name, v := range c.Properties {
+		if source := p[name].Source; source != "Build" && source != "Worker" {
+			p.Set(name, v, "Worker")
+		}
+	}
+	for name, v := range c.DefaultProperties {
+		if _, ok := p[name]; !ok {
+			p.Set(name, v, "Worker")
+		}
+	}
 }

@@ -1,12 +1,39 @@
 package master
 
 import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/dormouse-ci/dormouse"
 )
+
+// ownerName names this directory's master for the lease of the database: this
+// machine, for people, and something random that is kept in the lock file, so
+// that two directories are never taken for one.
+func ownerName(lock *os.File) (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("asking for this machine's name: %w", err)
+	}
+	var id [26]byte // what rand.Text gives
+	n, err := lock.ReadAt(id[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("reading %s: %w", lock.Name(), err)
+	}
+	if n == len(id) {
+		return host + " " + string(id[:]), nil
+	}
+	text := rand.Text()
+	if _, err := lock.WriteAt([]byte(text), 0); err != nil {
+		return "", fmt.Errorf("writing %s: %w", lock.Name(), err)
+	}
+	return host + " " + text, nil
+}
 
 // lockDir takes the base directory for this process. The lock goes with the
 // process, however it ends.

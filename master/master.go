@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +59,7 @@ type Master struct {
 	builders []dormouse.Builder
 	workers  workers
 	running  runningBuilds
+	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
 	accounts map[accountKey]*ec2.Account
 	runner   *build.Runner
@@ -184,17 +184,13 @@ func (m *Master) openStore(ctx context.Context) error {
 	if m.deployment, err = m.db.Deployment(ctx); err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("asking for this machine's name: %w", err)
-	}
-	abs, err := filepath.Abs(base)
+	owner, err := ownerName(lock)
 	if err != nil {
 		return err
 	}
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
-	m.fence, err = m.db.AcquireLease(ctx, host+":"+abs, leaseTime, time.Now())
+	m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, time.Now())
 	return err
 }
 

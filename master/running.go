@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/wire"
 )
@@ -18,12 +19,21 @@ type runningBuild struct {
 	generation int64
 	instanceID string
 	stop       chan string // holds one reason
+	// ending says that the result is being stored: it is too late to stop.
+	ending bool // guarded by the table's mutex
 }
 
 // release gives the worker back.
 func (r *runningBuild) release(result dormouse.Result) {
 	if r.worker.latent != nil {
 		r.worker.latent.Post(latent.BuildFinished{Generation: r.generation, Result: result})
+	}
+}
+
+// withdraw gives the worker back from a build that never began.
+func (r *runningBuild) withdraw() {
+	if r.worker.latent != nil {
+		r.worker.latent.Post(latent.BuildWithdrawn{Generation: r.generation})
 	}
 }
 
@@ -57,12 +67,29 @@ func (t *runningBuilds) count(builder string) int {
 	return n
 }
 
-// stopBuild asks a build to stop. Asking twice is asking once.
+// end begins the end of a build. A request to stop that came while it ended by
+// itself is not lost: the build does not go back to the queue.
+func (t *runningBuilds) end(r *runningBuild, outcome build.Outcome) build.Outcome {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.ending = true
+	select {
+	case reason := <-r.stop:
+		if outcome.Result == dormouse.Retry {
+			return build.Outcome{Result: dormouse.Cancelled, StateString: "stopped: " + reason}
+		}
+	default:
+	}
+	return outcome
+}
+
+// stopBuild asks a build to stop, and reports whether it runs. Asking twice is
+// asking once.
 func (t *runningBuilds) stopBuild(id int64, reason string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.byID[id]
-	if r == nil {
+	if r == nil || r.ending {
 		return false
 	}
 	select {

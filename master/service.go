@@ -76,7 +76,7 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 			}},
 		}
 	}
-	stored, err := m.db.SubmitRequests(ctx, requests)
+	stored, err := m.db.SubmitRequests(ctx, m.fence, requests)
 	if err != nil {
 		return nil, err
 	}
@@ -138,14 +138,19 @@ func (m *Master) addWaiting(r *dormouse.BuildRequest) {
 
 // CancelRequest implements web.Service.
 func (m *Master) CancelRequest(ctx context.Context, id int64) error {
-	r, err := m.db.CancelRequest(ctx, id, time.Now())
-	if dormouse.CodeOf(err) == dormouse.Conflict {
+	m.claims.Lock()
+	defer m.claims.Unlock()
+	r, err := m.db.CancelRequest(ctx, m.fence, id, time.Now())
+	if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
 		r, rerr := m.db.Request(ctx, id)
-		if rerr != nil {
+		switch {
+		case rerr != nil:
 			return rerr
-		}
-		if r.State == dormouse.RequestClaimed && m.running.stopBuild(r.BuildID, "the request was cancelled") {
+		case r.State != dormouse.RequestClaimed:
+		case m.running.stopBuild(r.BuildID, "the request was cancelled"):
 			return nil
+		default:
+			return dormouse.Errorf(dormouse.Conflict, "the build of request %d is ending at this moment; see what came of it, and ask again if it is queued again", id)
 		}
 	}
 	if err != nil {
@@ -236,11 +241,11 @@ func (m *Master) PauseWorker(ctx context.Context, name string, paused bool) erro
 		return err
 	}
 	if w.latent != nil {
-		w.latent.Post(latent.Pause{On: paused})
-		if !paused { // builds may come again, also after a shutdown by request
-			w.latent.Post(latent.Graceful{On: false})
+		if err := w.latent.Order(ctx, latent.Pause{On: paused}); err != nil || paused {
+			return err
 		}
-		return nil
+		// Builds may come again, also after a shutdown by request.
+		return w.latent.Order(ctx, latent.Graceful{On: false})
 	}
 	if err := m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{Name: name, Paused: paused, UpdatedAt: time.Now()}); err != nil {
 		return err
@@ -254,18 +259,16 @@ func (m *Master) PauseWorker(ctx context.Context, name string, paused bool) erro
 
 // StopWorker implements web.Service. A latent worker's instance is terminated;
 // any other worker is told to end its process.
-func (m *Master) StopWorker(_ context.Context, name string, fast bool) error {
+func (m *Master) StopWorker(ctx context.Context, name string, fast bool) error {
 	w, err := m.worker(name)
 	if err != nil {
 		return err
 	}
 	if w.latent != nil {
 		if fast {
-			w.latent.Post(latent.ShutDownNow{})
-		} else {
-			w.latent.Post(latent.Graceful{On: true})
+			return w.latent.Order(ctx, latent.ShutDownNow{})
 		}
-		return nil
+		return w.latent.Order(ctx, latent.Graceful{On: true})
 	}
 	w.mu.Lock()
 	w.graceful = true

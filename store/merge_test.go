@@ -20,7 +20,7 @@ func newLog(t *testing.T) (db *store.DB, fence, log int64) {
 	t.Cleanup(func() { check(t, db.Close()) })
 	fence, err = db.AcquireLease(ctx, "test", time.Hour, time.Now())
 	check(t, err)
-	r, err := db.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
+	r, err := db.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: "b"}})
 	check(t, err)
 	b, err := db.StartBuild(ctx, fence, store.NewBuild{RequestID: r[0].ID, StartedAt: time.Now()})
 	check(t, err)

@@ -24,7 +24,7 @@ func requestName(id int64) string { return fmt.Sprintf("build request %d", id) }
 // SubmitRequests stores new pending requests, all or none, and returns them
 // with their IDs, in the order given. What a request can only get later (state,
 // build, result) is ignored in what is given.
-func (db *DB) SubmitRequests(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+func (db *DB) SubmitRequests(ctx context.Context, fence int64, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	out := slices.Clone(requests)
 	type text struct{ sources, properties string }
 	texts := make([]text, len(out))
@@ -41,7 +41,7 @@ func (db *DB) SubmitRequests(ctx context.Context, requests []dormouse.BuildReque
 		r.State, r.SubmittedAt = dormouse.RequestPending, stored(r.SubmittedAt)
 		r.BuildID, r.CollapsedInto, r.Result, r.CompleteAt, r.Waiting = 0, 0, nil, time.Time{}, ""
 	}
-	err := db.write(ctx, "submitting build requests", func(t *tx) error {
+	err := db.fenced(ctx, fence, "submitting build requests", func(t *tx) error {
 		for i := range out {
 			r := &out[i]
 			if err := t.one(`INSERT INTO requests (builder, priority, reason, sources, properties, submitted_at, state)
@@ -147,8 +147,8 @@ func (t *tx) collapse(c Collapse, now time.Time) error {
 // CancelRequest completes a pending request as cancelled. Any other is a
 // [dormouse.Conflict]: a request that was claimed is ended by stopping its
 // build.
-func (db *DB) CancelRequest(ctx context.Context, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
-	err = db.write(ctx, "cancelling "+requestName(id), func(t *tx) (err error) {
+func (db *DB) CancelRequest(ctx context.Context, fence, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
+	err = db.fenced(ctx, fence, "cancelling "+requestName(id), func(t *tx) (err error) {
 		if err := t.completePending(id, dormouse.Cancelled, 0, now); err != nil {
 			return err
 		}

@@ -90,6 +90,7 @@ type demo struct {
 	demoFlags
 	*printer
 	dir      string // everything that it writes
+	head     string // the commit of --repo
 	began    time.Time
 	scenario *ec2sim.Scenario // nil: the endpoint behaves
 	endpoint *ec2sim.Server
@@ -117,6 +118,11 @@ func runDemo(cmd *cobra.Command, f demoFlags) (err error) {
 			return err
 		}
 	}
+	if f.repo != "" {
+		if err := d.checkRepository(ctx); err != nil {
+			return &exitError{code: exitUsage, err: err}
+		}
+	}
 	if f.json { // the summary has stdout to itself
 		d.printer = &printer{out: cmd.ErrOrStderr(), errs: cmd.ErrOrStderr(), now: time.Now}
 	}
@@ -128,7 +134,7 @@ func runDemo(cmd *cobra.Command, f demoFlags) (err error) {
 	}
 	summary, err := d.run(ctx)
 	d.live.stop()
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || d.master == nil {
 		if rerr := os.RemoveAll(d.dir); rerr != nil {
 			d.notef("The directory %s could not be removed: %v\n", d.dir, rerr)
 		}

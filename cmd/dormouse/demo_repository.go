@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,19 +65,25 @@ func (d *demo) repository(ctx context.Context) (string, error) {
 	if d.repo == "" {
 		return d.sampleRepository(ctx)
 	}
+	d.printf("%s building %s at %s\n", d.at(), d.repo, plain(d.head))
+	if changed, err := git(ctx, d.repo, "status", "--porcelain", "--untracked-files=no"); err == nil && changed != "" {
+		d.notef("Note: what is not committed in %s is not built.\n", d.repo)
+	}
+	return d.repo, nil
+}
+
+// checkRepository makes --repo the top of a repository with a commit to build,
+// or says why it is none.
+func (d *demo) checkRepository(ctx context.Context) error {
 	top, err := git(ctx, d.repo, "rev-parse", "--show-toplevel")
 	if err != nil {
-		return "", dormouse.Errorf(dormouse.Invalid, "--repo %s is not the work tree of a git repository: %w", d.repo, err)
+		return dormouse.Errorf(dormouse.Invalid, "--repo %s is not the work tree of a git repository: %w", d.repo, err)
 	}
-	head, err := git(ctx, d.repo, "log", "-n", "1", "--format=%h %s")
-	if err != nil {
-		return "", dormouse.Errorf(dormouse.Invalid, "the repository %s has no commit to build: %w", d.repo, err)
+	if d.head, err = git(ctx, top, "log", "-n", "1", "--format=%h %s"); err != nil {
+		return dormouse.Errorf(dormouse.Invalid, "the repository %s has no commit to build: %w", top, err)
 	}
-	d.printf("%s building %s at %s\n", d.at(), top, plain(head))
-	if changed, err := git(ctx, d.repo, "status", "--porcelain", "--untracked-files=no"); err == nil && changed != "" {
-		d.notef("Note: what is not committed in %s is not built.\n", top)
-	}
-	return top, nil
+	d.repo = top
+	return nil
 }
 
 func (d *demo) sampleRepository(ctx context.Context) (string, error) {
@@ -115,7 +122,10 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil {
-		return "", dormouse.Errorf(dormouse.Internal, "git %s: %w: %s", args[0], err, text)
+		if text != "" {
+			err = errors.New(text) // git says it better than its exit code
+		}
+		return "", dormouse.Errorf(dormouse.Internal, "git %s: %w", args[0], err)
 	}
 	return text, nil
 }

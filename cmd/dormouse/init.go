@@ -14,11 +14,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/web/client"
 )
 
 func newInitCommand() *cobra.Command {
-	return &cobra.Command{
+	var endpoint string
+	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a directory for a master: a configuration and a token",
 		Long: `Make a directory for a master: a configuration, master.star, to be changed, and a
@@ -26,15 +28,31 @@ token, by which the master knows who may use it. Nothing that exists is
 overwritten.
 
 The token's place is noted in your configuration directory, for the master's
-address, so that the client finds it: see "dormouse help environment".`,
+address, so that the client finds it: see "dormouse help environment".
+
+With --endpoint-url the configuration is for a local EC2 endpoint, as "dormouse
+ec2" serves one: it works as it is, without an account.`,
+		Example: `  dormouse ec2 --listen 127.0.0.1:4566 &
+  dormouse init ci --endpoint-url http://127.0.0.1:4566
+  dormouse master ci`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return initDir(newPrinter(cmd), args[0])
+			sample := config.SampleOptions{Password: rand.Text()}
+			if endpoint != "" {
+				if u, err := url.Parse(endpoint); err != nil || u.Host == "" {
+					return usageErrorf("--endpoint-url %q is no address such as http://127.0.0.1:4566", endpoint)
+				}
+				sample.EndpointURL, sample.AMI = endpoint, ec2sim.WorkerImageID
+				sample.AccessKeyID, sample.SecretAccessKey = ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey
+			}
+			return initDir(newPrinter(cmd), args[0], sample)
 		},
 	}
+	cmd.Flags().StringVar(&endpoint, "endpoint-url", "", "the `address` of a local EC2 endpoint to use instead of AWS")
+	return cmd
 }
 
-func initDir(p *printer, dir string) error {
+func initDir(p *printer, dir string, options config.SampleOptions) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -53,7 +71,7 @@ func initDir(p *printer, dir string) error {
 	if err := writeNew(tokenFile, rand.Text()+"\n"); err != nil {
 		return err
 	}
-	sample := config.Sample(config.SampleOptions{Password: rand.Text()})
+	sample := config.Sample(options)
 	if err := writeNew(configFile, sample); err != nil {
 		return errors.Join(err, os.Remove(tokenFile))
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/store"
@@ -19,7 +20,7 @@ func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a b%20?c#d.sqlite")
 	db := open(t, path)
-	if _, err := db.SubmitRequests(t.Context(), []dormouse.BuildRequest{{Builder: "b"}}); err != nil {
+	if _, err := db.AcquireLease(t.Context(), "test", time.Hour, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(dir)

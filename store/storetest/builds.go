@@ -162,7 +162,7 @@ func testNumbers(t *testing.T, f *fixture) {
 	for i := range 4 {
 		wg.Go(func() {
 			for range each {
-				r, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: builders[i%2]}})
+				r, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: builders[i%2]}})
 				if err != nil {
 					t.Error(err)
 					return

@@ -118,7 +118,7 @@ func writeUntilKilled(t *testing.T, db *store.DB) {
 }
 
 func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string, ...any)) error {
-	r, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: builder}, {Builder: builder}})
+	r, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: builder}, {Builder: builder}})
 	if err != nil {
 		return err
 	}

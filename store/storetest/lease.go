@@ -112,6 +112,14 @@ func testFencing(t *testing.T, f *fixture) {
 				_, err := f.CompleteLog(ctx, fence, l.ID)
 				return err
 			},
+			"SubmitRequests": func() error {
+				_, err := f.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: "x"}})
+				return err
+			},
+			"CancelRequest": func() error {
+				_, err := f.CancelRequest(ctx, fence, r.ID, at(1))
+				return err
+			},
 			"SaveWorker": func() error {
 				return f.SaveWorker(ctx, fence, store.WorkerRecord{Name: "w2", State: []byte("{}")})
 			},
@@ -161,7 +169,10 @@ func testFencingConcurrent(t *testing.T, f *fixture) {
 	for range 4 {
 		writers.Go(func() {
 			for {
-				_, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
+				_, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: "b"}})
+				if errors.Is(err, store.ErrSuperseded) {
+					return
+				}
 				if err != nil {
 					t.Error(err)
 					return

@@ -20,7 +20,7 @@ func testRequests(t *testing.T, f *fixture) {
 		},
 		{Builder: "mac", Priority: 0, SubmittedAt: at(2)},
 	}
-	r, err := f.SubmitRequests(ctx, given)
+	r, err := f.SubmitRequests(ctx, f.fence, given)
 	check(t, err)
 	if given[0].ID != 0 {
 		t.Error("the argument was changed")
@@ -60,7 +60,7 @@ func testRequests(t *testing.T, f *fixture) {
 }
 
 func testSubmitAllOrNone(t *testing.T, f *fixture) {
-	_, err := f.SubmitRequests(t.Context(), []dormouse.BuildRequest{
+	_, err := f.SubmitRequests(t.Context(), f.fence, []dormouse.BuildRequest{
 		{Builder: "a"},
 		{Builder: "b", Properties: dormouse.Properties{"bad": {Value: make(chan int)}}},
 	})
@@ -103,14 +103,14 @@ func testCollapse(t *testing.T, f *fixture) {
 func testCancel(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	r := f.submit(t, "x")
-	got, err := f.CancelRequest(ctx, r.ID, at(5))
+	got, err := f.CancelRequest(ctx, f.fence, r.ID, at(5))
 	check(t, err)
 	r.State, r.Result, r.CompleteAt = dormouse.RequestComplete, new(dormouse.Cancelled), at(5)
 	same(t, "a cancelled request", got, r)
-	_, err = f.CancelRequest(ctx, r.ID, at(6))
+	_, err = f.CancelRequest(ctx, f.fence, r.ID, at(6))
 	refused(t, "cancelling twice", err, dormouse.Conflict)
-	_, err = f.CancelRequest(ctx, f.start(t, "x").RequestID, at(6))
+	_, err = f.CancelRequest(ctx, f.fence, f.start(t, "x").RequestID, at(6))
 	refused(t, "cancelling a claimed request", err, dormouse.Conflict)
-	_, err = f.CancelRequest(ctx, 999, at(6))
+	_, err = f.CancelRequest(ctx, f.fence, 999, at(6))
 	refused(t, "cancelling none", err, dormouse.NotFound)
 }

@@ -80,7 +80,7 @@ func newFixture(t *testing.T, db *store.DB) *fixture {
 // submit stores a pending request of a builder.
 func (f *fixture) submit(t testing.TB, builder string) dormouse.BuildRequest {
 	t.Helper()
-	r, err := f.SubmitRequests(t.Context(), []dormouse.BuildRequest{{Builder: builder, SubmittedAt: epoch}})
+	r, err := f.SubmitRequests(t.Context(), f.fence, []dormouse.BuildRequest{{Builder: builder, SubmittedAt: epoch}})
 	check(t, err)
 	return r[0]
 }
