@@ -153,3 +153,45 @@ func TestBelongingsUnknownToTheLocalEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// TestSubnetsAtTheLocalEndpoint: a volume leaves of the subnets only those in
+// its zone.
+func TestSubnetsAtTheLocalEndpoint(t *testing.T) {
+	inSim(t, func(t *testing.T, sim *ec2sim.Server, a *ec2.Account) {
+		client := simClient(sim)
+		subnets, err := client.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{})
+		if err != nil || len(subnets.Subnets) < 2 {
+			t.Fatal(subnets, err)
+		}
+		v, err := client.CreateVolume(t.Context(), &awsec2.CreateVolumeInput{AvailabilityZone: aws.String("us-east-1b"), Size: aws.Int32(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := simSpec()
+		spec.Placement, spec.SecurityName, spec.Volumes = "", "", []ec2.Volume{{ID: *v.VolumeId, Device: "/dev/sdh"}}
+		there := ""
+		for _, s := range subnets.Subnets {
+			spec.SubnetIDs = append(spec.SubnetIDs, *s.SubnetId)
+			if *s.AvailabilityZone == "us-east-1b" {
+				there = *s.SubnetId
+			}
+		}
+		time.Sleep(time.Minute)
+		offerings, err := a.ResolveOfferings(t.Context(), spec)
+		if err != nil || len(offerings) != 1 || offerings[0].Subnet != there || offerings[0].Zone != "us-east-1b" {
+			t.Fatalf("offerings %v, %v; want those in %s", offerings, err, there)
+		}
+		for _, f := range a.Examine(t.Context(), spec) {
+			if f.State == ec2.FindingWrong || f.What == "launch" && !strings.Contains(f.Text, there+"): EC2 would start it") {
+				t.Errorf("%+v", f)
+			}
+		}
+		launch, err := a.Render(t.Context(), spec, offerings[0], 1, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if started, err := a.Launch(t.Context(), launch, "t"); err != nil || started[0].Zone != "us-east-1b" {
+			t.Errorf("started %v, %v", started, err)
+		}
+	})
+}
