@@ -7,11 +7,12 @@ import (
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 )
 
-// TestBoto3 runs scripts that assert what EC2 answers to them.
+// TestBoto3 runs scripts that assert what EC2 answers to them; testdata/asking.py
+// is what they share.
 func TestBoto3(t *testing.T) {
 	t.Parallel()
 	needModule(t, "boto3", "python3-boto3")
-	for script, instances := range map[string]int{"everyday.py": 7, "resources.py": 2} {
+	for script, instances := range map[string]int{"everyday.py": 7, "resources.py": 2, "network.py": 1} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
 			e := serve(t, ec2sim.Options{BootDelay: glance})

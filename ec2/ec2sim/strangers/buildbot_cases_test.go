@@ -53,7 +53,7 @@ func buildbotCases(t *testing.T, e *endpoint) []buildbotCase {
 	t.Helper()
 	return []buildbotCase{
 		plainCase(), chosenCase(), tagsCase(), profileCase(),
-		addressCase(t, e), volumeCase(t, e), blockDeviceCase(t, e),
+		networkCase(t, e), addressCase(t, e), volumeCase(t, e), blockDeviceCase(t, e),
 	}
 }
 
@@ -104,6 +104,35 @@ func profileCase() buildbotCase {
 		name: "profile", options: configured(map[string]any{"instance_profile_name": "ci-profile"}),
 		sent:  map[string]string{"IamInstanceProfile.Name": "ci-profile"},
 		judge: func(*testing.T, ec2sim.LedgerEntry) {},
+	}
+}
+
+func networkCase(t *testing.T, e *endpoint) buildbotCase {
+	t.Helper()
+	subnets, err := e.client.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{
+		Filters: []types.Filter{{Name: aws.String("availability-zone"), Values: []string{region + "b"}}},
+	})
+	if err != nil || len(subnets.Subnets) != 1 {
+		t.Fatalf("the subnet of a zone: %v, %v", subnets, err)
+	}
+	subnet := subnets.Subnets[0]
+	group, err := e.client.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{
+		GroupName: aws.String("inside"), Description: aws.String("of the network case"), VpcId: subnet.VpcId,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return buildbotCase{
+		name: "vpc",
+		options: configured(map[string]any{
+			"security_name": nil, "subnet_id": *subnet.SubnetId, "security_group_ids": []string{*group.GroupId},
+		}),
+		sent: map[string]string{"SubnetId": *subnet.SubnetId, "SecurityGroupId.1": *group.GroupId, "SecurityGroup.1": ""},
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			if row.Zone != region+"b" {
+				t.Errorf("it was started in %s", row.Zone)
+			}
+		},
 	}
 }
 

@@ -1,32 +1,6 @@
-"""Addresses and volumes of an instance as a script with boto3 uses them,
-against the endpoint in its first argument, with the image in its second. It
-ends with an exception where the endpoint does not do as EC2 does."""
+"""Addresses and volumes, which outlive the instance that has them."""
 
-import sys
-
-import boto3
-from botocore.exceptions import ClientError
-
-endpoint, image = sys.argv[1:]
-session = boto3.session.Session()
-ec2 = session.resource("ec2", endpoint_url=endpoint)
-client = ec2.meta.client
-zone = session.region_name + "a"
-often = {"Delay": 1, "MaxAttempts": 100}
-
-
-def equal(got, want):
-    assert got == want, "got %r, want %r" % (got, want)
-
-
-def refused(code, call, **parameters):
-    try:
-        call(**parameters)
-    except ClientError as e:
-        equal(e.response["Error"]["Code"], code)
-        return
-    raise AssertionError("it was not refused with " + code)
-
+from asking import client, ec2, equal, image, often, refused, session, zone
 
 instances = ec2.create_instances(
     ImageId=image, InstanceType="t3.micro", MinCount=2, MaxCount=2, Placement={"AvailabilityZone": zone})
