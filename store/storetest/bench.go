@@ -11,7 +11,8 @@ import (
 	"github.com/dormouse-ci/dormouse/store"
 )
 
-// Benchmark measures the writes that a busy master makes.
+// Benchmark measures the writes that a busy master makes, and what it reads
+// before each launch where there is a budget.
 func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 	start := func(b *testing.B) *fixture {
 		db := open(b)
@@ -56,5 +57,24 @@ func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 			}
 		})
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+	})
+	b.Run("InstancesBetween1000", func(b *testing.B) {
+		f := start(b)
+		a := f.attempt(b, "w1", "t1")
+		a.State, a.SettledAt = dormouse.AttemptAccepted, at(2)
+		day := make([]dormouse.Instance, 1000)
+		for i := range day {
+			day[i] = dormouse.Instance{
+				ID: fmt.Sprint("i-", i), AttemptID: a.ID, State: dormouse.InstanceTerminated, LaunchedAt: at(2), EndedAt: at(100 + i),
+			}
+		}
+		check(b, f.settle(b.Context(), f.fence, a, day))
+		for b.Loop() {
+			n := 0
+			check(b, f.InstancesBetween(b.Context(), at(0), at(9000), func(dormouse.Instance) error { n++; return nil }))
+			if n != len(day) {
+				b.Fatalf("%d instances", n)
+			}
+		}
 	})
 }
