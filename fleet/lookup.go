@@ -35,3 +35,25 @@ func (f *Fleet) Alive() int {
 	defer f.mu.Unlock()
 	return len(f.rows)
 }
+
+// Rows returns the ledger's rows that have not ended.
+func (f *Fleet) Rows() []dormouse.Instance {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]dormouse.Instance, 0, len(f.rows))
+	for _, r := range f.rows {
+		out = append(out, *r)
+	}
+	return out
+}
+
+// Account returns the account with a key, if it was added.
+func (f *Fleet) Account(key string) (Cloud, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.accounts[key]
+	if a == nil {
+		return nil, false
+	}
+	return a.cloud, true
+}

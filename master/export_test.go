@@ -1,6 +1,25 @@
 package master
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // ServeLease is the handler of leases, without its port.
 func (m *Master) ServeLease(rw http.ResponseWriter, r *http.Request) { m.serveLease(rw, r) }
+
+// Crash ends a master without its ending anything: what a kill leaves, but for
+// the process.
+func (m *Master) Crash() {
+	m.stopOnce.Do(func() {
+		m.dispatcher()
+		m.giveUp()
+		m.lost.Store(true) // it stores no end of a build either
+		m.endBuilds()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		m.awaitBuilds(ctx)
+		m.closeServers()
+		m.release()
+	})
+}

@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/bootstrap"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/fleet"
@@ -151,6 +153,9 @@ func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.Launc
 // proves whose it is by the launch's secret, and is told neither a name nor a
 // password nor a generation.
 func batchOf(c config.Worker) string {
+	if c.EC2.Bootstrap != "" {
+		return c.Name
+	}
 	text, ok := c.EC2.UserData.(*dormouse.Interpolate)
 	if !ok {
 		return "" // whatever it is, it is not our agent that learns here who it is
@@ -170,6 +175,13 @@ func batchOf(c config.Worker) string {
 // userData renders a definition's user data for a launch. Only what the
 // configuration asks for by util.Interpolate is filled in.
 func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
+	if c.EC2.Bootstrap != "" {
+		master := m.workerURL()
+		return bootstrap.UserData(bootstrap.Options{
+			Master: master, FetchURL: "http" + strings.TrimSuffix(strings.TrimPrefix(master, "ws"), "/") + bootstrap.Prefix,
+			Secret: launchSecret(m.deployment.Key, l.ID), Checksums: m.binaries.Checksums(),
+		})
+	}
 	if c.EC2.UserData == nil {
 		return nil, nil
 	}
@@ -226,19 +238,8 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 			CheckInterval: e.CheckInstanceInterval, Grace: reconnectGrace,
 			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(),
 		},
-		Provider: w.member,
-		Save: func(ctx context.Context, s latent.State, rows []dormouse.Generation) error {
-			state, err := json.Marshal(s)
-			if err != nil {
-				return err
-			}
-			for i := range rows {
-				rows[i].Account, rows[i].Region = w.member.Cloud.Key(), w.member.Cloud.Region()
-			}
-			return m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
-				Name: w.name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),
-			}, rows...)
-		},
+		Provider:   w.member,
+		Save:       m.saveState(w.name, w.member.Cloud),
 		Superseded: m.lostStore,
 		Changed:    func(latent.State) { m.workerChanged(w) },
 		Disconnect: func(generation int64, reason string) { m.disconnect(w, generation, reason) },

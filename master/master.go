@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/bootstrap"
 	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
@@ -61,9 +64,12 @@ type Master struct {
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
-	accounts map[accountKey]*ec2.Account
-	runner   *build.Runner
-	metrics  *metrics
+	binaries *bootstrap.Binaries // what machines install; nil where none does
+	// caretakers end what workers that are not configured any more have left.
+	caretakers []*latent.Worker
+	accounts   map[accountKey]*ec2.Account
+	runner     *build.Runner
+	metrics    *metrics
 
 	wire       *wire.Server
 	workerLn   net.Listener
@@ -269,6 +275,11 @@ func (m *Master) addWorkers(ctx context.Context) error {
 		stored[r.Name] = r
 	}
 	m.builders = expandWorkerNames(m.config)
+	if slices.ContainsFunc(m.config.Workers, func(c config.Worker) bool { return c.EC2 != nil && c.EC2.Bootstrap != "" }) {
+		if m.binaries, err = bootstrap.FindBinaries(filepath.Join(m.config.BaseDir, "workers")); err != nil {
+			return err
+		}
+	}
 	for _, c := range m.config.Workers {
 		for _, name := range workerNames(c) {
 			w := &worker{name: name, config: c, running: map[string]int64{}, since: m.startedAt}
@@ -300,7 +311,7 @@ func (m *Master) addWorkers(ctx context.Context) error {
 			w.latent.Start()
 		}
 	}
-	return nil
+	return m.endLeftovers(ctx, stored)
 }
 
 // generationLives is the fleet's question before it ends an instance.
@@ -360,7 +371,13 @@ func (m *Master) serve(token string) {
 	})
 	// The timeout is for the handshake's header; an attached worker's
 	// connection is the wire server's own.
-	m.serveOn(m.workerLn, &http.Server{Handler: m.wire, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)})
+	mux := http.NewServeMux()
+	mux.Handle("/", m.wire)
+	mux.HandleFunc("/lease", m.serveLease)
+	if m.binaries != nil {
+		mux.Handle(bootstrap.Prefix, m.binaries)
+	}
+	m.serveOn(m.workerLn, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)})
 	if m.wwwLn != nil {
 		h := web.NewHandler(web.Options{Service: m, Token: token, Log: m.log, Metrics: m.metrics.registry})
 		m.serveOn(m.wwwLn, web.NewServer(h))

@@ -377,3 +377,21 @@ forced([builder('b', ['bot'], 'mkdir -p ` + s.dir + `/met; mktemp ` + s.dir + `/
 		}
 	}
 }
+
+func TestAWorkerThatLeftTheConfigurationLeavesNothingBehind(t *testing.T) {
+	s := newSite(t)
+	r := s.start(`
+c['workers'] = [ec2('bot', build_wait_timeout=3600), ec2('stays')]
+forced([builder('b', ['bot'], 'true')])
+`)
+	r.ended(r.force("b", 1)[0].ID)
+	r.crash()
+	if alive := s.endpoint.Ledger().Alive(); alive != 1 {
+		t.Fatalf("%d instances alive", alive)
+	}
+	r = s.start(`
+c['workers'] = [ec2('stays')]
+forced([builder('b', ['stays'], 'true')])
+`)
+	r.until("the end of the instance", func() bool { return s.endpoint.Ledger().Alive() == 0 })
+}

@@ -54,6 +54,7 @@ func (m *Master) stopWorkers(ctx context.Context) {
 			}
 		}
 		if len(open) == 0 && m.fleet.Stopping() == 0 {
+			m.tellAlive()
 			return
 		}
 		select {
@@ -65,6 +66,14 @@ func (m *Master) stopWorkers(ctx context.Context) {
 			m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
 			return
 		}
+	}
+}
+
+// tellAlive says which instances outlive this master, because nobody here can
+// end them.
+func (m *Master) tellAlive() {
+	for _, r := range m.fleet.Rows() {
+		m.log.Error("an instance is left running: no configured worker has its account", "instance", r.ID, "account", r.Account, "region", r.Region, "worker", r.Worker)
 	}
 }
 
@@ -89,6 +98,9 @@ func (m *Master) release() {
 			w.latent.Close()
 		}
 	}
+	for _, c := range m.caretakers {
+		c.Close()
+	}
 	if m.fleet != nil {
 		m.fleet.Close()
 	}
@@ -112,6 +124,9 @@ func (m *Master) release() {
 		if err := m.db.Close(); err != nil {
 			m.log.Error("the store was not closed cleanly", "error", err)
 		}
+	}
+	if m.binaries != nil {
+		_ = m.binaries.Close() // they were only read
 	}
 	if m.lock != nil {
 		_ = m.lock.Close()
