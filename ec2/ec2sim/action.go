@@ -68,6 +68,11 @@ var actions = map[string]map[string]action{
 		"DisassociateAddress": on((*call).disassociateAddress),
 		"ReleaseAddress":      on((*call).releaseAddress),
 
+		"RequestSpotInstances":         on((*call).requestSpotInstances),
+		"DescribeSpotInstanceRequests": on((*call).describeSpotInstanceRequests),
+		"CancelSpotInstanceRequests":   on((*call).cancelSpotInstanceRequests),
+		"DescribeSpotPriceHistory":     on((*call).describeSpotPriceHistory),
+
 		"CreateVolume":    on((*call).createVolume),
 		"DescribeVolumes": on((*call).describeVolumes),
 		"AttachVolume":    on((*call).attachVolume),

@@ -32,8 +32,10 @@ type cloud struct {
 	addresses   []*address // oldest first, as all that follows
 	volumes     []*volume
 	detaching   []*attachment
-	made        int64 // the newest sequence number of what is no instance
-	readdressed int64 // how many instances got another public address
+	spots       []*spotRequest
+	spotCalls   map[string]*spotCall // by client token
+	made        int64                // the newest sequence number of what is no instance
+	readdressed int64                // how many instances got another public address
 }
 
 // zone is an availability zone with a subnet in it: that of the default VPC,

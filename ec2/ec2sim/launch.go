@@ -126,6 +126,9 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	for i := range count {
 		inst := c.build(template, l, i)
 		c.tag(inst.id, tags)
+		if inst.market == dormouse.Spot {
+			c.boughtNow(inst, in)
+		}
 		c.furnish(inst, tagsFor(in.TagSpecifications, "volume"))
 		l.instances = append(l.instances, inst)
 		c.begin(inst)
@@ -351,8 +354,5 @@ func (c *call) build(template instance, l *launch, index int) *instance {
 	inst.launchedAt = c.now.Truncate(time.Millisecond)
 	inst.console = &console{}
 	inst.ending, inst.refated = make(chan struct{}), make(chan struct{}, 1)
-	if inst.market == dormouse.Spot {
-		inst.spotRequest = newID("sir")
-	}
 	return &inst
 }

@@ -139,6 +139,7 @@ func (c *cloud) checkResource(id string) error {
 		subnetKind:   func(id string) bool { _, ok := c.zoneOfSubnet(id); return ok },
 		vpcKind:      func(id string) bool { _, ok := c.vpc(id); return ok },
 		volumeKind:   func(id string) bool { _, ok := c.volume(id); return ok },
+		spotKind:     func(id string) bool { _, ok := c.spotRequest(id); return ok },
 		addressKind:  func(id string) bool { _, ok := c.address(id); return ok },
 	}
 	prefix, _, _ := strings.Cut(id, "-")
