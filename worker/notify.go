@@ -4,7 +4,12 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 )
+
+// notifyPatience is how long systemd may take to read a message, which waits in
+// the kernel unless there are many: what the service is for goes on without it.
+const notifyPatience = 100 * time.Millisecond
 
 // notifier tells systemd how a service is, as sd_notify(3) does.
 type notifier struct {
@@ -25,6 +30,7 @@ func (n notifier) send(state string) {
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
 	if err == nil {
 		defer conn.Close()
+		_ = conn.SetWriteDeadline(time.Now().Add(notifyPatience))
 		_, err = conn.Write([]byte(state))
 	}
 	if err != nil {

@@ -11,7 +11,7 @@ func statNumbers(fi os.FileInfo) []any {
 	st := fi.Sys().(*syscall.Stat_t)
 	return []any{
 		// The types of some differ between architectures.
-		int64(st.Mode), int64(st.Ino), int64(st.Dev), int64(st.Nlink), int64(st.Uid), int64(st.Gid), st.Size, //nolint:unconvert // see above
+		int64(st.Mode), int64(st.Ino), int64(st.Dev), int64(st.Nlink), int64(st.Uid), int64(st.Gid), st.Size,
 		int64(st.Atim.Sec), int64(st.Mtim.Sec), int64(st.Ctim.Sec), //nolint:unconvert // see above
 	}
 }

@@ -6,9 +6,9 @@ const (
 	// DefaultLease is how long a machine goes on without its master before the
 	// master has said how long: a restart or an upgrade of the master takes less.
 	DefaultLease = 10 * time.Minute
-	// The bounds of a lease, asked for or given: below, one lost packet would
-	// end machines; above, nobody's money would be protected.
-	minLease = 15 * time.Second
+	// The bounds of a lease, asked for or given: below, asking would be a load;
+	// above, nobody's money would be protected.
+	minLease = time.Second
 	maxLease = 24 * time.Hour
 	// overGrace is what a machine has left that the master has no more use for:
 	// time for EC2 to end it in the ordinary way, and to ask once more.
