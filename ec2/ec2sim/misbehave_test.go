@@ -251,3 +251,31 @@ func TestScenarioAtRunTime(t *testing.T) {
 		t.Errorf("another machine: %d", w.Code)
 	}
 }
+
+// BenchmarkStruck measures what a scenario of 100 rules adds to a call that
+// none of them is about, and to one that all are about.
+func BenchmarkStruck(b *testing.B) {
+	rules := make([]string, 100)
+	for i := range rules {
+		rules[i] = `{"when": {"action": "RunInstances", "fraction": 0.5}, "do": {"slow": "1s"}}`
+	}
+	sc, err := ParseScenario([]byte(`{"rules": [` + strings.Join(rules, ",") + `]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	for _, action := range []string{"DescribeInstances", "RunInstances"} {
+		b.Run(action, func(b *testing.B) {
+			p := play(sc, now)
+			hits := 0
+			for b.Loop() {
+				for range p.struck(doSlow, subject{action: action}, now) {
+					hits++
+				}
+			}
+			if (action == "RunInstances") != (hits > 0) {
+				b.Errorf("%d hits", hits)
+			}
+		})
+	}
+}

@@ -22,6 +22,8 @@ const (
 	maxRules    = 1000
 	// maxNesting is more than a scenario's deepest element has above it.
 	maxNesting = 8
+	// maxProblems is how many mistakes are shown: more than a screen.
+	maxProblems = 100
 )
 
 // ParseScenario reads a scenario; the package comment describes the format. The
@@ -49,6 +51,9 @@ func ParseScenario(text []byte) (*Scenario, error) {
 	}
 	sc := &Scenario{source: bytes.Clone(text)}
 	r.scenario(root, sc)
+	if more := len(r.problems) - maxProblems; more > 0 {
+		r.problems = append(r.problems[:maxProblems], fmt.Sprintf("and %d more", more))
+	}
 	if len(r.problems) > 0 {
 		return nil, &dormouse.Error{Code: dormouse.Invalid, Message: "the scenario is wrong:\n  " + strings.Join(r.problems, "\n  ")}
 	}
@@ -95,16 +100,17 @@ func (r *scenarioReader) tree(dec *json.Decoder, path string, depth int) (any, e
 		_, err := dec.Token()
 		return list, err
 	case json.Delim('{'):
-		object := []member{}
+		object, seen := []member{}, map[string]bool{}
 		for dec.More() {
 			key, err := dec.Token()
 			if err != nil {
 				return nil, err
 			}
 			name, _ := key.(string) // JSON has no other
-			if slices.ContainsFunc(object, func(m member) bool { return m.name == name }) {
+			if seen[name] {
 				r.wrong(below(path, name), "is there twice")
 			}
+			seen[name] = true
 			v, err := r.tree(dec, below(path, name), depth+1)
 			if err != nil {
 				return nil, err

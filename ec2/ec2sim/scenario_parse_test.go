@@ -79,6 +79,7 @@ func TestParseScenarioRefuses(t *testing.T) {
 		"seed":           {`{"seed": 1.5}`, []string{"seed: 1.5: expecting a whole number, 0 at least"}},
 		"rules":          {`{"rules": {}}`, []string{"rules: expecting a list"}},
 		"too many rules": {`{"rules": [` + strings.TrimSuffix(strings.Repeat("1,", maxRules+1), ",") + `]}`, []string{"has 1001 elements"}},
+		"too many wrong": {`{"rules": [` + strings.TrimSuffix(strings.Repeat("1,", maxProblems+3), ",") + `]}`, []string{"rules[99]", "and 3 more"}},
 		"no do":          {`{"rules": [{"name": "x"}]}`, []string{`rules[0]: has no "do"`}},
 		"empty do":       {rule(``, ``), []string{"rules[0].do: expecting exactly one of fail, throttle"}},
 		"two deeds":      {rule(``, `"throttle": true, "slow": "1s"`), []string{"rules[0].do: expecting exactly one of"}},
