@@ -170,7 +170,7 @@ func TestInterruptedFollowingSaysThatTheBuildGoesOn(t *testing.T) {
 	go func() { done <- c.followRequests(ctx, "linux", made, false) }()
 	out.wait(t, "request 1: waits")
 	cancel()
-	if err := <-done; err != context.Canceled {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("it ends with %v", err)
 	}
 	out.wait(t, `"dormouse why 1" tells`)

@@ -100,7 +100,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		var err error
 		values, instance, err = f.readMachine(ctx, cmd)
 		if ctx.Err() != nil {
-			return nil // told to end
+			return nil //nolint:nilerr // told to end
 		}
 		if err != nil {
 			return workerExit(err)
