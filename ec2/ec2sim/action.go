@@ -163,6 +163,10 @@ func (c *call) commit() error {
 
 // write answers the call.
 func (c *call) write(w http.ResponseWriter, out any, err error) {
+	if err == nil && c.service == servicePricing {
+		c.writePricing(w, http.StatusOK, out)
+		return
+	}
 	if err == nil {
 		namespace := ec2Namespace
 		if c.service == serviceSTS {
@@ -182,6 +186,10 @@ func (c *call) write(w http.ResponseWriter, out any, err error) {
 	c.mu.Lock()
 	c.failures[f.code]++
 	c.mu.Unlock()
+	if c.service == servicePricing {
+		c.writePricing(w, f.status, pricingFailure{f.code, f.message})
+		return
+	}
 	if c.service == serviceSTS {
 		writeXML(w, f.status, c.requestID, "", "", stsFailure{Type: "Sender", Code: f.code, Message: f.message, RequestID: c.requestID})
 		return

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,6 +130,9 @@ func (s *Server) serveQuery(w http.ResponseWriter, r *http.Request) {
 
 // answer reads, authenticates and carries out a request.
 func (s *Server) answer(c *call, r *http.Request) (any, error) {
+	if strings.HasPrefix(r.Header.Get("X-Amz-Target"), pricingTarget) {
+		return s.answerPricing(c, r)
+	}
 	form, body, err := readForm(r)
 	if err != nil {
 		return nil, err

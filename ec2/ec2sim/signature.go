@@ -103,7 +103,7 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 		return sig, refuse("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
 			"Check your AWS Secret Access Key and signing method.").withStatus(http.StatusForbidden)
 	}
-	if sig.region != s.opts.Region {
+	if sig.region != s.opts.Region && (sig.service != servicePricing || !slices.Contains(pricingRegions, sig.region)) {
 		return sig, refuse("SignatureDoesNotMatch", "Credential should be scoped to a valid region: this endpoint is %s, not %s",
 			s.opts.Region, sig.region).withStatus(http.StatusForbidden)
 	}

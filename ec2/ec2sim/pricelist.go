@@ -1,0 +1,244 @@
+package ec2sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// servicePricing is the Price List service, as signatures name it. Unlike the
+// others it speaks AWS's JSON protocol, version 1.1.
+const (
+	servicePricing = "pricing"
+	pricingTarget  = "AWSPriceListService."
+	pricingType    = "application/x-amz-json-1.1"
+)
+
+// pricingRegions are where the Price List is asked, whatever region the
+// question is about.
+var pricingRegions = []string{"us-east-1", "eu-central-1", "ap-south-1"}
+
+// pricingActions is what the Price List can be asked.
+var pricingActions = map[string]func(*call, []byte) (any, error){
+	"GetProducts": (*call).getProducts,
+}
+
+// answerPricing carries out a request to the Price List, in the steps of
+// [Server.answer].
+func (s *Server) answerPricing(c *call, r *http.Request) (any, error) {
+	c.service = servicePricing
+	c.action = strings.TrimPrefix(r.Header.Get("X-Amz-Target"), pricingTarget)
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	if err != nil || len(body) > maxRequest {
+		return nil, refuse("SerializationException", "The request's body could not be read")
+	}
+	do, known := pricingActions[c.action]
+	if known {
+		s.count(c.action)
+	}
+	sig, err := s.authenticate(r, body, c.now)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case sig.service != servicePricing:
+		return nil, refuse("InvalidSignatureException", "Credential should be scoped to correct service: '%s'.", servicePricing)
+	case !known:
+		return nil, refuse("UnknownOperationException", "The operation %s is not one of the Price List's here", c.action)
+	}
+	return do(c, body)
+}
+
+// writePricing answers a request to the Price List.
+func (c *call) writePricing(w http.ResponseWriter, status int, out any) {
+	w.Header().Set("Content-Type", pricingType)
+	w.Header().Set("X-Amzn-Requestid", c.requestID)
+	w.WriteHeader(status)
+	// Only the connection can fail, and the client sees that.
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+type pricingFailure struct {
+	Type    string `json:"__type"`
+	Message string `json:"message"`
+}
+
+type getProductsInput struct {
+	ServiceCode   string
+	FormatVersion string
+	MaxResults    *int
+	NextToken     string
+	Filters       []struct {
+		Type  string
+		Field string
+		Value string
+	}
+}
+
+type getProductsOutput struct {
+	FormatVersion string
+	NextToken     string   `json:",omitempty"`
+	PriceList     []string // each a product, in JSON
+}
+
+// maxProducts is the Price List's most and default for a page.
+const maxProducts = 100
+
+// getProducts lists the offerings that pass every filter. What this endpoint
+// does not have, it has no price for.
+func (c *call) getProducts(body []byte) (any, error) {
+	var in getProductsInput
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, refuse("SerializationException", "The request's body is not what GetProducts takes")
+	}
+	switch {
+	case in.ServiceCode != "AmazonEC2":
+		return nil, refuse("NotFoundException", "The service code %q has no prices here: expecting AmazonEC2", in.ServiceCode)
+	case in.FormatVersion != "" && in.FormatVersion != "aws_v1":
+		return nil, refuse("InvalidParameterException", "Invalid format version %q: expecting aws_v1", in.FormatVersion)
+	}
+	match := map[string]func(have, want string) bool{
+		"TERM_MATCH": func(have, want string) bool { return have == want },
+		"EQUALS":     func(have, want string) bool { return have == want },
+		"CONTAINS":   strings.Contains,
+		"ANY_OF":     func(have, want string) bool { return slices.Contains(strings.Split(want, ","), have) },
+		"NONE_OF":    func(have, want string) bool { return !slices.Contains(strings.Split(want, ","), have) },
+	}
+	for _, f := range in.Filters {
+		if match[f.Type] == nil {
+			return nil, refuse("InvalidParameterException", "Invalid filter type %q", f.Type)
+		}
+	}
+	var found []product
+	for i, t := range instanceTypes {
+		p := c.product(t)
+		p.place = int64(i) + 1
+		fits := true
+		for _, f := range in.Filters {
+			have, ok := p.Attributes[f.Field]
+			if f.Field == "productFamily" {
+				have, ok = p.Family, true
+			}
+			fits = fits && ok && match[f.Type](have, f.Value)
+		}
+		if fits {
+			found = append(found, p)
+		}
+	}
+	if in.MaxResults == nil {
+		in.MaxResults = new(maxProducts)
+	}
+	found, next, err := page(found, func(p product) int64 { return p.place }, paging{in.MaxResults, in.NextToken}, pageLimit{1, maxProducts})
+	if err != nil {
+		if in.NextToken != "" && *in.MaxResults > 0 {
+			return nil, refuse("InvalidNextTokenException", "The pagination token is invalid.")
+		}
+		return nil, refuse("InvalidParameterException", "MaxResults is %d: expecting 1 to %d", *in.MaxResults, maxProducts)
+	}
+	out := getProductsOutput{FormatVersion: "aws_v1", NextToken: next, PriceList: make([]string, len(found))}
+	for i, p := range found {
+		if out.PriceList[i], err = p.entry(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// product is a type of instance as the Price List knows it.
+type product struct {
+	Family     string            `json:"productFamily"`
+	Attributes map[string]string `json:"attributes"`
+	SKU        string            `json:"sku"`
+	price      float64
+	place      int64
+}
+
+// product describes a type: shared tenancy, in use, Linux without software to
+// be paid for. The price is that of us-east-1 in every region, as everywhere
+// here.
+func (c *call) product(t instanceType) product {
+	h := fnv.New64a()
+	h.Write([]byte(c.opts.Region + t.name))
+	family, _, _ := strings.Cut(t.name, ".")
+	return product{
+		Family: "Compute Instance",
+		SKU:    fmt.Sprintf("%016X", h.Sum64()),
+		price:  t.pricePerHour,
+		Attributes: map[string]string{
+			"servicecode":       "AmazonEC2",
+			"servicename":       "Amazon Elastic Compute Cloud",
+			"instanceType":      t.name,
+			"instancesku":       fmt.Sprintf("%016X", ^h.Sum64()),
+			"regionCode":        c.opts.Region,
+			"location":          regionLocation(c.opts.Region),
+			"locationType":      "AWS Region",
+			"operatingSystem":   "Linux",
+			"tenancy":           "Shared",
+			"capacitystatus":    "Used",
+			"preInstalledSw":    "NA",
+			"licenseModel":      "No License required",
+			"marketoption":      "OnDemand",
+			"operation":         "RunInstances",
+			"usagetype":         "BoxUsage:" + t.name,
+			"vcpu":              strconv.Itoa(t.vcpus),
+			"memory":            strconv.FormatFloat(float64(t.memoryMiB)/1024, 'f', -1, 64) + " GiB",
+			"storage":           "EBS only",
+			"currentGeneration": choose(t.current, "Yes", "No"),
+			"instanceFamily":    choose(family[0] == 'c', "Compute optimized", "General purpose"),
+		},
+	}
+}
+
+// regionLocation is a region's name in the Price List, where it is known.
+func regionLocation(region string) string {
+	name, ok := map[string]string{
+		"us-east-1": "US East (N. Virginia)", "us-east-2": "US East (Ohio)",
+		"us-west-1": "US West (N. California)", "us-west-2": "US West (Oregon)",
+		"ca-central-1": "Canada (Central)", "sa-east-1": "South America (Sao Paulo)",
+		"eu-central-1": "EU (Frankfurt)", "eu-west-1": "EU (Ireland)", "eu-west-2": "EU (London)",
+		"eu-west-3": "EU (Paris)", "eu-north-1": "EU (Stockholm)", "eu-south-1": "EU (Milan)",
+		"ap-south-1": "Asia Pacific (Mumbai)", "ap-southeast-1": "Asia Pacific (Singapore)",
+		"ap-southeast-2": "Asia Pacific (Sydney)", "ap-northeast-1": "Asia Pacific (Tokyo)",
+		"ap-northeast-2": "Asia Pacific (Seoul)",
+	}[region]
+	if !ok {
+		return region
+	}
+	return name
+}
+
+// The codes of the on-demand terms, and of their hourly rate: the same for all
+// products of AWS.
+const (
+	onDemandTerm = "JRTCKXETXF"
+	hourlyRate   = "6YS6EN2CT7"
+	// listPublished is when the prices here were taken from the list.
+	listPublished = "2026-01-01T00:00:00Z"
+)
+
+// entry writes a product as the Price List does: JSON in a string.
+func (p product) entry() (string, error) {
+	type object = map[string]any
+	offer := p.SKU + "." + onDemandTerm
+	rate := offer + "." + hourlyRate
+	text, err := json.Marshal(object{
+		"product":     p,
+		"serviceCode": "AmazonEC2",
+		"terms": object{"OnDemand": object{offer: object{
+			"sku": p.SKU, "offerTermCode": onDemandTerm, "effectiveDate": listPublished, "termAttributes": object{},
+			"priceDimensions": object{rate: object{
+				"rateCode": rate, "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "appliesTo": []string{},
+				"description":  fmt.Sprintf("$%g per On Demand Linux %s Instance Hour", p.price, p.Attributes["instanceType"]),
+				"pricePerUnit": object{"USD": fmt.Sprintf("%.10f", p.price)},
+			}},
+		}}},
+		"version":         "20260101000000",
+		"publicationDate": listPublished,
+	})
+	return string(text), err
+}
