@@ -1,6 +1,7 @@
 package strangers_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -53,7 +54,7 @@ func buildbotCases(t *testing.T, e *endpoint) []buildbotCase {
 	t.Helper()
 	return []buildbotCase{
 		plainCase(), chosenCase(), tagsCase(), profileCase(),
-		networkCase(t, e), addressCase(t, e), volumeCase(t, e), blockDeviceCase(t, e),
+		spotCase(e), networkCase(t, e), addressCase(t, e), volumeCase(t, e), blockDeviceCase(t, e),
 	}
 }
 
@@ -104,6 +105,42 @@ func profileCase() buildbotCase {
 		name: "profile", options: configured(map[string]any{"instance_profile_name": "ci-profile"}),
 		sent:  map[string]string{"IamInstanceProfile.Name": "ci-profile"},
 		judge: func(*testing.T, ec2sim.LedgerEntry) {},
+	}
+}
+
+// spotCase bids the mean price of the last day in its zone, and half as much
+// again.
+func spotCase(e *endpoint) buildbotCase {
+	return buildbotCase{
+		name: "spot",
+		options: configured(map[string]any{
+			"spot_instance": true, "placement": "a", "price_multiplier": 1.5, "max_spot_price": 0.5,
+		}),
+		sent: map[string]string{
+			"LaunchSpecification.ImageId": ec2sim.ScriptImageID, "LaunchSpecification.Placement.AvailabilityZone": zone,
+			"LaunchSpecification.KeyName": "strangers", "LaunchSpecification.InstanceType": "t3.micro",
+		},
+		judge: func(t *testing.T, row ec2sim.LedgerEntry) {
+			if row.Market != dormouse.Spot || row.Zone != zone {
+				t.Errorf("%+v", row)
+			}
+			// Buildbot bids 0.02 where it finds no price, and the maximum where the
+			// prices are above that.
+			if bid, err := strconv.ParseFloat(e.asked("RequestSpotInstances")[0].Get("SpotPrice"), 64); err != nil || bid <= 0 || bid == 0.02 || bid >= 0.5 {
+				t.Errorf("it bid %v, %v", bid, err)
+			}
+			out, err := e.client.DescribeSpotInstanceRequests(t.Context(), &ec2.DescribeSpotInstanceRequestsInput{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(out.SpotInstanceRequests) != 1 {
+				t.Fatalf("there are %d spot requests", len(out.SpotInstanceRequests))
+			}
+			r := out.SpotInstanceRequests[0]
+			if aws.ToString(r.InstanceId) != row.ID || r.State != types.SpotInstanceStateClosed {
+				t.Errorf("the spot request for %s is %s (%s)", aws.ToString(r.InstanceId), r.State, aws.ToString(r.Status.Code))
+			}
+		},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 )
 
@@ -181,6 +182,10 @@ func launchesOf(t *testing.T, e *endpoint) map[string]url.Values {
 	for _, row := range e.Ledger().Instances {
 		if form, ok := byToken[row.ClientToken]; ok && row.ClientToken != "" {
 			launches[row.ID] = form
+		}
+		// There is one case with a spot request.
+		if forms := e.asked("RequestSpotInstances"); row.Market == dormouse.Spot && len(forms) == 1 {
+			launches[row.ID] = forms[0]
 		}
 	}
 	return launches
