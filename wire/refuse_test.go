@@ -1,0 +1,70 @@
+package wire_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
+)
+
+func TestReadHello(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/lease", nil)
+	r.SetBasicAuth("w", "a:b")
+	r.Header.Set(wire.HeaderInstance, "i-1")
+	h, err := wire.ReadHello(r)
+	want := wire.Hello{Name: "w", Password: "a:b", InstanceID: "i-1", RemoteAddr: "192.0.2.1:1234"}
+	if diff := cmp.Diff(want, h); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	r.Header.Set("Authorization", "Bearer x")
+	if _, err := wire.ReadHello(r); dormouse.CodeOf(err) != dormouse.Invalid {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A refusal beside the handshake has the handshake's statuses, and its brake.
+func TestRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := wire.NewServer(wire.ServerOptions{})
+		refuse := func(err error) *httptest.ResponseRecorder {
+			rec := httptest.NewRecorder()
+			s.Refuse(rec, httptest.NewRequest(http.MethodPost, "/lease", nil), err)
+			return rec
+		}
+		for _, tt := range []struct {
+			err    error
+			status int
+		}{
+			{dormouse.Errorf(dormouse.Invalid, "because"), http.StatusBadRequest},
+			{dormouse.Errorf(dormouse.Unauthorized, "because"), http.StatusUnauthorized},
+			{dormouse.Errorf(dormouse.Conflict, "because"), http.StatusConflict},
+			{dormouse.Errorf(dormouse.Unavailable, "because"), http.StatusServiceUnavailable},
+		} {
+			if rec := refuse(tt.err); rec.Code != tt.status || !strings.Contains(rec.Body.String(), "because") {
+				t.Errorf("%v: %d %q", tt.err, rec.Code, rec.Body)
+			}
+		}
+		if rec := refuse(errors.New("secret detail")); rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "secret") {
+			t.Errorf("%d %q", rec.Code, rec.Body)
+		}
+		began := time.Now()
+		for range 20 {
+			refuse(dormouse.Errorf(dormouse.Unauthorized, "because"))
+		}
+		if took := time.Since(began); took < 10*time.Second || took > time.Minute {
+			t.Errorf("twenty guesses take %v", took)
+		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
