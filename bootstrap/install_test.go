@@ -333,3 +333,23 @@ func TestUnits(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// The unit that the documentation publishes is the one that is installed, but
+// for its file of settings.
+func TestPublishedUnit(t *testing.T) {
+	page, err := os.ReadFile("../docs/watchdog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```ini\n")
+	published, _, _ := strings.Cut(rest, "```")
+	m := newMachine(t, shells[0])
+	if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	installed := strings.ReplaceAll(m.read("etc/systemd/system/dormouse-watchdog.service"), m.root, "")
+	installed = strings.Replace(installed, "/etc/dormouse/worker.env", "/etc/dormouse/watchdog.env", 1)
+	if diff := cmp.Diff(installed, published); diff != "" {
+		t.Error(diff)
+	}
+}
