@@ -84,17 +84,8 @@ func runWatchdog(cmd *cobra.Command, f *watchdogFlags) error {
 
 // discover completes the configuration by what the machine's metadata say.
 func (f *watchdogFlags) discover(ctx context.Context, cmd *cobra.Command, c *worker.WatchdogConfig) error {
-	var values map[string]string
-	id := f.instanceID
-	var err error
-	if f.fromUserData {
-		if values, id, err = readUserData(ctx, cmd); err != nil {
-			return err
-		}
-		if f.instanceID != "" && f.instanceID != instanceAuto {
-			id = f.instanceID
-		}
-	} else if id, err = worker.ReadInstanceID(ctx); err != nil {
+	values, id, err := readMachine(ctx, cmd, f.fromUserData, f.instanceID)
+	if err != nil {
 		return err
 	}
 	if c.Password, err = agentPassword(f.passwordFile, values); err != nil {

@@ -97,10 +97,12 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	var values map[string]string
 	instance := f.instanceID
 	if f.fromUserData || instance == instanceAuto {
+		asking, cancel := context.WithTimeout(ctx, metadataPatience)
+		defer cancel()
 		var err error
-		values, instance, err = f.readMachine(ctx, cmd)
+		values, instance, err = readMachine(asking, cmd, f.fromUserData, f.instanceID)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to end
+			return nil // told to end
 		}
 		if err != nil {
 			return workerExit(err)
@@ -156,15 +158,12 @@ func workerExit(err error) error {
 }
 
 // readMachine reads what the machine's metadata say, and returns its user data's
-// settings, if they were asked for, and its id.
-func (f *workerFlags) readMachine(ctx context.Context, cmd *cobra.Command) (values map[string]string, instance string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, metadataPatience)
-	defer cancel()
-	if !f.fromUserData {
+// settings, if they are asked for, and its id, unless that was given.
+func readMachine(ctx context.Context, cmd *cobra.Command, userData bool, given string) (values map[string]string, instance string, err error) {
+	if !userData {
 		instance, err = worker.ReadInstanceID(ctx)
 		return nil, instance, err
 	}
-	given := f.instanceID
 	if values, instance, err = readUserData(ctx, cmd); given != "" && given != instanceAuto {
 		instance = given
 	}
