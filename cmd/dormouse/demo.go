@@ -80,7 +80,7 @@ runs its steps; after the idle time the instance is terminated. The exit code is
 	flags.DurationVar(&f.buildWaitTimeout, "build-wait-timeout", 3*time.Second, "how long an idle instance is kept; 0s: each runs one build")
 	flags.BoolVar(&f.keep, "keep", false, "leave master and endpoint serving until interrupted")
 	flags.BoolVar(&f.json, "json", false, "print the summary as one JSON object; everything else goes to stderr")
-	flags.BoolVar(&f.spot, "spot", false, "run on spot instances, with the on-demand price as the highest bid")
+	flags.BoolVar(&f.spot, "spot", false, "run on spot instances, bidding by the price history, at most the on-demand price")
 	flags.StringVar(&f.scenario, "scenario", "", "`file` that says how the endpoint misbehaves, in JSON")
 	return cmd
 }

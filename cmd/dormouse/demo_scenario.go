@@ -52,7 +52,6 @@ func (d *demo) placement() string {
 	if d.spot || d.interrupted() {
 		line("spot_instance=True")
 		line("max_spot_price=%v", demoMaxSpotPrice)
-		line("price_multiplier=None")
 	}
 	return b.String()
 }

@@ -86,6 +86,12 @@ func (b *fakeBoot) machine(t *testing.T, id string) *fakeMachine {
 	return m
 }
 
+func (b *fakeBoot) booted(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.machines[id] != nil
+}
+
 func (m *fakeMachine) Stop(context.Context) error {
 	time.Sleep(m.boot.stopping) // in a bubble
 	m.boot.mu.Lock()

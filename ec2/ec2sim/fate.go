@@ -103,7 +103,7 @@ func (s *Server) interrupt(inst *instance, now time.Time, notice time.Duration) 
 	if inst.rebalanceAt.IsZero() {
 		inst.rebalanceAt = now // EC2 recommends when it gives notice, at the latest
 	}
-	inst.reclaimAt = now.Add(notice)
+	inst.noticeAt, inst.reclaimAt = now, now.Add(notice)
 	inst.fates = append(inst.fates, fate{at: inst.reclaimAt, announced: true, befall: func(time.Time) {
 		s.end(inst, reasonSpotTermination, "")
 	}})

@@ -71,7 +71,7 @@ func TestDie(t *testing.T) {
 		if state, reason := stateOf(t, client, pending); state != types.InstanceStateNameTerminated || reason != "Client.VolumeLimitExceeded" {
 			t.Errorf("it is %s: %s", state, reason)
 		}
-		if boot.machines[pending] != nil {
+		if boot.booted(pending) {
 			t.Error("it was booted")
 		}
 		time.Sleep(12*time.Second - 1)
@@ -99,7 +99,7 @@ func TestNeverBoot(t *testing.T) {
 		if state, _ := stateOf(t, client, id); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
 		}
-		if boot.machines[id] != nil || boot.machines[other] == nil {
+		if boot.booted(id) || !boot.booted(other) {
 			t.Error("the wrong one was booted")
 		}
 		if text := consoleOf(t, client, id); !strings.Contains(text, `"dead disk"`) {
@@ -158,6 +158,17 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("after %v the notice is %q; want %q", tc.at, got, tc.action)
 			}
 		}
+		request := func() *types.SpotInstanceStatus {
+			t.Helper()
+			out, err := client.DescribeSpotInstanceRequests(t.Context(), &ec2.DescribeSpotInstanceRequestsInput{})
+			if err != nil || len(out.SpotInstanceRequests) != 1 {
+				t.Fatalf("%v, %v", out, err)
+			}
+			return out.SpotInstanceRequests[0].Status
+		}
+		if got := request(); *got.Code != "marked-for-termination" || !got.UpdateTime.Equal(runs.Add(30*time.Second)) {
+			t.Errorf("its request is %s since %v", *got.Code, got.UpdateTime)
+		}
 		time.Sleep(time.Until(runs.Add(150*time.Second - 1)))
 		if state, _ := stateOf(t, client, id); state != types.InstanceStateNameRunning {
 			t.Errorf("it is %s", state)
@@ -165,6 +176,9 @@ func TestInterrupt(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		if state, reason := stateOf(t, client, id); state != types.InstanceStateNameTerminated || reason != "Server.SpotInstanceTermination" {
 			t.Errorf("it is %s: %s", state, reason)
+		}
+		if got := request(); *got.Code != "instance-terminated-no-capacity" {
+			t.Errorf("its request is %s", *got.Code)
 		}
 		if state, _ := stateOf(t, client, kept); state != types.InstanceStateNameRunning || metadata(t, boot, kept, actionItem) != "" {
 			t.Errorf("the one on demand is %s", state)

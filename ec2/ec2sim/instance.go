@@ -78,6 +78,7 @@ type instance struct {
 	neverBoots  string        // the rule that keeps its boot command from running
 	visibleAt   time.Time     // until then calls do not find it
 	rebalanceAt time.Time     // when it was recommended to leave it
+	noticeAt    time.Time     // when it was told that it is taken back
 	reclaimAt   time.Time     // when it is taken back, once that is announced
 
 	// What happens to it.
@@ -90,6 +91,7 @@ type instance struct {
 	runningSince time.Time     // zero when it is not billed now
 	billed       time.Duration // of earlier runs
 	stoppingAt   time.Time
+	restartedAt  time.Time // last, after it was stopped
 	endedAt      time.Time
 	endedBy      string // access key id
 }

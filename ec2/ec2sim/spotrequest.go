@@ -49,6 +49,7 @@ var (
 	statusExpired    = spotStatus{"schedule-expired", "Your Spot request was not fulfilled before the specified date."}
 	statusCancelled  = spotStatus{"canceled-before-fulfillment", "Your spot request is canceled before it was fulfilled."}
 	statusOrphaned   = spotStatus{"request-canceled-and-instance-running", "Your Spot request is canceled but your instance is still running."}
+	statusMarked     = spotStatus{"marked-for-termination", "Your Spot instance is marked for termination."}
 	statusUser       = spotStatus{"instance-terminated-by-user", "Your Spot instance was terminated by user."}
 	statusReclaimed  = spotStatus{"instance-terminated-no-capacity", "Your Spot instance was terminated because there is no longer any Spot capacity available."}
 )
@@ -63,6 +64,9 @@ const (
 // now returns what a request is, which its instance's end closes.
 func (r *spotRequest) now() (state string, status spotStatus, updated time.Time) {
 	if r.inst == nil || !r.inst.state.Dying() && !r.inst.state.Ended() {
+		if r.inst != nil && !r.inst.reclaimAt.IsZero() {
+			return r.state, statusMarked, r.inst.noticeAt
+		}
 		return r.state, r.status, r.updatedAt
 	}
 	status = statusUser
