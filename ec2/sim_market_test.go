@@ -46,3 +46,25 @@ func TestSpotAtTheLocalEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// TestListPriceAtTheLocalEndpoint: on demand costs what the Price List says,
+// more than on the spot.
+func TestListPriceAtTheLocalEndpoint(t *testing.T) {
+	inSim(t, func(t *testing.T, _ *ec2sim.Server, a *ec2.Account) {
+		price := func(market dormouse.Market, from string) float64 {
+			t.Helper()
+			p, source, err := a.Price(t.Context(), dormouse.Offering{InstanceType: "m5.large", Market: market}, "")
+			if err != nil || p == nil || source != from {
+				t.Fatalf("price %v of %q, %v", p, source, err)
+			}
+			return *p
+		}
+		if onDemand, spot := price(dormouse.OnDemand, ec2.PriceList), price(dormouse.Spot, ec2.SpotPriceHistory); spot <= 0 || spot >= onDemand {
+			t.Errorf("spot costs %v, on demand %v", spot, onDemand)
+		}
+		unknown := dormouse.Offering{InstanceType: "z9.none", Market: dormouse.OnDemand}
+		if p, source, err := a.Price(t.Context(), unknown, ""); p != nil || source != "" || err != nil {
+			t.Errorf("an unknown type: %v of %q, %v", p, source, err)
+		}
+	})
+}
