@@ -1,12 +1,6 @@
 package master
 
-import (
-	"context"
-	"net/http"
-)
-
-// ServeLease is the handler of leases, without its port.
-func (m *Master) ServeLease(rw http.ResponseWriter, r *http.Request) { m.serveLease(rw, r) }
+import "context"
 
 // Crash ends a master without its ending anything: what a kill leaves, but for
 // the process.

@@ -1,8 +1,8 @@
 package master_test
 
 import (
+	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -24,17 +24,34 @@ c['workers'] = [ec2('bot', build_wait_timeout=3600), ec2('one-of-many', user_dat
                 worker.Worker('plain', 'plain password')]
 forced([builder('b', ['bot'], 'true'), builder('b2', ['one-of-many'], 'true')])
 `)
+	post := func(method string, prepare func(*http.Request)) (status int, body string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.WorkerAddr()+"/lease", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepare(req)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
 	ask := func(what, name, password, instance string, status int, body string) {
 		t.Helper()
-		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/lease", nil)
-		if name != "" {
-			req.SetBasicAuth(name, password)
-		}
-		req.Header.Set("Dormouse-Instance", instance)
-		rec := httptest.NewRecorder()
-		r.ServeLease(rec, req)
-		if rec.Code != status || !strings.Contains(rec.Body.String(), body) {
-			t.Errorf("%s: %d %q, want %d and %q", what, rec.Code, rec.Body, status, body)
+		gotStatus, gotBody := post(http.MethodPost, func(req *http.Request) {
+			if name != "" {
+				req.SetBasicAuth(name, password)
+			}
+			req.Header.Set("Dormouse-Instance", instance)
+		})
+		if gotStatus != status || !strings.Contains(gotBody, body) {
+			t.Errorf("%s: %d %q, want %d and %q", what, gotStatus, gotBody, status, body)
 		}
 	}
 	const granted = `{"lease_seconds":600}`
@@ -62,15 +79,10 @@ forced([builder('b', ['bot'], 'true'), builder('b2', ['one-of-many'], 'true')])
 	r.until("the end", func() bool { return r.worker("bot").Phase == "shut down" })
 	ask("a generation that is over", "bot", bot.secret, bot.id, http.StatusConflict, "should end")
 
-	rec := httptest.NewRecorder()
-	r.ServeLease(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/lease", nil))
-	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != http.MethodPost {
-		t.Errorf("GET: %d %v", rec.Code, rec.Header())
+	if status, _ := post(http.MethodGet, func(*http.Request) {}); status != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %d", status)
 	}
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/lease", nil)
-	req.Header.Set("Authorization", "Bearer x")
-	rec = httptest.NewRecorder()
-	if r.ServeLease(rec, req); rec.Code != http.StatusBadRequest {
-		t.Errorf("another kind of authorization: %d", rec.Code)
+	if status, _ := post(http.MethodPost, func(req *http.Request) { req.Header.Set("Authorization", "Bearer x") }); status != http.StatusBadRequest {
+		t.Errorf("another kind of authorization: %d", status)
 	}
 }
