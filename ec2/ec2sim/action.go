@@ -47,12 +47,17 @@ func on[In, Out any](do func(*call, In) (Out, error)) action {
 // actions is the table of everything that the endpoint can do.
 var actions = map[string]map[string]action{
 	serviceEC2: {
-		"RunInstances":       on((*call).runInstances),
-		"DescribeInstances":  on((*call).describeInstances),
-		"TerminateInstances": on((*call).terminateInstances),
-		"GetConsoleOutput":   on((*call).getConsoleOutput),
+		"RunInstances":           runFromTemplate,
+		"DescribeInstances":      on((*call).describeInstances),
+		"TerminateInstances":     on((*call).terminateInstances),
+		"GetConsoleOutput":       on((*call).getConsoleOutput),
+		"StopInstances":          on((*call).stopInstances),
+		"StartInstances":         on((*call).startInstances),
+		"DescribeInstanceStatus": on((*call).describeInstanceStatus),
 
-		"DescribeImages": on((*call).describeImages),
+		"DescribeImages":  on((*call).describeImages),
+		"RegisterImage":   on((*call).registerImage),
+		"DeregisterImage": on((*call).deregisterImage),
 
 		"CreateKeyPair":    on((*call).createKeyPair),
 		"DescribeKeyPairs": on((*call).describeKeyPairs),
@@ -60,7 +65,13 @@ var actions = map[string]map[string]action{
 		"CreateSecurityGroup":    on((*call).createSecurityGroup),
 		"DescribeSecurityGroups": on((*call).describeSecurityGroups),
 
-		"CreateTags": on((*call).createTags),
+		"CreateLaunchTemplate":           createLaunchTemplate,
+		"DescribeLaunchTemplates":        on((*call).describeLaunchTemplates),
+		"DescribeLaunchTemplateVersions": on((*call).describeLaunchTemplateVersions),
+
+		"CreateTags":   on((*call).createTags),
+		"DescribeTags": on((*call).describeAllTags),
+		"DeleteTags":   on((*call).deleteTags),
 
 		"AllocateAddress":     on((*call).allocateAddress),
 		"DescribeAddresses":   on((*call).describeAddresses),

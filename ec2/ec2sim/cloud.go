@@ -32,6 +32,7 @@ type cloud struct {
 	addresses   []*address // oldest first, as all that follows
 	volumes     []*volume
 	detaching   []*attachment
+	templates   []*launchTemplate
 	spots       []*spotRequest
 	spotCalls   map[string]*spotCall // by client token
 	made        int64                // the newest sequence number of what is no instance

@@ -95,7 +95,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 		KeyName:          inst.keyName,
 		LaunchIndex:      inst.index,
 		InstanceType:     inst.kind.name,
-		LaunchTime:       stamp(inst.launchedAt),
+		LaunchTime:       stamp(inst.launchTime()),
 		Zone:             inst.zone.name,
 		Tenancy:          inst.tenancy,
 		Monitoring:       choose(inst.monitoring, "enabled", "disabled"),
@@ -186,7 +186,7 @@ var instanceFields = fields[*instance]{
 	"root-device-type":    one(func(i *instance) string { return i.image.RootDeviceType }),
 	"architecture":        one(func(i *instance) string { return i.image.Architecture }),
 	"state-reason-code":   one(func(i *instance) string { return i.stateReason.code }),
-	"launch-time":         one(func(i *instance) string { return stamp(i.launchedAt) }),
+	"launch-time":         one(func(i *instance) string { return stamp(i.launchTime()) }),
 	"instance-lifecycle": one(func(i *instance) string {
 		return choose(i.market == dormouse.Spot, "spot", "")
 	}),

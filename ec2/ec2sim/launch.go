@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -32,7 +33,7 @@ type runInstancesInput struct {
 		Enabled bool `query:"Enabled"`
 	} `query:"Monitoring"`
 	_ ignored     `query:"EbsOptimized CreditSpecification CpuOptions MaintenanceOptions NetworkPerformanceOptions AdditionalInfo PrivateDnsNameOptions DisableApiStop"`
-	_ unsimulated `query:"LaunchTemplate CapacityReservationSpecification DisableApiTermination ElasticGpuSpecification ElasticInferenceAccelerator EnablePrimaryIpv6 EnclaveOptions HibernationOptions Ipv6AddressCount Ipv6Address KernelId LicenseSpecification Operator PrivateIpAddress RamdiskId SecondaryInterface"`
+	_ unsimulated `query:"CapacityReservationSpecification DisableApiTermination ElasticGpuSpecification ElasticInferenceAccelerator EnablePrimaryIpv6 EnclaveOptions HibernationOptions Ipv6AddressCount Ipv6Address KernelId LicenseSpecification Operator PrivateIpAddress RamdiskId SecondaryInterface"`
 }
 
 type placementInput struct {
@@ -198,7 +199,11 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if in.ImageID == "" {
 		return inst, missing("ImageId")
 	}
-	images, err := lookUp(imageKind, []string{in.ImageID}, c.launchableImage)
+	imageID, err := c.resolveImage(in.ImageID)
+	if err != nil {
+		return inst, err
+	}
+	images, err := lookUp(imageKind, []string{imageID}, c.launchableImage)
 	if err != nil {
 		return inst, err
 	}
@@ -295,6 +300,10 @@ func (c *call) profile(in *profileInput) (*instanceProfile, error) {
 		return nil, refuse("InvalidParameterCombination", "The parameter iamInstanceProfile needs either a name or an ARN")
 	case in.Name != "":
 		in.ARN = "arn:aws:iam::" + c.opts.AccountID + ":instance-profile/" + in.Name
+	}
+	name := in.ARN[strings.LastIndex(in.ARN, "/")+1:]
+	if known := c.opts.InstanceProfiles; len(known) > 0 && !slices.Contains(known, name) {
+		return nil, refuse("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", name)
 	}
 	return &instanceProfile{ARN: in.ARN, ID: "AIPADORMOUSELOCAL0000"}, nil
 }

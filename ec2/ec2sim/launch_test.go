@@ -68,7 +68,7 @@ func TestRunInstancesRefuses(t *testing.T) {
 		}, "InvalidParameterValue"},
 		"launch template": {func(in *ec2.RunInstancesInput) {
 			in.LaunchTemplate = &types.LaunchTemplateSpecification{LaunchTemplateName: aws.String("x")}
-		}, "UnsupportedOperation"},
+		}, "InvalidLaunchTemplateName.NotFoundException"},
 		"more most than least": {func(in *ec2.RunInstancesInput) { in.MinCount = aws.Int32(2) }, "InvalidParameterCombination"},
 		"none":                 {count(0), "InvalidParameterValue"},
 		"over the limit":       {count(4), "InstanceLimitExceeded"},

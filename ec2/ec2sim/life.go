@@ -93,7 +93,10 @@ func (s *Server) booted(inst *instance, process Process) {
 	now := time.Now()
 	inst.state = dormouse.InstanceRunning
 	inst.stateReason = reason{}
-	inst.runningAt, inst.runningSince = now, now
+	inst.runningSince = now
+	if inst.runningAt.IsZero() {
+		inst.runningAt = now
+	}
 }
 
 // poweredOff follows the instance's shutdown behaviour.

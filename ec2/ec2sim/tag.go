@@ -140,6 +140,7 @@ func (c *cloud) checkResource(id string) error {
 		vpcKind:      func(id string) bool { _, ok := c.vpc(id); return ok },
 		volumeKind:   func(id string) bool { _, ok := c.volume(id); return ok },
 		spotKind:     func(id string) bool { _, ok := c.spotRequest(id); return ok },
+		templateKind: func(id string) bool { _, ok := c.template(id); return ok },
 		addressKind:  func(id string) bool { _, ok := c.address(id); return ok },
 	}
 	prefix, _, _ := strings.Cut(id, "-")
