@@ -3,6 +3,7 @@ package dormouse
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code classifies an error for machines; its text is for people. Errors are
@@ -36,6 +37,8 @@ type Error struct {
 	Message string
 	Remote  string
 	Err     error
+	// Again is when the same may succeed, where that is known.
+	Again time.Time
 }
 
 // Error returns the message and the cause, whichever there are.

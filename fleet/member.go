@@ -110,8 +110,10 @@ func (m *Member) noCapacity(refusals []string, again time.Time) error {
 		}
 		tried = strings.Join(names, "; ") + ": refused a moment ago"
 	}
-	return dormouse.Errorf(dormouse.Capacity, "no offering has capacity for worker %s until at least %s (%s); add instance types or zones to try",
+	err := dormouse.Errorf(dormouse.Capacity, "no offering has capacity for worker %s until at least %s (%s); add instance types or zones to try",
 		m.Worker, again.Format("15:04:05"), tried)
+	err.Again = again
+	return err
 }
 
 // instanceOf returns the instance an accepted attempt of the generation has.

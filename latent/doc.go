@@ -47,7 +47,8 @@
 //	                                               an Exclusive worker's, once the instance has ended
 //	StartAccepted    starting                      missing_timeout and the checks begin
 //	                 insubstantiating              nothing: the stop in flight covers the instance
-//	StartFailed      starting, transient           same generation again after a back-off (2 s doubling to 2 min)
+//	StartFailed      starting, transient           same generation again after a back-off (2 s doubling to 2 min),
+//	                                               or when the failure says
 //	                 starting, definite            close the generation; quarantine
 //	Attached         substantiating, starting      substantiated, whether the start call has returned or not, as
 //	                                               soon as the instance is prepared

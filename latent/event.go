@@ -48,11 +48,13 @@ type (
 		InstanceID string
 	}
 	// StartFailed: no instance was or will be started, for now (Transient) or
-	// at all.
+	// at all. Again is when to try again, zero where the machine's own back-off
+	// is as good.
 	StartFailed struct {
 		Generation int64
 		Transient  bool
 		Reason     string
+		Again      time.Time
 	}
 	// Attached: the worker on the instance is connected.
 	Attached struct{ Generation int64 }

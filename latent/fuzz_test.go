@@ -40,7 +40,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 9:
 		return StartAccepted{g, "i-1"}
 	case 10, 11:
-		return StartFailed{g, on, "refused"}
+		return StartFailed{g, on, "refused", time.Time{}}
 	case 12, 13:
 		return Attached{g}
 	case 14:

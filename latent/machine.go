@@ -271,6 +271,9 @@ func (m *machine) startFailed(e StartFailed) {
 		m.Tries++
 		m.clearDeadlines()
 		m.RetryAt = m.now.Add(pause(m.Tries))
+		if e.Again.After(m.now) {
+			m.RetryAt = e.Again
+		}
 		m.Retiring = false
 		m.Reason = fmt.Sprintf("%s; trying again at %s", e.Reason, clock(m.RetryAt))
 		m.enter(Substantiating)

@@ -2,6 +2,7 @@ package latent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,9 @@ import (
 // must then go on with what was begun. Errors are classified ([dormouse.CodeOf]).
 type Provider interface {
 	// Start brings up an instance for the generation and returns its id once
-	// EC2 has accepted the launch. Throttled, Busy, Budget and Unanswered errors are
-	// tried again; after any other, nothing was or will be started.
+	// EC2 has accepted the launch. Capacity, Throttled, Busy, Budget and
+	// Unanswered errors are tried again, at the error's own time where it has
+	// one; after any other, nothing was or will be started.
 	Start(ctx context.Context, generation int64) (instanceID string, err error)
 	// Prepare does what the running instance needs before it may build.
 	Prepare(ctx context.Context, generation int64) error
@@ -344,7 +346,7 @@ func (w *Worker) start(generation int64) {
 		case ctx.Err() != nil:
 			// A stop took its place, or the process ends.
 		default:
-			w.Post(StartFailed{Generation: generation, Transient: transient(err), Reason: err.Error()})
+			w.Post(startFailed(generation, err))
 		}
 	})
 }
@@ -370,10 +372,19 @@ func (w *Worker) stop(a Stop) {
 	})
 }
 
-// transient reports whether the same start may well succeed in a moment.
-// Unavailable is not: nobody answers at all, which a person has to look at, so
-// it is a failure with a quarantine, after which it is tried again too.
-func transient(err error) bool {
-	code := dormouse.CodeOf(err)
-	return code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
+func startFailed(generation int64, err error) StartFailed {
+	failed := StartFailed{Generation: generation, Transient: transient(dormouse.CodeOf(err)), Reason: err.Error()}
+	if e, ok := errors.AsType[*dormouse.Error](err); ok {
+		failed.Again = e.Again
+	}
+	return failed
+}
+
+// transient reports whether the same start may well succeed in a moment, with
+// nobody having to do anything. A lack of capacity is: the fleet knows when an
+// offering is worth a try again. Unavailable is not: nobody answers at all,
+// which a person has to look at, so it is a failure with a quarantine, after
+// which it is tried again too.
+func transient(code dormouse.Code) bool {
+	return code == dormouse.Capacity || code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
 }

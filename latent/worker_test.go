@@ -436,3 +436,25 @@ func TestANewProcessTakesUpWhereTheOldOneWas(t *testing.T) {
 		again.did(t)
 	})
 }
+
+func TestALackOfCapacityIsWaitedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := time.Now().Add(3 * time.Minute)
+		c := &cloud{start: func(context.Context, int64) (string, error) {
+			if time.Now().Before(again) {
+				return "", &dormouse.Error{Code: dormouse.Capacity, Message: "none left", Again: again}
+			}
+			return "i-1", nil
+		}}
+		h := host(t, testPolicy(), c, State{})
+		h.Post(Demand{true})
+		time.Sleep(3*time.Minute - time.Millisecond)
+		h.want(t, Substantiating)
+		h.did(t, "start 1")
+		time.Sleep(time.Millisecond)
+		h.want(t, Starting)
+		if s := h.State(); s.Quarantine != 0 {
+			t.Errorf("quarantined for a lack of capacity: %v", s.Quarantine)
+		}
+	})
+}
