@@ -98,6 +98,7 @@ var actions = map[string]map[string]action{
 	},
 	serviceSTS: {
 		"GetCallerIdentity": on((*call).getCallerIdentity),
+		"AssumeRole":        on((*call).assumeRole),
 	},
 }
 

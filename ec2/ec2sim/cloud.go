@@ -33,6 +33,7 @@ type cloud struct {
 	volumes     []*volume
 	detaching   []*attachment
 	templates   []*launchTemplate
+	sessions    map[string]session // by access key id
 	spots       []*spotRequest
 	spotCalls   map[string]*spotCall // by client token
 	made        int64                // the newest sequence number of what is no instance

@@ -78,15 +78,9 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 	if err != nil {
 		return sig, err
 	}
-	secret, known := s.secrets[sig.accessKeyID]
-	// EC2 does not tell an unknown key from a wrong secret, STS does.
-	authFailure := refuse("AuthFailure", "AWS was not able to validate the provided access credentials").withStatus(http.StatusUnauthorized)
-	// A session token belongs to temporary credentials, of which there are none.
-	if !known || r.Header.Get("X-Amz-Security-Token") != "" {
-		if sig.service == serviceSTS {
-			return sig, refuse("InvalidClientTokenId", "The security token included in the request is invalid.").withStatus(http.StatusForbidden)
-		}
-		return sig, authFailure
+	secret, err := s.secretOf(sig, r.Header.Get("X-Amz-Security-Token"), now)
+	if err != nil {
+		return sig, err
 	}
 	date := r.Header.Get("X-Amz-Date")
 	when, err := time.Parse(sigTime, date)
@@ -98,7 +92,7 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 	}
 	if !hmac.Equal(sig.value, sig.expected(secret, date, canonicalRequest(r, body, sig.signedHeaders))) {
 		if sig.service == serviceEC2 {
-			return sig, authFailure
+			return sig, errAuthFailure()
 		}
 		return sig, refuse("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
 			"Check your AWS Secret Access Key and signing method.").withStatus(http.StatusForbidden)
