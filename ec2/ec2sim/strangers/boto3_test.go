@@ -12,7 +12,7 @@ import (
 func TestBoto3(t *testing.T) {
 	t.Parallel()
 	needModule(t, "boto3", "python3-boto3")
-	for script, instances := range map[string]int{"everyday.py": 7, "resources.py": 2, "network.py": 1, "market.py": 2, "price.py": 0, "standing.py": 1, "template.py": 2} {
+	for script, instances := range map[string]int{"everyday.py": 7, "resources.py": 2, "network.py": 1, "market.py": 2, "price.py": 0, "standing.py": 1, "template.py": 2, "role.py": 0} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
 			e := serve(t, ec2sim.Options{BootDelay: glance})
