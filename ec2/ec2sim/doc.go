@@ -13,7 +13,8 @@
 //  1. the signature (Signature Version 4) is checked against the configured
 //     credentials;
 //  2. the action is looked up in the table of its service, EC2 or STS, which
-//     the Version tells apart;
+//     the Version tells apart (the Price List, which speaks JSON, has an
+//     X-Amz-Target instead, and a table of its own);
 //  3. the parameters are decoded into the action's input, a struct whose tags
 //     name them: what is unknown, missing or malformed is refused as EC2
 //     refuses it, before the action sees anything;
@@ -45,6 +46,9 @@
 //	  terminated ◀───────────────────────────────────────────────────┘
 //	     │
 //	     └─▶ forgotten after TerminatedVisible; the ledger remembers it
+//
+// StartInstances takes a stopped instance back to pending: on the same disk, with
+// new metadata and, unless it has an Elastic IP address, another public address.
 //
 // One goroutine per instance drives that life. A boot command that ends by
 // itself does not end its machine, as a real machine outlives its services; its
@@ -148,6 +152,24 @@
 // What was announced to an instance comes also when the scenario is another
 // one by then. The ledger names, for each instance, the rules that did
 // something to it.
+//
+// # What instances have
+//
+// A volume is being created, attached or detached for a second. One that came
+// with an instance, by the image or a block device mapping, is a volume like any
+// other. When the instance is terminated, and no process of it is left, those
+// with DeleteOnTermination are deleted, the others are available again, and its
+// Elastic IP address is free. Nothing is in a volume, and nothing answers at an
+// address.
+//
+// A legacy spot request is evaluated a second after it was made, and again every
+// five while it is open: with a bid below the market, or without capacity, it
+// waits. A spot launch makes a request that is fulfilled from its start. The
+// market is a constant part of the on-demand price where no scenario has a curve;
+// the price history tells both.
+//
+// A launch template is kept as the tree of its parameters; RunInstances decodes
+// that tree with the request's own parameters laid over it.
 //
 // # Money
 //

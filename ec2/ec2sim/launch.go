@@ -240,6 +240,10 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if inst.metadata, err = in.MetadataOptions.parse(); err != nil {
 		return inst, err
 	}
+	// Volumes may survive their instances, launch after launch.
+	if err := c.room(len(c.volumes) - c.living); err != nil {
+		return inst, err
+	}
 	inst.disks, err = planDisks(inst.image, in.BlockDevices)
 	return inst, err
 }

@@ -208,6 +208,36 @@ sleep 1000
 exec sleep 1000
 `
 
+func TestStartedMachineFindsItsDisk(t *testing.T) {
+	s := newLocalServer(t)
+	client := newClient(s)
+	id := *run(t, client, script("#!/bin/sh\necho boot >>\"$HOME/boots\"\ngrep -c boot \"$HOME/boots\"\nexec sleep 1000\n")).Instances[0].InstanceId
+	printed := func(text string) func() bool {
+		return func() bool {
+			out, err := client.GetConsoleOutput(t.Context(), &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			console, err := base64.StdEncoding.DecodeString(aws.ToString(out.Output))
+			return err == nil && strings.Contains(string(console), text)
+		}
+	}
+	eventually(t, "the first boot", printed("1\n"))
+	if _, err := client.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the machine is stopped", func() bool { return s.stateOf(id) == dormouse.InstanceStopped })
+	if left := processesOf(id); len(left) > 0 {
+		t.Errorf("processes %v run in a stopped machine", left)
+	}
+	if _, err := client.StartInstances(t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the second boot on the same disk", printed("2\n"))
+	terminate(t, client, id)
+	eventually(t, "the end", func() bool { return s.stateOf(id) == dormouse.InstanceTerminated })
+}
+
 func TestTerminationKillsEverything(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a process that leaves its group is followed on Linux only")
