@@ -58,3 +58,28 @@ func TestTemplateAtTheLocalEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// TestParameterAtTheLocalEndpoint: EC2 looks the image up, and says which it is.
+func TestParameterAtTheLocalEndpoint(t *testing.T) {
+	inSim(t, func(t *testing.T, _ *ec2sim.Server, a *ec2.Account) {
+		spec := simSpec()
+		spec.AMI, spec.AMISSMParameter = "", ec2sim.ScriptParameter
+		for _, f := range a.Examine(t.Context(), spec) {
+			if f.State == ec2.FindingWrong {
+				t.Errorf("%+v", f)
+			}
+		}
+		launch, err := a.Render(t.Context(), spec, spec.Offerings()[0], 1, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if started, err := a.Launch(t.Context(), launch, "t"); err != nil || started[0].ImageID != ec2sim.ScriptImageID {
+			t.Errorf("started %+v, %v", started, err)
+		}
+		spec.AMISSMParameter = "/nothing"
+		findings := a.Examine(t.Context(), spec)
+		if last := findings[len(findings)-1]; last.What != "launch" || last.State != ec2.FindingWrong || !strings.Contains(last.Text, "/nothing") {
+			t.Errorf("%+v", last)
+		}
+	})
+}
