@@ -13,8 +13,8 @@ TIMEOUT ?= 15m
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/dormouse
-	$(GO) build -trimpath -o bin/dormouse ./cmd/dormouse
+build: ## build bin/dormouse, linked statically: machines of any distribution run it
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dormouse ./cmd/dormouse
 
 demo: ## run the demo: a build on an instance that is started for it
 	$(GO) run ./cmd/dormouse demo

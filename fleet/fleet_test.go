@@ -314,10 +314,16 @@ func (w *world) member(name string, types ...string) *Member {
 	if len(types) == 0 {
 		types = []string{"m5.large"}
 	}
+	var offerings []dormouse.Offering
 	for _, t := range types {
-		m.Offerings = append(m.Offerings, dormouse.Offering{InstanceType: t, Market: dormouse.OnDemand})
+		offerings = append(offerings, dormouse.Offering{InstanceType: t, Market: dormouse.OnDemand})
 	}
+	m.Offerings = those(offerings...)
 	return m
+}
+
+func those(offerings ...dormouse.Offering) func(context.Context) ([]dormouse.Offering, error) {
+	return func(context.Context) ([]dormouse.Offering, error) { return offerings, nil }
 }
 
 func (w *world) alive(worker string, g int64, on bool) {
@@ -892,10 +898,10 @@ func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		zones := func(name string) *Member {
 			m := w.member(name)
-			m.Offerings = []dormouse.Offering{
-				{InstanceType: "m5.large", Zone: "us-east-1a", Subnet: "subnet-1", Market: dormouse.Spot},
-				{InstanceType: "m5.large", Zone: "us-east-1b", Subnet: "subnet-2", Market: dormouse.Spot},
-			}
+			m.Offerings = those(
+				dormouse.Offering{InstanceType: "m5.large", Zone: "us-east-1a", Subnet: "subnet-1", Market: dormouse.Spot},
+				dormouse.Offering{InstanceType: "m5.large", Zone: "us-east-1b", Subnet: "subnet-2", Market: dormouse.Spot},
+			)
 			m.Render = func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
 				return json.Marshal(request{l, o.Zone})
 			}

@@ -43,8 +43,9 @@ type Member struct {
 	Fleet  *Fleet
 	Worker string
 	Cloud  Cloud
-	// Offerings are what may be launched, the preferred first.
-	Offerings []dormouse.Offering
+	// Offerings returns what may be launched, the preferred first. It may ask
+	// EC2, where a volume's zone decides.
+	Offerings func(context.Context) ([]dormouse.Offering, error)
 	// Batch names what the member's launches look like: members of an account
 	// with the same one can share a launch. Empty: each is launched alone,
 	// because the request has to tell it apart.
@@ -81,11 +82,15 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 			return "", err
 		}
 	}
+	offerings, err := m.Offerings(ctx)
+	if err != nil {
+		return "", err
+	}
 	var refusals []string
 	for {
-		offering, again, ok := m.choose()
+		offering, again, ok := m.choose(offerings)
 		if !ok {
-			return "", m.noCapacity(refusals, again)
+			return "", m.noCapacity(offerings, refusals, again)
 		}
 		id, err := account.join(ctx, m, offering, generation)
 		if dormouse.CodeOf(err) != dormouse.Capacity {
@@ -95,17 +100,17 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 	}
 }
 
-func (m *Member) choose() (dormouse.Offering, time.Time, bool) {
+func (m *Member) choose(offerings []dormouse.Offering) (dormouse.Offering, time.Time, bool) {
 	m.Fleet.mu.Lock()
 	defer m.Fleet.mu.Unlock()
-	return m.Fleet.short.choose(m.Cloud.Key(), m.Offerings, time.Now())
+	return m.Fleet.short.choose(m.Cloud.Key(), offerings, time.Now())
 }
 
-func (m *Member) noCapacity(refusals []string, again time.Time) error {
+func (m *Member) noCapacity(offerings []dormouse.Offering, refusals []string, again time.Time) error {
 	tried := strings.Join(refusals, "; ")
 	if tried == "" {
-		names := make([]string, len(m.Offerings))
-		for i, o := range m.Offerings {
+		names := make([]string, len(offerings))
+		for i, o := range offerings {
 			names[i] = o.String()
 		}
 		tried = strings.Join(names, "; ") + ": refused a moment ago"

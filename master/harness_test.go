@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -107,6 +108,7 @@ from buildbot.plugins import schedulers, steps, util, worker
 import boto3
 c = BuildmasterConfig = {}
 c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:0:interface=127.0.0.1'}}
+c['www'] = {'port': 'tcp:0:interface=127.0.0.1'}
 USER_DATA = util.Interpolate('''DORMOUSE_MASTER=%%(worker:master)s
 DORMOUSE_WORKER_NAME=%%(worker:name)s
 DORMOUSE_WORKER_PASSWORD=%%(worker:secret)s
@@ -156,7 +158,7 @@ func (s *site) config(text string) *config.Master {
 func (s *site) start(text string) *run {
 	s.t.Helper()
 	var log syncBuffer
-	m, err := master.Start(s.t.Context(), master.Options{Config: s.config(text), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	m, err := master.Start(s.t.Context(), master.Options{Config: s.config(text), Token: testToken, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -312,3 +314,25 @@ func (r *run) dial(name, password, instance string) int {
 }
 
 func (r *run) crash() { r.Crash() }
+
+// metrics returns what /metrics shows.
+func (r *run) metrics() string {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.WWWAddr()+"/metrics", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		r.t.Fatalf("%s, %v: %s", res.Status, err, text)
+	}
+	return string(text)
+}
+
+const testToken = "token-of-the-tests"

@@ -34,7 +34,8 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 	m.fleet.AddAccount(account)
 	spec := LaunchSpec(name, e, account.Region())
 	return &fleet.Member{
-		Fleet: m.fleet, Worker: name, Cloud: account, Offerings: spec.Offerings(), Batch: batchOf(c),
+		Fleet: m.fleet, Worker: name, Cloud: account, Batch: batchOf(c),
+		Offerings: func(ctx context.Context) ([]dormouse.Offering, error) { return account.ResolveOfferings(ctx, spec) },
 		Render: func(ctx context.Context, o dormouse.Offering, l fleet.Launch) ([]byte, error) {
 			data, err := m.userData(c, l)
 			if err != nil {

@@ -84,7 +84,12 @@ func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRe
 	if err := json.Unmarshal(record.State, &state); err != nil {
 		return nil, fmt.Errorf("the stored state of worker %s can not be read: %w", name, err)
 	}
-	member := &fleet.Member{Fleet: m.fleet, Worker: name, Cloud: cloud}
+	member := &fleet.Member{
+		Fleet: m.fleet, Worker: name, Cloud: cloud,
+		Offerings: func(context.Context) ([]dormouse.Offering, error) {
+			return nil, dormouse.Errorf(dormouse.Configuration, "worker %s is not configured any more", name)
+		},
+	}
 	host := latent.NewWorker(latent.Options{
 		Name: name,
 		// Nothing is started, so that only the pauses of a stop matter.
@@ -111,8 +116,12 @@ func (m *Master) saveState(name string, cloud fleet.Cloud) func(context.Context,
 		for i := range rows {
 			rows[i].Account, rows[i].Region = cloud.Key(), cloud.Region()
 		}
-		return m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
+		err = m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
 			Name: name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),
 		}, rows...)
+		if err == nil {
+			m.metrics.opened(rows)
+		}
+		return err
 	}
 }

@@ -50,6 +50,9 @@ forced([builder('b', ['bot'], 'echo hello')])
 			t.Errorf("the launch had no tag %s", tag)
 		}
 	}
+	if text := r.metrics(); !strings.Contains(text, "\ndormouse_substantiations_total 1\n") || strings.Contains(text, "\ndormouse_ec2_calls_per_substantiation 0\n") {
+		t.Errorf("the metrics do not count the substantiation:\n%s", text)
+	}
 	rows, err := r.Instances(t.Context(), true)
 	if err != nil || len(rows) != 1 || rows[0].RunningAt.IsZero() || rows[0].AttachedAt.IsZero() || rows[0].EndedAt.IsZero() {
 		t.Errorf("the ledger has %+v, %v", rows, err)

@@ -1,6 +1,8 @@
 package master
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dormouse-ci/dormouse"
@@ -11,6 +13,9 @@ type metrics struct {
 	registry *prometheus.Registry
 	builds   *prometheus.CounterVec
 	calls    *prometheus.CounterVec
+	// For the mean that the two of them make.
+	allCalls       atomic.Int64
+	substantiation atomic.Int64
 }
 
 func newMetrics(m *Master) *metrics {
@@ -45,6 +50,12 @@ func newMetrics(m *Master) *metrics {
 			_, unknown := m.fleet.HourlyRate()
 			return float64(unknown)
 		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "dormouse_substantiations_total", Help: "Generations of latent workers that were opened.",
+		}, func() float64 { return float64(out.substantiation.Load()) }),
+		gauge("dormouse_ec2_calls_per_substantiation", "Calls to EC2 for each generation that was opened, since the master started.", func() float64 {
+			return float64(out.allCalls.Load()) / float64(max(out.substantiation.Load(), 1))
+		}),
 		gauge("dormouse_instances_live", "Instances of the ledger that have not ended.", func() float64 { return float64(m.fleet.Alive()) }),
 	)
 	return out
@@ -54,4 +65,16 @@ func (m *metrics) finished(b dormouse.Build) {
 	m.builds.WithLabelValues(b.Builder, b.Result.String()).Inc()
 }
 
-func (m *metrics) called(action string) { m.calls.WithLabelValues(action).Inc() }
+func (m *metrics) called(action string) {
+	m.calls.WithLabelValues(action).Inc()
+	m.allCalls.Add(1)
+}
+
+// opened counts generations that a worker's host has just made durable.
+func (m *metrics) opened(rows []dormouse.Generation) {
+	for _, g := range rows {
+		if g.AttachedAt.IsZero() && g.ClosedAt.IsZero() {
+			m.substantiation.Add(1)
+		}
+	}
+}
