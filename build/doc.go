@@ -31,6 +31,7 @@
 //	the worker is lost                  step and build are RETRY, nothing runs on
 //	the context ends                    the same
 //	the store refuses a write           the build is EXCEPTION, nothing runs on
+//	the store can not write for now     the build is RETRY, nothing runs on
 //
 // # Actions
 //

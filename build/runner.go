@@ -175,8 +175,21 @@ func (b *running) storeFailed(err error) {
 	}
 }
 
+// passes reports whether a store's error is of the kind that goes away, such as
+// a full disk or a database that restarts: the build is not to blame. It is not
+// tried again before its end could be stored, so this does not go round.
+func passes(err error) bool {
+	code := dormouse.CodeOf(err)
+	return code == dormouse.Unavailable || code == dormouse.Unanswered
+}
+
 func (b *running) outcome(ctx context.Context) Outcome {
 	switch {
+	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
+		return Outcome{
+			Result:      dormouse.Retry,
+			StateString: b.mask.apply("retry progress could not be stored: " + b.storeErr.Error()),
+		}
 	case b.storeErr != nil:
 		return Outcome{
 			Result:      dormouse.Worst(b.result, dormouse.Exception),

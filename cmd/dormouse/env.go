@@ -59,7 +59,7 @@ func readEnv(cmd *cobra.Command) error {
 		}
 		for _, v := range values {
 			if err := cmd.Flags().Set(f.Name, v); err != nil {
-				failed = usageErrorf("the environment variable %s does not fit: %w", envName(f), err)
+				failed = usageErrorf("the environment variable %s does not fit --%s, which takes %s: %q", envName(f), f.Name, f.Value.Type(), v)
 				return
 			}
 		}
