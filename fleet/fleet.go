@@ -39,6 +39,8 @@ type Store interface {
 	SetAttemptConsole(ctx context.Context, id int64, console string) error
 	SaveInstance(ctx context.Context, i dormouse.Instance) error
 	LiveInstances(ctx context.Context) ([]dormouse.Instance, error)
+	// InstancesOf returns the ledger's rows of a generation, ended ones too.
+	InstancesOf(ctx context.Context, worker string, generation int64) ([]dormouse.Instance, error)
 }
 
 // Options of a [Fleet].
@@ -190,7 +192,8 @@ func (f *Fleet) Stopping() int {
 	defer f.mu.Unlock()
 	n := 0
 	for _, r := range f.rows {
-		if !r.StoppingAt.IsZero() {
+		// Nobody here sees the end of one in an account that is not listed.
+		if !r.StoppingAt.IsZero() && f.accounts[r.Account] != nil {
 			n++
 		}
 	}

@@ -25,7 +25,8 @@ type region struct {
 	instances map[string]*dormouse.CloudInstance
 	byToken   map[string][]string // token → ids
 	capacity  int                 // of one launch; 0 is plenty
-	sent      []string            // token + " " + bytes of each launch
+	key       string
+	sent      []string // token + " " + bytes of each launch
 	lists     int
 	batches   [][]string
 	// launch, list and terminate may refuse or lose a call.
@@ -38,7 +39,7 @@ func newRegion() *region {
 	return &region{instances: map[string]*dormouse.CloudInstance{}, byToken: map[string][]string{}}
 }
 
-func (r *region) Key() string    { return "us-east-1/test" }
+func (r *region) Key() string    { return cmp.Or(r.key, "us-east-1/test") }
 func (r *region) Region() string { return "us-east-1" }
 
 func (r *region) Launch(_ context.Context, rendered []byte, token string) ([]dormouse.CloudInstance, error) {
@@ -151,7 +152,7 @@ type books struct {
 	instances map[string]dormouse.Instance
 	consoles  map[int64]string
 	fail      func(method string) error
-	settled   func() // called when a launch's answer is stored
+	settled   func() error // called when a launch's answer is stored
 }
 
 func newBooks() *books {
@@ -212,8 +213,8 @@ func (b *books) OpenAttempts(_ context.Context, attempts []dormouse.LaunchAttemp
 
 func (b *books) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, rows []dormouse.Instance) error {
 	err := b.settle(attempts, rows)
-	if b.settled != nil {
-		b.settled()
+	if b.settled != nil && err == nil {
+		err = b.settled()
 	}
 	return err
 }
@@ -253,6 +254,17 @@ func (b *books) LiveInstances(context.Context) ([]dormouse.Instance, error) {
 	var out []dormouse.Instance
 	for _, i := range b.instances {
 		if i.EndedAt.IsZero() {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func (b *books) InstancesOf(_ context.Context, worker string, g int64) (out []dormouse.Instance, _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, i := range b.instances {
+		if i.Worker == worker && i.Generation == g {
 			out = append(out, i)
 		}
 	}
@@ -899,11 +911,11 @@ func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
 		zones := func(name string) *Member {
 			m := w.member(name)
 			m.Offerings = those(
-				dormouse.Offering{InstanceType: "m5.large", Zone: "us-east-1a", Subnet: "subnet-1", Market: dormouse.Spot},
-				dormouse.Offering{InstanceType: "m5.large", Zone: "us-east-1b", Subnet: "subnet-2", Market: dormouse.Spot},
+				dormouse.Offering{InstanceType: "m5.large", Subnet: "subnet-1", Market: dormouse.Spot},
+				dormouse.Offering{InstanceType: "m5.large", Subnet: "subnet-2", Market: dormouse.Spot},
 			)
 			m.Render = func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
-				return json.Marshal(request{l, o.Zone})
+				return json.Marshal(request{l, o.Subnet})
 			}
 			return m
 		}
@@ -927,7 +939,7 @@ func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
 		if _, err := zones("bot2").Start(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
-		if diff := gocmp.Diff([]string{"1 us-east-1a for bot1/1", "1 us-east-1b for bot2/1"}, w.region.sentFor()); diff != "" {
+		if diff := gocmp.Diff([]string{"1 subnet-1 for bot1/1", "1 subnet-2 for bot2/1"}, w.region.sentFor()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -984,9 +996,10 @@ func TestAnInstanceIsNotDeadWhileItsLaunchIsBeingStored(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.alive("bot1", 1, true)
 		stored, go_ := make(chan struct{}), make(chan struct{})
-		w.books.settled = func() {
+		w.books.settled = func() error {
 			close(stored)
 			<-go_
+			return nil
 		}
 		m := w.member("bot1")
 		started := make(chan error, 1)
@@ -1022,6 +1035,89 @@ func TestALostLaunchOfAWorkerThatIsGoneIsEnded(t *testing.T) {
 		}
 		if _, ok := next.Lookup("i-1"); !ok {
 			t.Error("the ledger does not have it")
+		}
+	})
+}
+
+func TestAnAcceptedLaunchThatMemoryLacks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		lost := true
+		w.books.settled = func() error {
+			if lost {
+				lost = false
+				return errors.New("the connection broke after the commit")
+			}
+			return nil
+		}
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		if id, err := m.Start(t.Context(), 1); id != "i-1" || err != nil {
+			t.Fatal(id, err)
+		}
+		if _, ok := w.Lookup("i-1"); !ok || w.Awaits(w.books.attempts[0].Launch) {
+			t.Error("the ledger's memory still lacks it")
+		}
+	})
+	inWorld(t, func(t *testing.T, w *world) {
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		w.books.instances["i-1"] = dormouse.Instance{ID: "i-1", Worker: "bot1", Generation: 1, EndedAt: time.Now(), State: dormouse.InstanceTerminated}
+		next := newWorld(t, w.region, w.books)
+		if _, err := next.member("bot1").Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.NotFound {
+			t.Errorf("an instance that has ended is %v", err)
+		}
+	})
+}
+
+func TestATokenThatIsKnownWithOtherParameters(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(n int) (error, bool) {
+			if n == 1 {
+				return nil, true
+			}
+			return dormouse.Errorf(dormouse.Conflict, "IdempotentParameterMismatch"), false
+		}
+		m := w.member("bot1")
+		_, _ = m.Start(t.Context(), 1)
+		if err := m.Stop(t.Context(), 1, false); err == nil {
+			t.Fatal("stopped although an instance lives")
+		}
+		w.AddAccount(w.region)
+		w.Reconcile(t.Context())
+		time.Sleep(visibleWithin + terminateAgain) // the reaper ends it
+		synctest.Wait()
+		if err := m.Stop(t.Context(), 1, false); err != nil || !w.region.instances["i-1"].State.Dying() {
+			t.Errorf("%v, %v", err, w.region.instances["i-1"].State)
+		}
+	})
+}
+
+func TestOtherCredentialsForTheSameAccount(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		if _, err := w.member("bot1").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		w.region.key = "us-east-1/rotated"
+		next := newWorld(t, w.region, w.books)
+		next.AddAccount(w.region)
+		next.alive("bot1", 1, true)
+		next.Reconcile(t.Context())
+		if err := next.member("bot1").Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		w.region.set("i-1", dormouse.InstanceTerminated)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); row.EndedAt.IsZero() || row.Account != "us-east-1/rotated" {
+			t.Errorf("%+v", row)
 		}
 	})
 }

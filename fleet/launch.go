@@ -296,7 +296,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 		all(err)
 		return
 	}
-	rows := a.bind(attempts, launched, cost, now)
+	rows := a.bind(attempts, launched, cost, now, again)
 	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
 		all(unanswered(attempts[0].Worker, "storing instance "+launched[0].ID, err))
 		return
@@ -321,7 +321,7 @@ var errShort = dormouse.Errorf(dormouse.Capacity, "EC2 had fewer instances than 
 
 // bind gives each instance of a launch to one of its generations, and settles
 // the attempts. It is from here on that an instance belongs to a worker.
-func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, cost price, now time.Time) []dormouse.Instance {
+func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, cost price, now time.Time, again bool) []dormouse.Instance {
 	var rows []dormouse.Instance
 	for i := range attempts {
 		at := &attempts[i]
@@ -330,7 +330,11 @@ func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.Cl
 			continue
 		}
 		at.State, at.SettledAt = dormouse.AttemptAccepted, now
-		r := a.fleet.row(launched[i], now)
+		launchedAt := now
+		if again && !launched[i].LaunchTime.IsZero() {
+			launchedAt = launched[i].LaunchTime // it has cost money since the first answer was lost
+		}
+		r := a.fleet.row(launched[i], launchedAt)
 		r.Account, r.Region = a.cloud.Key(), a.cloud.Region()
 		r.Worker, r.Generation, r.AttemptID, r.Launch = at.Worker, at.Generation, at.ID, at.Launch
 		r.PricePerHour, r.PriceSource = cost.perHour, cost.source
@@ -371,8 +375,10 @@ func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {
 // now or earlier.
 func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again bool, err error) (bool, error) {
 	switch code := dormouse.CodeOf(err); {
-	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal, code == dormouse.Conflict:
+	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal:
 		return false, err
+	case code == dormouse.Conflict:
+		// The token is known with other parameters: something was launched.
 	case !again, code == dormouse.Capacity, code == dormouse.Quota:
 		return true, err
 	}
@@ -386,7 +392,7 @@ func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again 
 		return false, errors.Join(err, lerr)
 	}
 	for _, c := range listed {
-		if c.Tags[dormouse.TagLaunch] == at.Launch {
+		if c.Tags[dormouse.TagLaunch] == at.Launch && !c.State.Dying() {
 			return false, err // it is there: the same bytes will say so
 		}
 	}

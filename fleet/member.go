@@ -68,7 +68,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 	if n := len(attempts); n > 0 {
 		switch last := attempts[n-1]; last.State {
 		case dormouse.AttemptAccepted:
-			return m.instanceOf(generation)
+			return m.accepted(ctx, generation, last)
 		case dormouse.AttemptOpen:
 			id, err := account.again(ctx, last, m.Price)
 			if dormouse.CodeOf(err) != dormouse.Capacity {
@@ -119,6 +119,27 @@ func (m *Member) noCapacity(offerings []dormouse.Offering, refusals []string, ag
 		m.Worker, again.Format("15:04:05"), tried)
 	err.Again = again
 	return err
+}
+
+// accepted returns the instance of an attempt that was accepted, also one that
+// this process has not in its memory: the store took it down and could not say
+// so, or the generation's end was not stored before the last process ended.
+func (m *Member) accepted(ctx context.Context, generation int64, last dormouse.LaunchAttempt) (string, error) {
+	if rows := m.Fleet.instancesOf(m.Worker, generation); len(rows) > 0 {
+		return rows[0].ID, nil
+	}
+	stored, err := m.Fleet.opt.Store.InstancesOf(ctx, m.Worker, generation)
+	if err != nil {
+		return "", unanswered(m.Worker, "reading its instance", err)
+	}
+	for _, r := range stored {
+		if r.EndedAt.IsZero() {
+			m.Fleet.enter([]dormouse.Instance{r})
+			m.Fleet.settled(last.Launch)
+			return r.ID, nil
+		}
+	}
+	return "", dormouse.Errorf(dormouse.NotFound, "the instance of generation %d of worker %s has ended already", generation, m.Worker)
 }
 
 // instanceOf returns the instance an accepted attempt of the generation has.
@@ -205,7 +226,12 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 		if !r.StoppingAt.IsZero() || r.State.Dying() {
 			continue
 		}
-		if err := account.terminate(ctx, r); err != nil {
+		of := m.Fleet.accountOf(r)
+		if of == nil {
+			failed = append(failed, dormouse.Errorf(dormouse.Configuration, "instance %s lives in account %s, whose session has left the configuration: put it back, or terminate the instance by hand", r.ID, r.Account))
+			continue
+		}
+		if err := of.terminate(ctx, r); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -236,6 +262,14 @@ func (m *Member) keepConsole(ctx context.Context, rows []dormouse.Instance) {
 	}
 }
 
+// accountOf returns the account that an instance lives in, nil when it is not
+// known here.
+func (f *Fleet) accountOf(r dormouse.Instance) *account {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.accounts[r.Account]
+}
+
 // account returns the account of a cloud, which is added if it is new.
 func (f *Fleet) account(c Cloud) *account {
 	f.AddAccount(c)
@@ -249,8 +283,11 @@ func (f *Fleet) enter(rows []dormouse.Instance) {
 	f.mu.Lock()
 	var attached []dormouse.Instance
 	for _, r := range rows {
-		if known := f.rows[r.ID]; known != nil {
-			continue // a listing was quicker
+		if known := f.rows[r.ID]; known != nil { // a listing was quicker
+			known.Worker, known.Generation, known.AttemptID, known.Launch = r.Worker, r.Generation, r.AttemptID, r.Launch
+			known.PricePerHour, known.PriceSource = r.PricePerHour, r.PriceSource
+			attached = append(attached, *known)
+			continue
 		}
 		key := generationKey{r.Worker, r.Generation}
 		if at, ok := f.attached[key]; ok {

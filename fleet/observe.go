@@ -18,12 +18,17 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 
 	f.mu.Lock()
-	var changed, ended, doomed []dormouse.Instance
+	var changed, ended, taken, doomed []dormouse.Instance
 	for id, r := range f.rows {
+		before := *r
+		if _, shown := byID[id]; shown && f.accounts[r.Account] == nil {
+			// The same account by other credentials: a key was rotated, or the
+			// endpoint goes by another name.
+			r.Account = a.cloud.Key()
+		}
 		if r.Account != a.cloud.Key() || r.LaunchedAt.After(began) {
 			continue
 		}
-		before := *r
 		if c, ok := byID[id]; ok {
 			take(r, c, now)
 		} else if now.Sub(r.LaunchedAt) > visibleWithin || !r.StoppingAt.IsZero() && now.Sub(r.StoppingAt) > visibleWithin {
@@ -40,7 +45,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		if r.State.Dying() && !before.State.Dying() {
 			a.hurry()
 			if takenBack(r.StateReason) {
-				f.short.add(r.Account, dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, now)
+				taken = append(taken, *r)
 			}
 		}
 	}
@@ -80,6 +85,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	f.mu.Unlock()
 
 	f.save(changed...)
+	for _, r := range taken {
+		f.rememberTaken(r, now)
+	}
 	for _, r := range ended {
 		f.opt.Ended(r.Worker, r.Generation, reasonOf(r))
 	}
@@ -123,6 +131,21 @@ func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 		}
 	}
 	return false
+}
+
+// rememberTaken counts an instance that EC2 took back as a shortage: of its zone,
+// and of the offering it was bought as, which may name a subnet instead.
+func (f *Fleet) rememberTaken(r dormouse.Instance, now time.Time) {
+	f.noteShort(r.Account, dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, now)
+	attempts, err := f.opt.Store.Attempts(f.ctx, r.Worker, r.Generation)
+	if err != nil {
+		return // the next launch finds out for itself
+	}
+	for _, at := range attempts {
+		if at.ID == r.AttemptID && (at.Offering.Zone != "" || at.Offering.Subnet != "") {
+			f.noteShort(r.Account, at.Offering, now)
+		}
+	}
 }
 
 // takenBack reports whether EC2 ended an instance because it needed the

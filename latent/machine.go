@@ -250,9 +250,11 @@ func (m *machine) launched(instanceID string) {
 	m.StartInFlight, m.Launched = false, true
 	m.InstanceID = instanceID
 	m.Tries = 0
+	if m.Live() {
+		m.RetryAt = time.Time{}
+	}
 	if m.Phase == Substantiating {
 		// The answer came after the start had been given up for now.
-		m.RetryAt = time.Time{}
 		m.enter(Starting)
 	}
 	if m.Phase == Starting && m.MissingAt.IsZero() {
@@ -264,6 +266,11 @@ func (m *machine) launched(instanceID string) {
 
 func (m *machine) startFailed(e StartFailed) {
 	m.StartInFlight = false
+	if m.Phase == Substantiated && e.Transient && !m.Launched {
+		m.Tries++ // its worker is there: what is missing is EC2's answer
+		m.RetryAt = m.now.Add(pause(m.Tries))
+		return
+	}
 	if m.Phase != Starting || m.Launched {
 		return // it is being stopped, and the stop settles what the start may have left
 	}
@@ -303,6 +310,7 @@ func (m *machine) attached() {
 		m.CheckAt = m.nextCheck()
 		m.MissingAt = m.now.Add(m.policy.MissingTimeout)
 		m.enter(Starting)
+		m.order() // the answer is still wanted: it says what the instance is
 	}
 	m.do(Check{Generation: m.Generation}) // notes when it was first seen running
 }
@@ -468,12 +476,17 @@ func (m *machine) settleSubstantiating() {
 	case m.Held != 0:
 		m.Reason = fmt.Sprintf("waiting for generation %d to give up its volumes and address", m.Held)
 	case !m.now.Before(m.RetryAt):
-		m.RetryAt = time.Time{}
-		m.StartInFlight = true
+		m.order()
 		m.Reason = "an instance is being requested"
-		m.do(Start{Generation: m.Generation})
 		m.enter(Starting)
 	}
+}
+
+// order orders the start, for the first time or again.
+func (m *machine) order() {
+	m.RetryAt = time.Time{}
+	m.StartInFlight = true
+	m.do(Start{Generation: m.Generation})
 }
 
 func (m *machine) settleStarting() {
@@ -503,6 +516,9 @@ func (m *machine) settleStarting() {
 func (m *machine) settleSubstantiated() {
 	if m.Connected && m.Prepared && !m.Retiring {
 		m.Reason = ""
+	}
+	if !m.Launched && !m.StartInFlight && passed(m.RetryAt, m.now) {
+		m.order()
 	}
 	switch {
 	case m.Closing:

@@ -124,8 +124,13 @@ func TestTransitions(t *testing.T) {
 		}},
 		{"the worker of an unanswered start attaches", func(s *script) {
 			s.send(Demand{true}, StartFailed{1, true, "no answer", time.Time{}}).phase(Substantiating)
-			s.send(Attached{1}).phase(Substantiated)
-			s.wait(2 * time.Minute).phase(Substantiated)
+			s.send(Attached{1}).phase(Substantiated).did(Start{1}, Check{1}) // the answer is still wanted
+			s.send(StartFailed{1, true, "no answer", time.Time{}}).phase(Substantiated)
+			s.wait(2 * time.Minute).phase(Substantiated).did(Start{1})
+			s.send(StartAccepted{1, "i-1"})
+			if s.state.InstanceID != "i-1" || !s.state.Launched {
+				s.t.Errorf("%+v", s.state)
+			}
 		}},
 		{"a refused start closes the generation and quarantines", func(s *script) {
 			s.send(Demand{true}, StartFailed{1, false, "no such AMI", time.Time{}}).phase(NotSubstantiated).did(Close{1, "no such AMI"})

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -57,6 +58,13 @@ func (f fenced) SetAttemptConsole(ctx context.Context, id int64, console string)
 
 func (f fenced) SaveInstance(ctx context.Context, i dormouse.Instance) error {
 	return f.DB.SaveInstance(ctx, f.fence, i)
+}
+
+func (f fenced) InstancesOf(ctx context.Context, worker string, generation int64) ([]dormouse.Instance, error) {
+	// A worker has few instances at a time; those of its last generation are
+	// among the newest.
+	newest, err := f.DB.Instances(ctx, store.InstanceFilter{Worker: worker, Limit: 100})
+	return slices.DeleteFunc(newest, func(i dormouse.Instance) bool { return i.Generation != generation }), err
 }
 
 func (f fenced) LiveInstances(ctx context.Context) ([]dormouse.Instance, error) {
