@@ -48,13 +48,14 @@ const requestBacklog = 256
 // any goroutine.
 type AgentConn struct {
 	*peer
-	handler AgentHandler
-	work    chan func()
-	wait    sync.WaitGroup
+	handler    AgentHandler
+	extensions Extensions
+	work       chan func()
+	wait       sync.WaitGroup
 }
 
-func newAgentConn(ws *websocket.Conn, name string, handler AgentHandler, log *slog.Logger) *AgentConn {
-	c := &AgentConn{handler: handler, work: make(chan func(), requestBacklog)}
+func newAgentConn(ws *websocket.Conn, name string, x Extensions, handler AgentHandler, log *slog.Logger) *AgentConn {
+	c := &AgentConn{handler: handler, extensions: x, work: make(chan func(), requestBacklog)}
 	c.peer = newPeer(ws, name, log)
 	c.serve = c.dispatch
 	return c
@@ -294,6 +295,10 @@ func (c *AgentConn) transfer(ctx context.Context, op, commandID string, fields .
 	_, err := c.call(ctx, op, append([]field{{"command_id", commandID}}, fields...)...)
 	return err
 }
+
+// Extensions returns those in force on this connection; none with a stock
+// master.
+func (c *AgentConn) Extensions() Extensions { return c.extensions }
 
 // Done is closed when the connection has ended.
 func (c *AgentConn) Done() <-chan struct{} { return c.done }

@@ -64,6 +64,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	if o.InstanceID != "" {
 		header.Set(HeaderInstance, o.InstanceID)
 	}
+	header.Set(HeaderExtensions, extensions.String())
 	if o.Agent != "" {
 		header.Set("User-Agent", o.Agent)
 	}
@@ -75,7 +76,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	if err != nil {
 		return nil, dialError(o, resp, err)
 	}
-	c := newAgentConn(ws, "master "+o.URL, o.Handler, o.Log)
+	c := newAgentConn(ws, "master "+o.URL, extensions.common(resp.Header), o.Handler, o.Log)
 	if o.Connected != nil {
 		o.Connected(c)
 	}

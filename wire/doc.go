@@ -150,11 +150,13 @@
 //
 // # What is ours
 //
-// Our agent sends one more header, which a stock master does not see:
+// Our agent sends more headers, which a stock master does not see:
 //
 //	Dormouse-Instance: i-0123456789abcdef0
+//	Dormouse-Extensions: resume, interruption
 //
-// Extensions are announced by Dormouse-… headers in the upgrade's request and
-// response, never in frames that a stock peer would get. Our master answers a
-// worker's own keepalive; a stock one refuses it, which proves as much.
+// Our master answers the second with those that it can too, and they are in
+// force on this connection. A frame that a stock peer would not know is sent
+// only where an extension says so. Our master answers a worker's own keepalive;
+// a stock one refuses it, which proves as much.
 package wire

@@ -33,6 +33,8 @@ type Hello struct {
 	// Agent is the User-Agent of the handshake; "buildbot-worker x" for a
 	// stock worker, once it has said its version.
 	Agent string
+	// Extensions are those that both sides can.
+	Extensions Extensions
 }
 
 // String describes the connection without its password.
@@ -61,6 +63,7 @@ func helloFrom(r *http.Request) (Hello, error) {
 		RemoteAddr: r.RemoteAddr,
 		InstanceID: r.Header.Get(HeaderInstance),
 		Agent:      shorten(strings.ToValidUTF8(r.UserAgent(), "\uFFFD"), maxName),
+		Extensions: extensions.common(r.Header),
 	}
 	if len(h.InstanceID) > maxName {
 		return h, errors.New("the " + HeaderInstance + " header is too long")

@@ -195,6 +195,9 @@ func (s *Server) admit(ctx context.Context, rw http.ResponseWriter, r *http.Requ
 		refuse(rw, err)
 		return nil, err
 	}
+	if len(h.Extensions) > 0 {
+		rw.Header().Set(HeaderExtensions, h.Extensions.String())
+	}
 	ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return nil, err

@@ -63,6 +63,10 @@ func (w *Worker) Generation() int64 { return w.generation }
 // Hello returns how the connection introduced itself.
 func (w *Worker) Hello() Hello { return w.hello }
 
+// Extensions returns those in force on this connection; none with a stock
+// worker.
+func (w *Worker) Extensions() Extensions { return w.hello.Extensions }
+
 // Info returns what the worker said of itself when it attached.
 func (w *Worker) Info() Info { return w.info }
 
