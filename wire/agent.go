@@ -30,14 +30,29 @@ type AgentHandler interface {
 	// environ, worker_commands, …
 	WorkerInfo() map[string]any
 	Settings(Settings)
-	// StartCommand returns once the command is started. The context ends with
-	// the connection. Ids are unique within a connection only.
-	StartCommand(ctx context.Context, id, name string, args map[string]any) error
+	// StartCommand returns once the command is started.
+	StartCommand(c StartCommand) error
+	// KeepCommands returns once commands that earlier connections started, of
+	// other groups than these, have ended.
+	KeepCommands(groups []string)
+	// ResumeCommand has a command that an earlier connection started go on with
+	// this one, from what it said at position on. It returns false if there is
+	// none. What it says may arrive before the answer.
+	ResumeCommand(id string, position int64) bool
 	// InterruptCommand of a command that has ended is no error.
 	InterruptCommand(id, why string) error
 	Print(msg string)
 	// Shutdown asks the process to end. The master has its answer already.
 	Shutdown()
+}
+
+// StartCommand is a master's order.
+type StartCommand struct {
+	ID   string // unique within the connection, or, with a Group, the session
+	Name string
+	Args map[string]any
+	// Group, if not "", says that the command outlives the connection.
+	Group string
 }
 
 // requestBacklog bounds the requests of a master that wait for the handler. A
@@ -48,10 +63,11 @@ const requestBacklog = 256
 // any goroutine.
 type AgentConn struct {
 	*peer
-	handler    AgentHandler
-	extensions Extensions
-	work       chan func()
-	wait       sync.WaitGroup
+	handler     AgentHandler
+	extensions  Extensions
+	secretBound bool
+	work        chan func()
+	wait        sync.WaitGroup
 }
 
 func newAgentConn(ws *websocket.Conn, name string, x Extensions, handler AgentHandler, log *slog.Logger) *AgentConn {
@@ -124,7 +140,11 @@ func (c *AgentConn) workFor(f *frame) (func(), error) {
 		if err == nil && !isMap {
 			err = errors.New("start_command without a map of args")
 		}
-		return func() { c.reply(seq, nil, c.handler.StartCommand(c.ctx, id, name, args)) }, err
+		start := StartCommand{ID: id, Name: name, Args: args}
+		if c.extensions.Has(Resume) {
+			start.Group = f.text("resume")
+		}
+		return func() { c.reply(seq, nil, c.handler.StartCommand(start)) }, err
 	case "interrupt_command":
 		id, err := f.need("command_id")
 		why := f.text("why")
@@ -136,6 +156,32 @@ func (c *AgentConn) workFor(f *frame) (func(), error) {
 		}, nil
 	case "":
 		return nil, errors.New("the frame has no op")
+	}
+	if !c.extensions.Has(Resume) {
+		return nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName))
+	}
+	switch f.op {
+	case "keep_commands":
+		var groups []string
+		list, isList := f.value("groups").([]any)
+		for _, v := range list {
+			g, _ := v.(string)
+			groups = append(groups, g)
+		}
+		if !isList {
+			return nil, errors.New("keep_commands without a list of groups")
+		}
+		return func() {
+			c.handler.KeepCommands(groups)
+			c.reply(seq, nil, nil)
+		}, nil
+	case "resume_command":
+		id, err := f.need("command_id")
+		position, isNumber := f.value("position").(int64)
+		if err == nil && (!isNumber || position < 0) {
+			err = errors.New("resume_command without a position")
+		}
+		return func() { c.reply(seq, c.handler.ResumeCommand(id, position), nil) }, err
 	default:
 		return nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName))
 	}
@@ -190,25 +236,57 @@ type UpdatePair struct {
 	Value any
 }
 
+// Updates are updates of a command, encoded: what a worker keeps until the
+// master has acknowledged them.
+type Updates []byte
+
+// EncodeUpdates encodes updates. Its error is Invalid: a value of a type that
+// can not be sent, or more than a frame may have.
+func EncodeUpdates(updates []UpdatePair) (Updates, error) {
+	b, err := appendValue(nil, updateArgs(updates))
+	if err == nil && len(b) > MaxFrame-frameOverhead {
+		err = fmt.Errorf("%d bytes are more than a frame may have (%d)", len(b), MaxFrame)
+	}
+	if err != nil {
+		return nil, dormouse.Errorf(dormouse.Invalid, "update: %w", err)
+	}
+	return b, nil
+}
+
+// frameOverhead is room for what is around the updates in a frame.
+const frameOverhead = 1 << 10
+
 // updateArgs encodes as a list of [key, value].
 type updateArgs []UpdatePair
 
 // Update sends updates of a command and returns when the master has
 // acknowledged them.
 func (c *AgentConn) Update(ctx context.Context, commandID string, updates []UpdatePair) error {
-	wait, err := c.SendUpdate(ctx, commandID, updates)
+	encoded, err := EncodeUpdates(updates)
+	if err != nil {
+		return err
+	}
+	wait, err := c.Send(ctx, commandID, NoPosition, encoded)
 	if err != nil {
 		return err
 	}
 	return wait(ctx)
 }
 
-// SendUpdate returns once the updates have their place on the wire: those that
+// NoPosition is the position in what a command without a group says.
+const NoPosition = -1
+
+// Send returns once encoded updates have their place on the wire: those that
 // one goroutine sends arrive in that order. wait returns when they are
-// acknowledged. The caller chooses how many may be unacknowledged at once. The
-// values of updates are not kept.
-func (c *AgentConn) SendUpdate(ctx context.Context, commandID string, updates []UpdatePair) (wait func(context.Context) error, err error) {
-	p, err := c.send(ctx, "update", field{"command_id", commandID}, field{"args", updateArgs(updates)})
+// acknowledged. The caller chooses how many may be unacknowledged at once. first
+// is the position of the first of them among all that a command of a group
+// says: each line and each value counts one.
+func (c *AgentConn) Send(ctx context.Context, commandID string, first int64, updates Updates) (wait func(context.Context) error, err error) {
+	fields := []field{{"command_id", commandID}, {"args", updates}}
+	if first >= 0 {
+		fields = append(fields, field{"first", first})
+	}
+	p, err := c.send(ctx, "update", fields...)
 	if err != nil {
 		return nil, err
 	}
@@ -299,6 +377,10 @@ func (c *AgentConn) transfer(ctx context.Context, op, commandID string, fields .
 // Extensions returns those in force on this connection; none with a stock
 // master.
 func (c *AgentConn) Extensions() Extensions { return c.extensions }
+
+// SecretBound reports whether the master knows the secret that the agent
+// committed to, which is its password from now on.
+func (c *AgentConn) SecretBound() bool { return c.secretBound }
 
 // Done is closed when the connection has ended.
 func (c *AgentConn) Done() <-chan struct{} { return c.done }

@@ -69,7 +69,10 @@ func (a *agent) WorkerInfo() map[string]any {
 
 func (a *agent) Settings(s wire.Settings) { a.mu.Lock(); a.settings = s; a.mu.Unlock() }
 
-func (a *agent) StartCommand(_ context.Context, id, name string, args map[string]any) error {
+func (a *agent) KeepCommands([]string)            {}
+func (a *agent) ResumeCommand(string, int64) bool { return false }
+func (a *agent) StartCommand(start wire.StartCommand) error {
+	id, name, args := start.ID, start.Name, start.Args
 	run, ok := a.commands[name]
 	if !ok {
 		return fmt.Errorf("no command %q", name)
@@ -399,7 +402,7 @@ type slowStart struct {
 	stopped       chan string
 }
 
-func (s *slowStart) StartCommand(context.Context, string, string, map[string]any) error {
+func (s *slowStart) StartCommand(wire.StartCommand) error {
 	close(s.started)
 	<-s.gate
 	return nil

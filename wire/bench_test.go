@@ -61,7 +61,10 @@ func (benchAgent) Settings(Settings)                     {}
 func (benchAgent) InterruptCommand(string, string) error { return nil }
 func (benchAgent) Print(string)                          {}
 func (benchAgent) Shutdown()                             {}
-func (a benchAgent) StartCommand(_ context.Context, id, _ string, _ map[string]any) error {
+func (a benchAgent) KeepCommands([]string)               {}
+func (a benchAgent) ResumeCommand(string, int64) bool    { return false }
+func (a benchAgent) StartCommand(c StartCommand) error {
+	id := c.ID
 	a.started <- id
 	return nil
 }
@@ -125,7 +128,11 @@ func BenchmarkOutput(b *testing.B) {
 	var window []func(context.Context) error
 	sent := 0
 	for b.Loop() {
-		wait, err := c.SendUpdate(b.Context(), id, EncodeStreams(lines))
+		updates, err := EncodeUpdates(EncodeStreams(lines))
+		if err != nil {
+			b.Fatal(err)
+		}
+		wait, err := c.Send(b.Context(), id, NoPosition, updates)
 		if err != nil {
 			b.Fatal(err)
 		}

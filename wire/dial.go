@@ -27,6 +27,8 @@ type DialOptions struct {
 	Name       string
 	Password   string
 	InstanceID string // of the EC2 instance; "" is not sent
+	Session    string // of this process; "" is not sent, and commands end with the connection
+	SecretHash string // what the agent commits to: see [HeaderSecretHash]; "" is not sent
 	Agent      string // the User-Agent
 	Handler    AgentHandler
 	// Connected, if not nil, is called with the connection before any method of
@@ -61,8 +63,10 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	transport := &http.Transport{DialContext: o.DialContext, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Name+":"+o.Password))}}
-	if o.InstanceID != "" {
-		header.Set(HeaderInstance, o.InstanceID)
+	for name, value := range map[string]string{HeaderInstance: o.InstanceID, HeaderSession: o.Session, HeaderSecretHash: o.SecretHash} {
+		if value != "" {
+			header.Set(name, value)
+		}
 	}
 	header.Set(HeaderExtensions, extensions.String())
 	if o.Agent != "" {
@@ -77,6 +81,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 		return nil, dialError(o, resp, err)
 	}
 	c := newAgentConn(ws, "master "+o.URL, extensions.common(resp.Header), o.Handler, o.Log)
+	c.secretBound = o.SecretHash != "" && resp.Header.Get(HeaderSecretHash) == o.SecretHash
 	if o.Connected != nil {
 		o.Connected(c)
 	}

@@ -155,8 +155,45 @@
 //	Dormouse-Instance: i-0123456789abcdef0
 //	Dormouse-Extensions: resume, interruption
 //
+//	Dormouse-Session: 7K3QZ…
+//	Dormouse-Secret-SHA256: 9f86d0…
+//
 // Our master answers the second with those that it can too, and they are in
 // force on this connection. A frame that a stock peer would not know is sent
-// only where an extension says so. Our master answers a worker's own keepalive;
+// only where an extension says so. The session names the agent's process. The
+// last commits the agent to a secret of its own, which takes the place of the
+// launch's from the first attachment on.
+// Our master answers a worker's own keepalive;
 // a stock one refuses it, which proves as much.
+//
+// # Resume
+//
+// With this extension a command that was started with one more key,
+//
+//	start_command  …, resume: "group"
+//
+// outlives its connection: while there is none, it goes on, and what it says is
+// kept by the agent. Its command_id is unique within the session, and each of
+// its updates carries "first": how many lines and values it had said before. The
+// master counts the same, and stores the count with the lines, so that what it
+// has acknowledged is stored, and what is sent twice is noticed:
+//
+//	agent                                            master
+//	update first=0  (3 lines)  ────────────────────▶ stored: 3
+//	                           ◀──────────────────── response
+//	update first=3  (2 lines)  ──────▶ ✗ connection, or master, gone
+//	       (4 lines more are kept)
+//	upgrade, the same session  ────────────────────▶
+//	                           ◀──────────────────── keep_commands groups: ["…"]
+//	response                   ────────────────────▶ all others have ended
+//	                           ◀──────────────────── resume_command command_id, position: 3
+//	update first=3  (2 lines)  ────────────────────▶
+//	response true              ────────────────────▶
+//	update first=5  (4 lines)  ────────────────────▶ stored: 9
+//
+// keep_commands is the first request after get_worker_info on every connection.
+// resume_command is answered false if the agent has no such command: the order
+// to start it never came. complete is acknowledged when it is stored, and the
+// agent forgets the command then. A session that is not known any more (an agent
+// that was started again) has no commands: their processes are lost to it.
 package wire

@@ -18,7 +18,7 @@ type Extension string
 
 // The extensions; the package comment says what each adds.
 const (
-	// Resume: commands outlive the connection they were started on.
+	// Resume: commands of a group outlive the connection they were started on.
 	Resume Extension = "resume"
 	// Interruption: the agent tells of EC2's spot interruption notices.
 	Interruption Extension = "interruption"

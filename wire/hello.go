@@ -20,6 +20,16 @@ import (
 // instance it runs on. A stock worker sends none.
 const HeaderInstance = "Dormouse-Instance"
 
+// HeaderSession is the request header in which our agent names its process: a
+// connection of the same session finds the commands of the one before it.
+const HeaderSession = "Dormouse-Session"
+
+// HeaderSecretHash is the request header in which our agent commits to the
+// secret that it will attach with from then on: the SHA-256 of it, in hex. The
+// password of the handshake, which a launch gave to the machine, is good for
+// the first attachment only.
+const HeaderSecretHash = "Dormouse-Secret-SHA256"
+
 // maxName bounds a worker's name and instance id as they come in; what is
 // longer can not be configured, and would only fill logs.
 const maxName = 256
@@ -30,6 +40,10 @@ type Hello struct {
 	Password   string
 	RemoteAddr string
 	InstanceID string // from our agent only
+	Session    string // of the agent's process; from our agent only
+	// SecretHash is what the agent commits to: see HeaderSecretHash. "" is
+	// nothing.
+	SecretHash string
 	// Agent is the User-Agent of the handshake; "buildbot-worker x" for a
 	// stock worker, once it has said its version.
 	Agent string
@@ -62,11 +76,15 @@ func helloFrom(r *http.Request) (Hello, error) {
 	h := Hello{
 		RemoteAddr: r.RemoteAddr,
 		InstanceID: r.Header.Get(HeaderInstance),
+		Session:    r.Header.Get(HeaderSession),
+		SecretHash: r.Header.Get(HeaderSecretHash),
 		Agent:      shorten(strings.ToValidUTF8(r.UserAgent(), "\uFFFD"), maxName),
 		Extensions: extensions.common(r.Header),
 	}
-	if len(h.InstanceID) > maxName {
-		return h, errors.New("the " + HeaderInstance + " header is too long")
+	for name, value := range map[string]string{HeaderInstance: h.InstanceID, HeaderSession: h.Session, HeaderSecretHash: h.SecretHash} {
+		if len(value) > maxName {
+			return h, errors.New("the " + name + " header is too long")
+		}
 	}
 	value := r.Header.Get("Authorization")
 	if value == "" {

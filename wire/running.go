@@ -15,10 +15,14 @@ import (
 // Command is what [Worker.Start] has a worker run. Names and arguments are the
 // protocol's: see the package comment.
 type Command struct {
-	Name     string // "shell", "mkdir", …
-	Builder  string // the builder's name, for the worker's log only
-	Args     map[string]any
-	Transfer Transfer
+	Name string // "shell", "mkdir", …
+	// Group, if not "", makes a command that outlives the connection, with a
+	// worker that [Worker.Resumes]. Group says what it belongs to, and ID names it
+	// among all commands of the worker's session.
+	Group, ID string
+	Builder   string // the builder's name, for the worker's log only
+	Args      map[string]any
+	Transfer  Transfer
 }
 
 // Update is one thing a command reported: output, or a value. Long output
@@ -34,7 +38,14 @@ type Update struct {
 	// Value is any other update's: nil, bool, int64, uint64 (above the range
 	// of int64), float64, string, []byte, []any or map[string]any.
 	Value any
+	// Position is how much a command of a group has said, this update included:
+	// each line and each value counts one. See [Worker.Resume].
+	Position int64
 }
+
+// Complete is the Kind of the last Update of a command of a group: its Value is
+// nil, or the failure that the worker reported.
+const Complete = "complete"
 
 // Running is a command that the worker has accepted.
 type Running struct {
@@ -42,6 +53,8 @@ type Running struct {
 	id      string
 	command Command
 	on      func(context.Context, Update) error
+	// position counts what on was given; owned by run.
+	position int64
 
 	mu     sync.Mutex
 	queue  []item // bounded by the connection's budget
@@ -156,7 +169,7 @@ func (r *Running) run(ctx context.Context) {
 		for _, it := range items {
 			if it.frame.op == "complete" {
 				r.w.budget.release(it.cost)
-				r.complete(it)
+				r.complete(ctx, it, failed)
 				return
 			}
 			var result any
@@ -173,6 +186,9 @@ func (r *Running) run(ctx context.Context) {
 			seq := it.frame.seq
 			putBuffer(it.buf)
 			r.w.budget.release(it.cost)
+			if r.unsaid(ctx, err) {
+				continue
+			}
 			r.w.reply(seq, result, err)
 		}
 		if len(items) > 0 {
@@ -186,21 +202,47 @@ func (r *Running) run(ctx context.Context) {
 	}
 }
 
-// complete handles the last word of a command.
-func (r *Running) complete(it item) {
+// unsaid reports whether the answer to an update must not be given: a worker
+// forgets what was refused, and where it was the server's own end that kept it
+// from being handled, the next connection wants it.
+func (r *Running) unsaid(ctx context.Context, err error) bool {
+	return err != nil && r.command.Group != "" && ctx.Err() != nil
+}
+
+// complete handles the last word of a command. That of a command of a group is
+// for its function, too: it is acknowledged only then.
+func (r *Running) complete(ctx context.Context, it item, failed error) {
 	failure := it.frame.value("args")
 	putBuffer(it.buf)
+	if r.command.Group != "" && failed == nil {
+		u := Update{Kind: Complete, Position: r.position}
+		if failure != nil {
+			u.Value = remoteText(failure)
+		}
+		if err := r.on(ctx, u); err != nil {
+			r.finish(err)
+			if !r.unsaid(ctx, err) {
+				r.w.reply(it.frame.seq, nil, errGivenUp)
+			}
+			return
+		}
+	}
 	r.w.reply(it.frame.seq, nil, nil)
 	if failure == nil {
 		r.finish(nil)
 		return
 	}
-	text := remoteText(failure)
-	r.finish(&dormouse.Error{
+	r.finish(CommandFailed(r.w.hello.Name, r.command.Name, remoteText(failure)))
+}
+
+// CommandFailed is the error of a command that the worker itself failed to carry
+// out, with its words.
+func CommandFailed(worker, command, words string) error {
+	return &dormouse.Error{
 		Code:    dormouse.Internal,
-		Message: fmt.Sprintf("%s: command %s failed: %s", r.w.name, r.command.Name, text),
-		Remote:  text,
-	})
+		Message: fmt.Sprintf("worker %q: command %s failed: %s", worker, command, words),
+		Remote:  words,
+	}
 }
 
 // handlerError is an error of the command's own update function, as opposed to
@@ -212,16 +254,34 @@ func (e *handlerError) Error() string { return e.err.Error() }
 func (r *Running) handle(ctx context.Context, f *frame) (any, error) {
 	if f.op == "update" {
 		args, _ := f.raw("args")
-		return nil, r.update(ctx, args)
+		if r.command.Group == "" {
+			return nil, r.update(ctx, args, 0)
+		}
+		first, ok := f.value("first").(int64)
+		if !ok || first < 0 || first > r.position {
+			return nil, fmt.Errorf("an update from %v on, where %d would follow", f.value("first"), r.position)
+		}
+		return nil, r.update(ctx, args, r.position-first)
 	}
 	return r.command.Transfer.handle(ctx, f)
 }
 
 var errUpdate = errors.New("update args that are not a list of [key, value]")
 
-// update hands the pairs of an update to the command's function.
-func (r *Running) update(ctx context.Context, args []byte) error {
+// update hands the pairs of an update to the command's function, but for what it
+// had before: the first known lines and values.
+func (r *Running) update(ctx context.Context, args []byte, known int64) error {
 	return decodeUpdates(args, time.Now(), func(u Update) error {
+		said := int64(max(len(u.Lines), 1))
+		if known >= said {
+			known -= said
+			return nil
+		}
+		if known > 0 {
+			u.Lines, said, known = u.Lines[known:], said-known, 0
+		}
+		r.position += said
+		u.Position = r.position
 		if err := r.on(ctx, u); err != nil {
 			return &handlerError{err}
 		}

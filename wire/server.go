@@ -80,6 +80,9 @@ type Identity struct {
 	// Generation is the one that the connection proves to belong to: 0 for a
 	// worker that is not latent, or where it can not be known.
 	Generation int64
+	// SecretBound says that the agent attaches with its own secret from now on:
+	// see [HeaderSecretHash].
+	SecretBound bool
 }
 
 // NewServer returns a Server that accepts connections until [Server.Shutdown].
@@ -135,6 +138,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	st := s.sit(h.Name)
 	defer s.leave(h.Name, st)
+	if id.SecretBound {
+		rw.Header().Set(HeaderSecretHash, h.SecretHash)
+	}
 	w, err := s.admit(ctx, rw, r, h, id.Generation, st, log)
 	if err != nil {
 		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)

@@ -219,6 +219,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		return appendText(b, v), nil
 	case []byte:
 		return msgp.AppendBytes(b, v), nil
+	case Updates:
+		return append(b, v...), nil
 	case updateArgs:
 		b = msgp.AppendArrayHeader(b, uint32(len(v)))
 		var err error

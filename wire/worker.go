@@ -67,6 +67,9 @@ func (w *Worker) Hello() Hello { return w.hello }
 // worker.
 func (w *Worker) Extensions() Extensions { return w.hello.Extensions }
 
+// Resumes reports whether commands of a group outlive this connection.
+func (w *Worker) Resumes() bool { return w.hello.Extensions.Has(Resume) && w.hello.Session != "" }
+
 // Info returns what the worker said of itself when it attached.
 func (w *Worker) Info() Info { return w.info }
 
@@ -181,33 +184,31 @@ func (w *Worker) Start(ctx context.Context, c Command, on func(ctx context.Conte
 		w.mu.Unlock()
 		return nil, w.lost("start_command " + c.Name)
 	}
-	w.lastID++
-	r := newRunning(w, strconv.FormatInt(w.lastID, 10), c, on)
-	w.running[r.id] = r
-	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(w.server.ctx, cancel)
-	w.runs.Go(func() {
-		defer cancel()
-		defer stop()
-		r.run(runCtx)
-	})
+	id := c.ID
+	if c.Group == "" {
+		w.lastID++
+		id = strconv.FormatInt(w.lastID, 10)
+	}
+	r := w.listen(ctx, id, c, on)
 	w.mu.Unlock()
 
 	args := c.Args
 	if args == nil {
 		args = map[string]any{}
 	}
-	p, err := w.send(ctx, "start_command", field{"builder_name", c.Builder}, field{"command_id", r.id},
-		field{"command_name", c.Name}, field{"args", args})
+	fields := []field{{"builder_name", c.Builder}, {"command_id", r.id}, {"command_name", c.Name}, {"args", args}}
+	if c.Group != "" {
+		fields = append(fields, field{"resume", c.Group})
+	}
+	p, err := w.send(ctx, "start_command", fields...)
 	if err == nil {
 		_, err = p.wait(ctx)
 	}
 	if err == nil {
 		return r, nil
 	}
-	r.close(err)
+	w.deafen(r, err)
 	w.mu.Lock()
-	delete(w.running, r.id)
 	if p != nil && ctx.Err() != nil && !w.finished {
 		// It may have started all the same, and nobody will wait for it.
 		w.runs.Go(func() {
@@ -218,6 +219,29 @@ func (w *Worker) Start(ctx context.Context, c Command, on func(ctx context.Conte
 	}
 	w.mu.Unlock()
 	return nil, err
+}
+
+// listen makes the goroutine that handles what a command says. The caller holds
+// w.mu.
+func (w *Worker) listen(ctx context.Context, id string, c Command, on func(context.Context, Update) error) *Running {
+	r := newRunning(w, id, c, on)
+	w.running[r.id] = r
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(w.server.ctx, cancel)
+	w.runs.Go(func() {
+		defer cancel()
+		defer stop()
+		r.run(runCtx)
+	})
+	return r
+}
+
+// deafen ends what listen began, for a command that there is not.
+func (w *Worker) deafen(r *Running, err error) {
+	r.close(err)
+	w.mu.Lock()
+	delete(w.running, r.id)
+	w.mu.Unlock()
 }
 
 // abandonTimeout is how long a worker has to answer the interruption of a
