@@ -28,20 +28,27 @@ func (s *scripted) WorkerInfo() map[string]any {
 	}
 }
 
-func (s *scripted) StartCommand(ctx context.Context, id, name string, _ map[string]any) error {
+func (s *scripted) StartCommand(c wire.StartCommand) error {
+	ctx, cancel := context.WithCancel(context.Background())
 	s.plays.Go(func() {
-		if name == "shell" {
-			s.play(ctx, s.conn, id)
+		<-s.conn.Done()
+		cancel()
+	})
+	s.plays.Go(func() {
+		if c.Name == "shell" {
+			s.play(ctx, s.conn, c.ID)
 			return
 		}
-		_ = s.conn.Update(ctx, id, []wire.UpdatePair{
+		_ = s.conn.Update(ctx, c.ID, []wire.UpdatePair{
 			{Key: "rc", Value: 0}, {Key: "files", Value: []any{}},
 		})
-		_ = s.conn.Complete(ctx, id, "")
+		_ = s.conn.Complete(ctx, c.ID, "")
 	})
 	return nil
 }
 
+func (s *scripted) KeepCommands([]string)                 {}
+func (s *scripted) ResumeCommand(string, int64) bool      { return false }
 func (s *scripted) Settings(wire.Settings)                {}
 func (s *scripted) InterruptCommand(string, string) error { return nil }
 func (s *scripted) Print(string)                          {}

@@ -253,6 +253,9 @@ func EncodeUpdates(updates []UpdatePair) (Updates, error) {
 	return b, nil
 }
 
+// Each calls on with what the updates say, as a master's function gets it.
+func (u Updates) Each(on func(Update) error) error { return decodeUpdates(u, time.Now(), on) }
+
 // frameOverhead is room for what is around the updates in a frame.
 const frameOverhead = 1 << 10
 

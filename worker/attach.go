@@ -23,7 +23,7 @@ const (
 	endOrdered // the master ordered the shutdown
 )
 
-// attachment is one connection to the master and the commands that run on it.
+// attachment is one connection to the master and the commands that end with it.
 // It is the connection's handler.
 type attachment struct {
 	w    *Worker
@@ -60,11 +60,23 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		Name:        w.cfg.Name,
 		Password:    w.cfg.Password,
 		InstanceID:  w.cfg.InstanceID,
+		Session:     w.session,
+		SecretHash:  hashSecret(w.secret),
 		Agent:       w.cfg.Version,
 		Handler:     a,
 		DialContext: w.cfg.DialContext,
 		Log:         log,
-	}, func(c conn) { a.conn = c })
+	}, func(c conn) {
+		a.conn = c
+		if c.SecretBound() {
+			w.cfg.Password = w.secret
+		}
+		if !c.Extensions().Has(wire.Resume) {
+			// This master can not take them up, and must not start others
+			// beside them.
+			w.held.end()
+		}
+	})
 	if err != nil {
 		return endRefused, err
 	}
@@ -130,8 +142,8 @@ func (a *attachment) Settings(s wire.Settings) {
 }
 
 // StartCommand starts a command; its error says what is wrong with the request.
-func (a *attachment) StartCommand(_ context.Context, id, name string, args map[string]any) error {
-	c, err := parseCommand(name, args)
+func (a *attachment) StartCommand(start wire.StartCommand) error {
+	c, err := parseCommand(start.Name, start.Args)
 	if err != nil {
 		return err
 	}
@@ -141,46 +153,66 @@ func (a *attachment) StartCommand(_ context.Context, id, name string, args map[s
 		// No answer of ours is right any more: the end of the connection is.
 		return nil
 	}
-	if a.commands[id] != nil {
-		return dormouse.Errorf(dormouse.Conflict, "a command with id %q runs already", id)
+	if a.commands[start.ID] != nil || a.w.held.get(start.ID) != nil {
+		return dormouse.Errorf(dormouse.Conflict, "a command with id %q runs already", start.ID)
 	}
-	log := a.log.With("command", name, "id", id)
+	within := a.ctx
+	if start.Group != "" {
+		within = a.w.ctx
+	}
+	log := a.log.With("command", start.Name, "id", start.ID)
 	r := &running{
-		ctx: a.ctx, id: id, name: name,
+		id: start.ID, name: start.Name, group: start.Group,
 		interrupts: make(chan string, 1),
-		out:        newOutbox(a.ctx, a.conn, id, a.settings, log),
 		settings:   a.settings,
 		nl:         a.nl,
 		environ:    a.w.cfg.Environ,
+		done:       make(chan struct{}),
 		log:        log,
 	}
-	a.commands[id] = r
+	r.ctx, r.cancel = context.WithCancel(within)
+	queue := spool{dir: a.w.cfg.BaseDir, limit: a.w.cfg.SpoolSize, log: log}
+	r.out = newOutbox(r.ctx, a.conn, r.id, r.group != "", a.settings, queue, log)
 	log.Info("command started")
-	a.wg.Go(func() { a.run(r, c) })
+	if r.group != "" {
+		a.w.held.run(r, c)
+		return nil
+	}
+	a.commands[r.id] = r
+	a.wg.Go(func() {
+		defer r.cancel()
+		r.run(c)
+		a.mu.Lock()
+		delete(a.commands, r.id)
+		a.mu.Unlock()
+	})
 	return nil
 }
 
-// run runs a command to its end, and tells the master.
-func (a *attachment) run(r *running, c command) {
-	failure := r.do(c)
-	a.mu.Lock()
-	delete(a.commands, r.id)
-	a.mu.Unlock()
-	if a.ctx.Err() != nil {
-		r.log.Info("command ended with the connection")
-		return
+// KeepCommands ends commands of earlier connections that the master does not
+// want any more.
+func (a *attachment) KeepCommands(groups []string) { a.w.held.keep(groups) }
+
+// ResumeCommand has a command of an earlier connection go on over this one.
+func (a *attachment) ResumeCommand(id string, position int64) bool {
+	r := a.w.held.get(id)
+	if r == nil {
+		return false
 	}
-	r.log.Info("command ended", "failure", failure)
-	if err := a.conn.Complete(a.ctx, r.id, failure); err != nil && a.ctx.Err() == nil {
-		r.log.Warn("the master did not take the command's end", "err", err)
-	}
+	r.log.Info("command goes on over a new connection", "position", position)
+	r.out.offer(relink{a.conn, position})
+	return true
 }
 
 // InterruptCommand asks a command to end. One that has ended is no error.
 func (a *attachment) InterruptCommand(id, why string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.commands[id]; r != nil {
+	r := a.w.held.get(id)
+	if r == nil {
+		a.mu.Lock()
+		r = a.commands[id]
+		a.mu.Unlock()
+	}
+	if r != nil {
 		r.log.Info("command interrupted", "why", why)
 		r.interrupt(why)
 	}

@@ -8,6 +8,10 @@ const (
 	firstRetry = time.Second
 	// defaultMaxDelay is the stock worker's.
 	defaultMaxDelay = 5 * time.Minute
+	// heldMaxDelay takes the place of a longer limit while commands go on
+	// without a master: one that was restarted gives a worker that has builds
+	// only so long to come back (90 s).
+	heldMaxDelay = 15 * time.Second
 	// settled is how long an attachment must have lasted to count as a
 	// success: one that ends sooner was not accepted in earnest, and trying
 	// again at once would be a storm.

@@ -46,9 +46,14 @@ func parseCommand(name string, args map[string]any) (command, error) {
 
 // running is a command while it runs, and what it needs of its worker.
 type running struct {
-	ctx        context.Context // ends when the connection does
+	// ctx ends when nobody wants the command any more: with its connection, or,
+	// for one of a group, when the master says so or the agent ends.
+	ctx        context.Context
+	cancel     context.CancelFunc
 	id, name   string
-	interrupts chan string // holds one, the first
+	group      string        // "" ends with the connection
+	done       chan struct{} // of a command of a group: it is over
+	interrupts chan string   // holds one, the first
 	out        *outbox
 	settings   wire.Settings
 	nl         newline
@@ -94,6 +99,20 @@ func (r *running) do(c command) (failure string) {
 	begin := time.Now()
 	failure = c.run(r)
 	r.out.Pair("elapsed", time.Since(begin).Seconds())
-	r.out.Close(r.ctx)
+	if err := r.out.Drain(); err != nil {
+		failure = err.Error()
+	}
 	return failure
+}
+
+// run runs the command to its end, and tells the master.
+func (r *running) run(c command) {
+	defer r.out.Close()
+	failure := r.do(c)
+	if r.ctx.Err() != nil {
+		r.log.Info("command ended: nobody wants it any more")
+		return
+	}
+	r.log.Info("command ended", "failure", failure)
+	r.out.Complete(failure)
 }

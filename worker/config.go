@@ -19,6 +19,11 @@ import (
 // hour or so after which routers forget a silent connection.
 const DefaultKeepalive = 10 * time.Minute
 
+// DefaultSpoolSize is what one command's output may take of the disk while the
+// master is away: a day of a chatty build's, and little on a build machine's
+// disk.
+const DefaultSpoolSize = 256 << 20
+
 // Config says how the agent runs. Master, Name or InstanceID, Password and
 // BaseDir are required.
 type Config struct {
@@ -37,6 +42,10 @@ type Config struct {
 	MaxRetries int
 	// MaxDelay bounds the wait between attempts; 0 is 300 s.
 	MaxDelay time.Duration
+	// SpoolSize bounds what one command's output may take of the disk while the
+	// master is away, in bytes; beyond, the command is held back. 0 is
+	// DefaultSpoolSize.
+	SpoolSize int64
 	// Keepalive is the interval at which the master must answer; 0 is never.
 	Keepalive time.Duration
 	// PowerOffCommand is run by /bin/sh when this machine is of no more use:
@@ -86,6 +95,9 @@ func (c *Config) check() error {
 	if c.MaxRetries < 0 {
 		wrong = append(wrong, "--maxretries is below zero")
 	}
+	if c.SpoolSize < 0 {
+		wrong = append(wrong, "--spool-size is below zero")
+	}
 	if c.MaxDelay < 0 || c.Keepalive < 0 {
 		wrong = append(wrong, "--maxdelay or --keepalive is below zero")
 	}
@@ -94,6 +106,9 @@ func (c *Config) check() error {
 	}
 	if len(wrong) > 0 {
 		return dormouse.Errorf(dormouse.Invalid, "worker: %s", strings.Join(wrong, "; "))
+	}
+	if c.SpoolSize == 0 {
+		c.SpoolSize = DefaultSpoolSize
 	}
 	if c.MaxDelay == 0 {
 		c.MaxDelay = defaultMaxDelay

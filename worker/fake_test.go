@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +33,9 @@ type fakeConn struct {
 	keepalive func(context.Context) error
 	serve     func() // runs once the agent has the connection
 
+	extensions wire.Extensions
+	lost       bool // nothing can be sent
+
 	done     chan struct{}
 	doneOnce sync.Once
 	err      error
@@ -46,32 +48,39 @@ func newFakeConn() *fakeConn {
 	}
 }
 
-func (c *fakeConn) SendUpdate(ctx context.Context, _ string, updates []wire.UpdatePair) (func(context.Context) error, error) {
+func (c *fakeConn) Send(ctx context.Context, _ string, _ int64, updates wire.Updates) (func(context.Context) error, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if c.lost {
+		return nil, wire.ErrConnectionLost
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.updates++
 	c.unacked++
 	c.most = max(c.most, c.unacked)
-	for _, u := range updates {
-		switch u.Key {
-		case "stdout", "stderr", "header":
-			lines := reflect.ValueOf(u.Value).Convert(reflect.TypeFor[[]dormouse.LogLine]()).Interface().([]dormouse.LogLine)
-			for _, l := range lines {
-				if l.Stream == dormouse.Stdout {
-					c.stdout += len(l.Text) + 1
-				}
+	err := updates.Each(func(u wire.Update) error {
+		for _, l := range u.Lines {
+			if l.Stream == dormouse.Stdout {
+				c.stdout += len(l.Text) + 1
 			}
-			if !c.discard {
-				c.lines = append(c.lines, lines...)
-			}
-		default:
-			c.pairs[u.Key] = u.Value
 		}
-	}
+		switch {
+		case u.Lines == nil:
+			if n, isInt := u.Value.(int64); isInt {
+				u.Value = int(n)
+			}
+			c.pairs[u.Kind] = u.Value
+		case !c.discard:
+			c.lines = append(c.lines, u.Lines...)
+		}
+		return nil
+	})
 	c.notify()
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context) error {
 		if c.hold != nil {
 			select {
@@ -102,6 +111,8 @@ func (c *fakeConn) Complete(_ context.Context, id, failure string) error {
 	return nil
 }
 
+func (c *fakeConn) Extensions() wire.Extensions         { return c.extensions }
+func (c *fakeConn) SecretBound() bool                   { return false }
 func (c *fakeConn) Keepalive(ctx context.Context) error { return c.keepalive(ctx) }
 func (c *fakeConn) Done() <-chan struct{}               { return c.done }
 func (c *fakeConn) Err() error                          { return c.err }
@@ -149,12 +160,12 @@ func (c *fakeConn) await(t *testing.T, holds func() bool) {
 }
 
 // newRunning makes what a command needs to run with master as its master.
-func newRunning(ctx context.Context, master updater, environ ...string) *running {
+func newRunning(ctx context.Context, master link, environ ...string) *running {
 	log := slog.New(slog.DiscardHandler)
 	set := wire.Settings{MaxLineLength: defaultMaxLineLength}
 	return &running{
 		ctx: ctx, id: "1", interrupts: make(chan string, 1),
-		out: newOutbox(ctx, master, "1", set, log), settings: set, nl: newline{stock: true},
+		out: newOutbox(ctx, master, "1", false, set, spool{limit: DefaultSpoolSize, log: log}, log), settings: set, nl: newline{stock: true},
 		environ: environ, log: log,
 	}
 }

@@ -20,7 +20,9 @@ func file(t *testing.T, name string, args map[string]any) *fakeConn {
 		t.Fatal(err)
 	}
 	master := newFakeConn()
-	if failure := newRunning(t.Context(), master).do(c); failure != "" {
+	r := newRunning(t.Context(), master)
+	defer r.out.Close()
+	if failure := r.do(c); failure != "" {
 		t.Fatal(failure)
 	}
 	return master

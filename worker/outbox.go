@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -43,68 +42,73 @@ const (
 	pairCost = 20
 )
 
-// updater is what a command needs of the connection.
-type updater interface {
-	// SendUpdate returns once the update has its place on the wire; wait
-	// returns when the master has acknowledged it.
-	SendUpdate(ctx context.Context, commandID string, updates []wire.UpdatePair) (wait func(context.Context) error, err error)
+// link is a connection as a command uses it.
+type link interface {
+	// Send returns once the updates have their place on the wire; wait returns
+	// when the master has acknowledged them.
+	Send(ctx context.Context, commandID string, first int64, updates wire.Updates) (wait func(context.Context) error, err error)
+	Complete(ctx context.Context, commandID, failure string) error
+}
+
+// relink is a connection that takes the place of the last, and what the master
+// has of the command.
+type relink struct {
+	to       link
+	position int64
 }
 
 // outbox collects what one command has to say and sends it in order, with at
 // most [updateWindow] updates unacknowledged. It belongs to the command's own
-// goroutine, which calls every method, receives from [outbox.Acks] and
-// [outbox.Due], and stops feeding it while it is [outbox.Full]: that is how a
-// slow master holds a fast process back.
+// goroutine, which calls every method, receives from [outbox.Acks],
+// [outbox.Due] and [outbox.Links], and stops feeding it while it is
+// [outbox.Full]: that is how a slow master holds a fast process back.
 //
-//	command ─▶ lines ─▶ queue ─▶ unsent ─▶ sender ─▶ waits ─▶ acker ─▶ acks ─▶ command
+//	command ─▶ lines ─▶ pairs ─▶ queue ─▶ lane (sender ─▶ acker) ─▶ acks ─▶ command
+//
+// What is in the queue is not acknowledged yet. The command of a group outlives
+// its connection: then there is no lane, and the queue grows, on disk beyond
+// some, until a new connection is told by [outbox.Relink].
 type outbox struct {
+	ctx     context.Context // of the command
+	id      string
+	held    bool // outlives its connection
 	size    int
 	timeout time.Duration
 
-	lines    []dormouse.LogLine
-	cost     int
-	queue    [][]wire.UpdatePair
-	inFlight int
+	lines []dormouse.LogLine
+	pairs []wire.UpdatePair
+	cost  int // of both
+	items int64
+
+	said  int64 // lines and values up to the end of the queue
+	queue spool
+	sent  int // the first of the queue that are on the lane
+	lane  *lane
+	links chan relink // holds the newest
+	lost  error       // what was said can not be told any more
 
 	timer     *time.Timer
 	armed     bool
 	lastFlush time.Time
 	streak    int // flushes since the last silence
 
-	unsent chan []wire.UpdatePair
-	acks   chan error
-	wg     sync.WaitGroup
-	log    *slog.Logger
+	log *slog.Logger
 }
 
-// newOutbox starts the outbox's two goroutines, which end with
-// [outbox.Close], or early when ctx does.
-func newOutbox(ctx context.Context, to updater, commandID string, set wire.Settings, log *slog.Logger) *outbox {
+// newOutbox makes the outbox of a command that was started on a connection. Its
+// goroutines end with [outbox.Close], or early when ctx does.
+func newOutbox(ctx context.Context, to link, commandID string, held bool, set wire.Settings, queue spool, log *slog.Logger) *outbox {
 	o := &outbox{
+		ctx: ctx, id: commandID, held: held,
 		size:    min(cmpOr(set.BufferSize, defaultBufferSize), maxBufferSize),
 		timeout: cmpOr(set.BufferTimeout, defaultBufferTimeout),
+		queue:   queue,
+		links:   make(chan relink, 1),
 		timer:   time.NewTimer(time.Hour),
-		unsent:  make(chan []wire.UpdatePair, updateWindow),
-		acks:    make(chan error, updateWindow),
 		log:     log,
 	}
 	o.timer.Stop()
-	waits := make(chan func(context.Context) error, updateWindow)
-	o.wg.Go(func() {
-		defer close(waits)
-		for updates := range o.unsent {
-			wait, err := to.SendUpdate(ctx, commandID, updates)
-			if err != nil {
-				wait = func(context.Context) error { return err }
-			}
-			waits <- wait
-		}
-	})
-	o.wg.Go(func() {
-		for wait := range waits {
-			o.acks <- wait(ctx)
-		}
-	})
+	o.lane = newLane(ctx, to, commandID)
 	return o
 }
 
@@ -125,6 +129,7 @@ func (o *outbox) Lines(lines []dormouse.LogLine) {
 		}
 		o.lines = append(o.lines, line)
 		o.cost += cost
+		o.items++
 	}
 	o.pump()
 	if len(o.lines) > 0 {
@@ -135,31 +140,57 @@ func (o *outbox) Lines(lines []dormouse.LogLine) {
 // Pair adds any other update, in its place after the lines before it. It goes
 // out with the next flush.
 func (o *outbox) Pair(key string, value any) {
-	o.seal()
-	pair := wire.UpdatePair{Key: key, Value: value}
-	if n := len(o.queue); n > 0 {
-		o.queue[n-1] = append(o.queue[n-1], pair)
-	} else {
-		o.queue = append(o.queue, []wire.UpdatePair{pair})
-	}
+	o.fold()
+	o.pairs = append(o.pairs, wire.UpdatePair{Key: key, Value: value})
+	o.cost += pairCost
+	o.items++
 	o.arm()
 }
 
-// seal makes a message of the lines so far.
+// fold makes pairs of the lines so far.
+func (o *outbox) fold() {
+	o.pairs = append(o.pairs, wire.EncodeStreams(o.lines)...)
+	o.lines = nil
+}
+
+// seal makes a record of what there is.
 func (o *outbox) seal() {
-	if len(o.lines) == 0 {
+	o.fold()
+	if len(o.pairs) == 0 {
 		return
 	}
-	o.queue = append(o.queue, wire.EncodeStreams(o.lines))
-	o.lines, o.cost = nil, 0
+	data, err := wire.EncodeUpdates(o.pairs)
+	if err != nil { // a value of ours that can not be sent: a mistake of this program
+		o.lose(err)
+	} else if o.lost == nil {
+		o.queue.add(record{first: o.said, count: o.items, data: data})
+	}
+	o.said += o.items
+	o.pairs, o.cost, o.items = nil, 0, 0
+}
+
+// lose gives up telling the master anything but that.
+func (o *outbox) lose(err error) {
+	if o.lost == nil {
+		o.lost = err
+		o.log.Error("what the command says can not be told to the master", "err", err)
+	}
 }
 
 // pump sends what the window admits.
 func (o *outbox) pump() {
-	for len(o.queue) > 0 && o.inFlight < updateWindow {
-		o.unsent <- o.queue[0] // never blocks: its capacity is the window
-		o.queue = o.queue[1:]
-		o.inFlight++
+	for o.lane != nil && o.lost == nil && o.sent < o.queue.len() && o.sent < updateWindow {
+		data, err := o.queue.data(o.sent)
+		if err != nil {
+			o.lose(err)
+			return
+		}
+		first := int64(wire.NoPosition)
+		if o.held {
+			first = o.queue.records[o.sent].first
+		}
+		o.lane.unsent <- sending{first, data} // never blocks: its capacity is the window
+		o.sent++
 	}
 }
 
@@ -192,33 +223,110 @@ func (o *outbox) Flush() {
 }
 
 // Acks delivers the fate of each update sent, for [outbox.Acked].
-func (o *outbox) Acks() <-chan error { return o.acks }
+func (o *outbox) Acks() <-chan error {
+	if o.lane == nil {
+		return nil
+	}
+	return o.lane.acks
+}
 
-// Acked notes that an update was acknowledged, or refused.
+// Acked notes that an update was acknowledged, or refused, or that the
+// connection is lost.
 func (o *outbox) Acked(err error) {
-	o.inFlight--
+	if o.held && errors.Is(err, wire.ErrConnectionLost) {
+		o.unlink()
+		return
+	}
+	o.sent--
+	o.queue.drop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		o.log.Warn("the master did not take an update", "err", err)
 	}
 	o.pump()
 }
 
-// Full reports whether messages wait for the window: then nothing more should
-// be read from the process.
-func (o *outbox) Full() bool { return len(o.queue) > 0 && o.inFlight >= updateWindow }
+// Links delivers connections that follow the first, for [outbox.Relink].
+func (o *outbox) Links() <-chan relink { return o.links }
 
-// Close sends what is left, waits until all of it is acknowledged or ctx
-// ends, and ends the outbox's goroutines.
-func (o *outbox) Close(ctx context.Context) {
+// offer hands a new connection to the command. Unlike the other methods it may
+// be called from any goroutine, one at a time.
+func (o *outbox) offer(l relink) {
+	select {
+	case <-o.links: // one that the command never saw
+	default:
+	}
+	o.links <- l
+}
+
+// Relink goes on over a new connection, with what the master does not have yet.
+func (o *outbox) Relink(l relink) {
+	o.unlink()
+	for o.queue.len() > 0 && o.queue.records[0].first+o.queue.records[0].count <= l.position {
+		o.queue.drop()
+	}
+	o.lane = newLane(o.ctx, l.to, o.id)
+	o.pump()
+}
+
+// unlink gives the connection up.
+func (o *outbox) unlink() {
+	if o.lane != nil {
+		o.lane.close()
+		o.lane, o.sent = nil, 0
+	}
+}
+
+// Full reports whether nothing more should be read from the process: messages
+// wait for the window, or, with no connection, the queue is at its bound.
+func (o *outbox) Full() bool {
+	if o.lane == nil {
+		return o.queue.full()
+	}
+	return o.sent < o.queue.len() && o.sent >= updateWindow
+}
+
+// Drain sends what is left, and waits until all of it is acknowledged or the
+// command's context ends. Its error says that some can not be told.
+func (o *outbox) Drain() error {
 	o.Flush()
-	for o.inFlight > 0 && ctx.Err() == nil {
+	for o.queue.len() > 0 && o.lost == nil && o.ctx.Err() == nil {
 		select {
-		case err := <-o.acks:
+		case err := <-o.Acks():
 			o.Acked(err)
-		case <-ctx.Done():
+		case l := <-o.links:
+			o.Relink(l)
+		case <-o.ctx.Done():
 		}
 	}
 	o.timer.Stop()
-	close(o.unsent)
-	o.wg.Wait()
+	return o.lost
+}
+
+// Complete tells the master that the command has ended, and waits until it is
+// acknowledged or the command's context ends.
+func (o *outbox) Complete(failure string) {
+	for o.ctx.Err() == nil {
+		if o.lane != nil {
+			err := o.lane.to.Complete(o.ctx, o.id, failure)
+			if !o.held || !errors.Is(err, wire.ErrConnectionLost) {
+				if err != nil && o.ctx.Err() == nil {
+					o.log.Warn("the master did not take the command's end", "err", err)
+				}
+				return
+			}
+			o.unlink()
+		}
+		select {
+		case l := <-o.links:
+			o.Relink(l)
+		case <-o.ctx.Done():
+		}
+	}
+}
+
+// Close ends the outbox's goroutines and gives up what is left.
+func (o *outbox) Close() {
+	o.timer.Stop()
+	o.unlink()
+	o.queue.close()
 }

@@ -30,7 +30,11 @@ func start(t *testing.T, ctx context.Context, r *running, args map[string]any) <
 		t.Fatal(err)
 	}
 	ended := make(chan string, 1)
-	go func() { ended <- r.do(c) }()
+	go func() {
+		failure := r.do(c)
+		r.out.Close()
+		ended <- failure
+	}()
 	return ended
 }
 

@@ -130,6 +130,8 @@ func (s *supervisor) run() (failure string) {
 			s.r.out.Flush()
 		case err := <-s.r.out.Acks():
 			s.r.out.Acked(err)
+		case l := <-s.r.out.Links():
+			s.r.out.Relink(l)
 		}
 	}
 	return s.finish()

@@ -69,7 +69,7 @@ func (p *fakeProcess) print(text string) {
 }
 
 // supervise runs a supervisor over p in the background.
-func supervise(ctx context.Context, master updater, p process, l limits) (r *running, ended chan string) {
+func supervise(ctx context.Context, master link, p process, l limits) (r *running, ended chan string) {
 	r = newRunning(ctx, master)
 	c := &shellCommand{argv: []string{"cmd"}, shown: []string{"cmd"}, wantStdout: true, wantStderr: true, limits: l}
 	if c.signal == 0 {
@@ -78,7 +78,8 @@ func supervise(ctx context.Context, master updater, p process, l limits) (r *run
 	ended = make(chan string, 1)
 	go func() {
 		failure := newSupervisor(r, p, c, time.Now()).run()
-		r.out.Close(r.ctx)
+		_ = r.out.Drain()
+		r.out.Close()
 		ended <- failure
 	}()
 	return r, ended
@@ -293,7 +294,8 @@ func TestOutboxCuts(t *testing.T) {
 			}
 		}
 		r.out.Pair("rc", 0)
-		r.out.Close(t.Context())
+		_ = r.out.Drain()
+		r.out.Close()
 		if master.text(dormouse.Stdout, dormouse.Stderr) != want.String() {
 			t.Error("lines are lost, doubled or out of order")
 		}

@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	crand "crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -24,8 +27,9 @@ var ErrGaveUp = errors.New("gave up attaching to the master")
 
 // conn is an attachment's connection, as [wire.AgentConn] has it.
 type conn interface {
-	updater
-	Complete(ctx context.Context, commandID, failure string) error
+	link
+	Extensions() wire.Extensions
+	SecretBound() bool
 	Keepalive(ctx context.Context) error
 	Done() <-chan struct{}
 	Err() error
@@ -41,6 +45,15 @@ type Worker struct {
 	cfg    Config
 	dial   dialFunc
 	chance func() float64 // in [0, 1), for the back-off
+	// session names this process to the master: a connection of the same one
+	// finds the commands of the one before it.
+	session string
+	// secret takes the place of the password that the launch gave to the
+	// machine, once the master has bound it. It is in memory alone, so that
+	// builds, which can read the launch's, can not read it.
+	secret string
+	held   held
+	ctx    context.Context // of the held commands
 }
 
 // New checks the configuration; its error is Invalid and names every mistake.
@@ -48,7 +61,13 @@ func New(cfg Config) (*Worker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64}, nil
+	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text()}, nil
+}
+
+// hashSecret is what the agent commits to its secret by.
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
 }
 
 func dialWire(ctx context.Context, o wire.DialOptions, connected func(conn)) error {
@@ -71,6 +90,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		return dormouse.Errorf(dormouse.Invalid, "can not make the worker's base directory: %w", err)
 	}
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
+	var cancel context.CancelFunc
+	w.ctx, cancel = context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		w.held.end()
+	}()
 	failures := 0
 	for {
 		begin := time.Now()
@@ -100,7 +125,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			return dormouse.Errorf(codeOf(err), "%w: %w", ErrGaveUp, err)
 		}
-		delay := backoff(max(failures, 1), w.cfg.MaxDelay, w.chance())
+		longest := w.cfg.MaxDelay
+		if w.held.any() {
+			longest = min(longest, heldMaxDelay)
+		}
+		delay := backoff(max(failures, 1), longest, w.chance())
 		w.report(log, end, err, delay)
 		select {
 		case <-time.After(delay):

@@ -221,7 +221,7 @@ func TestCommandsEndWithConnection(t *testing.T) {
 	dir := t.TempDir()
 	var family []int
 	run := func(o wire.DialOptions) {
-		err := o.Handler.StartCommand(t.Context(), "7", "shell", map[string]any{"workdir": dir, "command": "echo $$; sleep 1000 & echo $!; wait", "logEnviron": false})
+		err := o.Handler.StartCommand(wire.StartCommand{ID: "7", Name: "shell", Args: map[string]any{"workdir": dir, "command": "echo $$; sleep 1000 & echo $!; wait", "logEnviron": false}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -232,7 +232,7 @@ func TestCommandsEndWithConnection(t *testing.T) {
 		if attempt == 1 {
 			first.serve = func() {
 				run(o)
-				if err := o.Handler.StartCommand(t.Context(), "7", "stat", map[string]any{"path": "/"}); dormouse.CodeOf(err) != dormouse.Conflict {
+				if err := o.Handler.StartCommand(wire.StartCommand{ID: "7", Name: "stat", Args: map[string]any{"path": "/"}}); dormouse.CodeOf(err) != dormouse.Conflict {
 					t.Errorf("an id that is in use: %v", err)
 				}
 				family = pids(t, first, 2)
@@ -262,8 +262,8 @@ func TestCommandsEndWithConnection(t *testing.T) {
 }
 
 func TestUnknownCommand(t *testing.T) {
-	a := &attachment{commands: map[string]*running{}}
-	err := a.StartCommand(t.Context(), "1", "frobnicate", nil)
+	a := &attachment{w: &Worker{}, commands: map[string]*running{}}
+	err := a.StartCommand(wire.StartCommand{ID: "1", Name: "frobnicate", Args: nil})
 	if dormouse.CodeOf(err) != dormouse.NotFound || !strings.Contains(err.Error(), `["listdir" "mkdir" "rmdir" "shell" "stat"]`) {
 		t.Error(err)
 	}

@@ -25,6 +25,7 @@ type workerFlags struct {
 
 	maxRetries, numCPUs int
 	maxDelay, keepalive float64 // seconds, as the stock worker counts
+	spoolSize           int64   // MiB
 	powerOff, umask     string
 	fromUserData        bool
 	logFormat, logLevel string
@@ -60,6 +61,7 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.StringVar(&f.basedir, "basedir", "worker", "directory for everything that builds make")
 	fl.IntVar(&f.maxRetries, "maxretries", 0, "exit after so many failures to attach in a row (0: never)")
 	fl.Float64Var(&f.maxDelay, "maxdelay", 300, "longest time between attempts to attach, in `seconds`")
+	fl.Int64Var(&f.spoolSize, "spool-size", worker.DefaultSpoolSize>>20, "how much of a command's output is kept on disk while the master is away, in `MiB`; beyond, the command is held back")
 	fl.Float64Var(&f.keepalive, "keepalive", worker.DefaultKeepalive.Seconds(), "the master must answer every so many `seconds` (0: it need not)")
 	fl.StringVar(&f.powerOff, "poweroff-command", "", "shell command to run when this machine is of no more use")
 	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
@@ -132,6 +134,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		Keepalive:       time.Duration(f.keepalive * float64(time.Second)),
 		PowerOffCommand: f.powerOff,
 		Umask:           umask,
+		SpoolSize:       f.spoolSize << 20,
 		NumCPUs:         f.numCPUs,
 		Version:         "dormouse-worker/" + version(),
 		Log:             log,
