@@ -29,6 +29,8 @@ type NewBuild struct {
 	InstanceID string
 	StartedAt  time.Time
 	Properties dormouse.Properties
+	// Plan and Session are for [DB.Resumable].
+	Plan, Session string
 }
 
 // StartBuild claims a pending request and creates its build, with the builder's
@@ -60,9 +62,9 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 			[]any{b.Builder}, &b.Number); err != nil {
 			return err
 		}
-		if err := t.one(`INSERT INTO builds (builder, number, request_id, worker, generation, instance_id, started_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
-			[]any{b.Builder, b.Number, b.RequestID, b.Worker, b.Generation, b.InstanceID, micros(b.StartedAt)},
+		if err := t.one(`INSERT INTO builds (builder, number, request_id, worker, generation, instance_id, started_at, plan, session)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
+			[]any{b.Builder, b.Number, b.RequestID, b.Worker, b.Generation, b.InstanceID, micros(b.StartedAt), n.Plan, n.Session},
 			&b.ID); err != nil {
 			return err
 		}
@@ -96,7 +98,7 @@ func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dorm
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3 WHERE build_id = $1 AND finished_at = 0`,
+		if _, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, progress = '' WHERE build_id = $1 AND finished_at = 0`,
 			buildID, finishedAt(at), int64(result)); err != nil {
 			return err
 		}

@@ -46,6 +46,16 @@ func (db *DB) NewLog(ctx context.Context, fence, stepID int64, name string, kind
 // holds a newline, is not valid UTF-8 or is longer than [MaxLine] is
 // [dormouse.Invalid]; a log that is complete is a [dormouse.Conflict].
 func (db *DB) AppendLog(ctx context.Context, fence, logID int64, lines []dormouse.LogLine) (dormouse.Log, error) {
+	return db.appendLog(ctx, fence, logID, lines, nil)
+}
+
+// AppendLogProgress is AppendLog and [DB.SetProgress] of the log's step in one:
+// both happen or neither.
+func (db *DB) AppendLogProgress(ctx context.Context, fence, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
+	return db.appendLog(ctx, fence, logID, lines, &progress)
+}
+
+func (db *DB) appendLog(ctx context.Context, fence, logID int64, lines []dormouse.LogLine, progress *string) (dormouse.Log, error) {
 	what := "appending to " + logName(logID)
 	if err := checkLines(what, lines); err != nil {
 		return dormouse.Log{}, err
@@ -63,6 +73,9 @@ func (db *DB) AppendLog(ctx context.Context, fence, logID int64, lines []dormous
 			WHERE id = $1 AND complete = 0 RETURNING `+logColumns, []any{logID, added.lines, added.bytes}, scanLog)
 		if dormouse.CodeOf(err) == dormouse.NotFound {
 			return t.logIsComplete(logID)
+		}
+		if err == nil && progress != nil {
+			err = t.setProgress(l.StepID, *progress)
 		}
 		if err != nil || len(chunks) == 0 {
 			return err

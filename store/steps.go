@@ -46,7 +46,7 @@ func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dorm
 // [dormouse.Conflict].
 func (db *DB) FinishStep(ctx context.Context, fence, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
 	return db.fenced(ctx, fence, "finishing "+stepName(stepID), func(t *tx) error {
-		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5
+		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5, progress = ''
 			WHERE id = $1 AND finished_at = 0`, stepID, finishedAt(at), int64(result), stateString, flag(hidden))
 		if err == nil && n == 0 {
 			err = t.stepIsOver(stepID)

@@ -32,6 +32,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Builds/Requeue", testRequeue},
 		{"Builds/ClaimedOnce", testClaimedOnce},
 		{"Builds/NumbersHaveNoGaps", testNumbers},
+		{"Builds/Resumable", testResumable},
+		{"Workers/Secret", testBindSecret},
 		{"Properties", testProperties},
 		{"Steps", testSteps},
 		{"Logs", testLogs},
