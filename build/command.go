@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -24,57 +23,87 @@ type command struct {
 	sigterm time.Duration
 	// sayCode writes the exit code to the log, as Buildbot's master does.
 	sayCode bool
-	// onLine, if set, sees the output's lines before they are stored.
-	onLine func(dormouse.LogLine)
+	// keep has what the command prints kept for the step itself: see ended.
+	keep bool
 	// quiet keeps the command's output out of the log.
 	quiet bool
-}
-
-// ended is what a command said of itself.
-type ended struct {
-	rc     int
-	hasRC  bool
-	reason string // failure_reason, such as "timeout"
-	files  []string
 }
 
 // run runs a command to its end. When the step's context ends it interrupts the
 // command, waits for it within bounds while its last output is still stored,
 // and returns the context's cause.
+//
+// In a build that is resumable, the command outlives the worker's connection: it
+// is gone on with over the next, also under another master, which finds in the
+// journal what it has of it.
 func (s *step) run(ctx context.Context, c command) (ended, error) {
-	var (
-		mu  sync.Mutex
-		out ended
-	)
-	on := func(ctx context.Context, u wire.Update) error {
-		mu.Lock()
-		defer mu.Unlock()
-		return s.update(ctx, c, u, &out)
+	e := s.nextCommand()
+	if e.Complete {
+		return s.outcomeOf(c, e)
 	}
-	result := func(err error) (ended, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return out, err
-	}
-	builder := s.build.job.Builder.Name
-	r, err := s.start(ctx, wire.Command{Name: c.name, Builder: builder, Args: c.args}, c, on)
-	if err == nil {
-		err = r.Wait(ctx)
-	}
+	on := func(ctx context.Context, u wire.Update) error { return s.update(ctx, c, e, u) }
+	r, err := s.follow(ctx, c, e, on)
+	out := s.logs.read(e)
 	switch {
 	case err == nil || errors.Is(err, wire.ErrConnectionLost):
-		return result(err)
+		return out, err
+	case errors.Is(context.Cause(ctx), ErrLeft):
+		return out, ErrLeft
 	case ctx.Err() == nil && s.logs.failure() == nil:
-		return result(err)
+		return out, err
 	case r == nil:
 		s.giveUp(ctx, s.interruptWait(ctx, c))
 		s.build.lost = true
-		return result(context.Cause(ctx))
+		return out, context.Cause(ctx)
 	}
 	if !s.interrupt(ctx, r, c) {
 		s.build.lost = true
 	}
-	return result(context.Cause(ctx))
+	return s.logs.read(e), context.Cause(ctx)
+}
+
+// outcomeOf is how a command ended that an earlier master has seen the end of.
+func (s *step) outcomeOf(c command, e *effect) (ended, error) {
+	if e.Failure != "" {
+		return e.Ended, wire.CommandFailed(s.build.worker.Name(), c.name, e.Failure)
+	}
+	return e.Ended, nil
+}
+
+// follow starts a command, or goes on with it, over as many connections as it
+// takes, until it has ended. It returns what was last heard of it.
+func (s *step) follow(ctx context.Context, c command, e *effect, on func(context.Context, wire.Update) error) (r *wire.Running, err error) {
+	b := s.build
+	w := wire.Command{Name: c.name, Builder: b.job.Builder.Name, Args: c.args}
+	if b.job.Resumable {
+		w.Group, w.ID = group(b.job.Build.ID), e.Command
+	}
+	begun := s.uncertain
+	s.uncertain = false
+	for {
+		if begun {
+			r, err = b.worker.Resume(ctx, w, s.logs.position(e), on)
+			if dormouse.CodeOf(err) == dormouse.NotFound {
+				if s.logs.position(e) > 0 {
+					return nil, fmt.Errorf("%w: %w", wire.ErrConnectionLost, err)
+				}
+				begun = false // the order never arrived
+				continue
+			}
+		} else {
+			r, err = s.start(ctx, w, c, on)
+		}
+		if err == nil {
+			err = r.Wait(ctx)
+		}
+		if !b.job.Resumable || !errors.Is(err, wire.ErrConnectionLost) || ctx.Err() != nil || s.logs.failure() != nil {
+			return r, err
+		}
+		begun = true // as far as we know
+		if b.reattach(ctx) != nil {
+			return r, err
+		}
+	}
 }
 
 // start has the worker begin a command. The end of the step's context does not
@@ -144,60 +173,99 @@ func (s *step) giveUp(ctx context.Context, waited time.Duration) {
 	s.build.worker.Close("an interrupted command did not end within " + waited.String())
 }
 
-// update takes in what the worker says of a command.
-func (s *step) update(ctx context.Context, c command, u wire.Update, out *ended) error {
-	switch u.Kind {
-	case "stdout":
-		return s.output(ctx, c, dormouse.Stdout, u.Lines)
-	case "stderr":
-		return s.output(ctx, c, dormouse.Stderr, u.Lines)
-	case "header":
-		for _, line := range u.Lines {
-			// Workers older than failure_reason say it in words alone.
-			if strings.HasPrefix(line.Text, "command timed out: ") && out.reason == "" {
-				out.reason = "timeout"
+// update takes in what the worker says of a command. It returns once that is
+// durable.
+func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) error {
+	// What is learned here is in the journal with the lines it came with.
+	note := func(learn func(*ended)) func() {
+		return func() {
+			e.Position = u.Position
+			if learn != nil {
+				learn(&e.Ended)
 			}
 		}
-		return s.output(ctx, c, dormouse.Header, u.Lines)
+	}
+	switch u.Kind {
+	case "stdout":
+		return s.output(ctx, c, dormouse.Stdout, u.Lines, note(func(out *ended) { out.keepOutput(c, u.Lines) }))
+	case "stderr":
+		return s.output(ctx, c, dormouse.Stderr, u.Lines, note(func(out *ended) { out.keepComplaints(c, u.Lines, s.build.mask) }))
+	case "header":
+		return s.output(ctx, c, dormouse.Header, u.Lines, note(func(out *ended) {
+			for _, line := range u.Lines {
+				// Workers older than failure_reason say it in words alone.
+				if strings.HasPrefix(line.Text, "command timed out: ") && out.Reason == "" {
+					out.Reason = "timeout"
+				}
+			}
+		}))
 	case "log":
 		if u.LogName == "" || u.LogName == stdio {
-			return s.output(ctx, c, dormouse.Stdout, u.Lines)
+			return s.output(ctx, c, dormouse.Stdout, u.Lines, note(nil))
 		}
-		return s.logs.append(ctx, u.LogName, dormouse.Stdout, u.Lines)
+		return s.logs.append(ctx, u.LogName, dormouse.Stdout, u.Lines, note(nil))
 	case "rc":
 		rc, ok := integer(u.Value)
 		if !ok {
 			return dormouse.Errorf(dormouse.Invalid, "worker %s: exit code %v (%T) is not a number", s.build.worker.Name(), u.Value, u.Value)
 		}
-		out.rc, out.hasRC = rc, true
+		var lines []dormouse.LogLine
 		if c.sayCode {
-			line := dormouse.LogLine{Time: time.Now(), Text: fmt.Sprintf("program finished with exit code %d", rc)}
-			return s.logs.append(ctx, stdio, dormouse.Header, []dormouse.LogLine{line})
+			lines = []dormouse.LogLine{{Time: time.Now(), Text: fmt.Sprintf("program finished with exit code %d", rc)}}
 		}
+		return s.logs.append(ctx, stdio, dormouse.Header, lines, note(func(out *ended) { out.RC, out.HasRC = rc, true }))
 	case "failure_reason":
-		out.reason, _ = u.Value.(string)
+		return s.logs.append(ctx, stdio, dormouse.Header, nil, note(func(out *ended) { out.Reason, _ = u.Value.(string) }))
 	case "files":
-		list, _ := u.Value.([]any)
-		for _, f := range list {
-			if name, ok := f.(string); ok {
-				out.files = append(out.files, name)
+		return s.logs.append(ctx, stdio, dormouse.Header, nil, note(func(out *ended) {
+			list, _ := u.Value.([]any)
+			for _, f := range list {
+				if name, ok := f.(string); ok {
+					out.Files = append(out.Files, name)
+				}
 			}
-		}
+		}))
+	case wire.Complete:
+		return s.logs.append(ctx, stdio, dormouse.Header, nil, func() {
+			e.Complete = true
+			e.Failure, _ = u.Value.(string)
+		})
 	}
-	return nil // the rest concerns other kinds of steps, or nobody
+	// The rest concerns other kinds of steps, or nobody.
+	return s.logs.append(ctx, stdio, dormouse.Header, nil, note(nil))
 }
 
-func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, lines []dormouse.LogLine) error {
-	if c.onLine != nil {
-		for _, line := range lines {
-			line.Stream = stream
-			c.onLine(line)
+func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, lines []dormouse.LogLine, note func()) error {
+	if c.quiet {
+		lines = nil
+	}
+	return s.logs.append(ctx, stdio, stream, lines, note)
+}
+
+// keepOutput keeps the beginning of what a command prints.
+func (out *ended) keepOutput(c command, lines []dormouse.LogLine) {
+	if !c.keep {
+		return
+	}
+	for _, line := range lines {
+		if len(out.Output)+len(line.Text) < maxCaptured {
+			out.Output += line.Text + "\n"
 		}
 	}
-	if c.quiet {
-		return nil
+}
+
+// keepComplaints keeps the end of what a command complains of: the error comes
+// last.
+func (out *ended) keepComplaints(c command, lines []dormouse.LogLine, m *mask) {
+	const most, length = 20, 500
+	if !c.keep {
+		return
 	}
-	return s.logs.append(ctx, stdio, stream, lines)
+	for _, line := range lines[max(0, len(lines)-most):] {
+		text := m.apply(line.Text)
+		out.Complaints = append(out.Complaints, text[:min(len(text), length)])
+	}
+	out.Complaints = out.Complaints[max(0, len(out.Complaints)-most):]
 }
 
 func integer(v any) (int, bool) {

@@ -29,9 +29,21 @@
 //	                                    does not end within InterruptWait costs
 //	                                    the worker its connection
 //	the worker is lost                  step and build are RETRY, nothing runs on
+//	the connection is lost, and the     the step goes on, over the next one
+//	build is resumable
+//	the context ends with ErrLeft       it has not: another master goes on with it
 //	the context ends                    the same
 //	the store refuses a write           the build is EXCEPTION, nothing runs on
 //	the store can not write for now     the build is RETRY, nothing runs on
+//
+// # Going on with a build
+//
+// A build that is resumable keeps a journal for each step that runs, stored with
+// each write to its logs: which commands it sent, how much of what each said is
+// stored, and how those ended that have. Another master, or this one after the
+// connection was lost, asks the worker for what follows. Steps that have ended
+// are not run again; the one that had not is run from its beginning, with all
+// that the journal has taken from there instead of being done again.
 //
 // # Actions
 //

@@ -100,7 +100,9 @@ type memory struct {
 	discard bool                      // count the lines only
 	fail    func(method string) error // nil never fails
 	events  []dormouse.Event
-	watch   func(dormouse.LogLine) // sees each line before it is stored
+	// progress is of each step, by id.
+	progress map[int64]string
+	watch    func(dormouse.LogLine) // sees each line before it is stored
 }
 
 func (m *memory) enter(method string) error {
@@ -146,7 +148,24 @@ func (m *memory) NewLog(_ context.Context, step int64, name string, t dormouse.L
 	return l, nil
 }
 
-func (m *memory) AppendLog(_ context.Context, id int64, lines []dormouse.LogLine) (dormouse.Log, error) {
+func (m *memory) SetProgress(_ context.Context, step int64, progress string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.enter("SetProgress"); err != nil {
+		return err
+	}
+	m.keep(step, progress)
+	return nil
+}
+
+func (m *memory) keep(step int64, progress string) {
+	if m.progress == nil {
+		m.progress = map[int64]string{}
+	}
+	m.progress[step] = progress
+}
+
+func (m *memory) AppendLog(_ context.Context, id int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.enter("AppendLog"); err != nil {
@@ -155,6 +174,9 @@ func (m *memory) AppendLog(_ context.Context, id int64, lines []dormouse.LogLine
 	l := &m.logs[id-1]
 	if l.Complete {
 		return *l, errors.New("appended to a complete log")
+	}
+	if progress != "" {
+		m.keep(l.StepID, progress)
 	}
 	if m.lines == nil {
 		m.lines = make(map[int64][]dormouse.LogLine)

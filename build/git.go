@@ -40,6 +40,9 @@ func (a gitAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
 	return dormouse.Success, s.setSourceProperty("got_revision", a.Codebase, revision, "Git")
 }
 
+// reveal implements action.
+func (a gitAction) reveal(s *step) { _, _ = a.checkout(s) }
+
 // checkout is one run of a Git step, with everything rendered.
 type checkout struct {
 	gitAction
@@ -181,12 +184,12 @@ func (c *checkout) found(ctx context.Context) (findings, error) {
 	if err != nil {
 		return nothing, err
 	}
-	for _, name := range end.files {
+	for _, name := range end.Files {
 		if name == ".git" {
 			return repository, nil
 		}
 	}
-	if len(end.files) > 0 {
+	if len(end.Files) > 0 {
 		return somethingElse, nil
 	}
 	return nothing, nil
@@ -208,8 +211,8 @@ func (c *checkout) remove(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if end.rc != 0 {
-		return &gitError{what: "remove " + dir, code: end.rc}
+	if end.RC != 0 {
+		return &gitError{what: "remove " + dir, code: end.RC}
 	}
 	return nil
 }
@@ -229,7 +232,8 @@ func (c *checkout) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.tool(ctx, c.step.path("."), nil, "cp", "-R", "-P", "-p", "--", source, target)
+	_, err = c.tool(ctx, c.step.path("."), "cp", "-R", "-P", "-p", "--", source, target)
+	return err
 }
 
 func (c *checkout) clone(ctx context.Context) error {
@@ -334,16 +338,11 @@ func (c *checkout) has(ctx context.Context, revision string) (bool, error) {
 var fullHash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func (c *checkout) headRevision(ctx context.Context) (string, error) {
-	var out strings.Builder
-	err := c.tool(ctx, c.dir, func(line dormouse.LogLine) {
-		if line.Stream == dormouse.Stdout && out.Len()+len(line.Text) < maxCaptured {
-			out.WriteString(line.Text)
-		}
-	}, "git", "rev-parse", "HEAD")
+	out, err := c.tool(ctx, c.dir, "git", "rev-parse", "HEAD")
 	if err != nil {
 		return "", err
 	}
-	revision := strings.TrimSpace(out.String())
+	revision := strings.TrimSpace(out)
 	if !fullHash.MatchString(revision) {
 		return "", &gitError{what: "tell its revision: git rev-parse HEAD printed " + strconv.Quote(revision)}
 	}
@@ -355,43 +354,36 @@ func (c *checkout) headRevision(ctx context.Context) (string, error) {
 const gitTerm = time.Second
 
 func (c *checkout) git(ctx context.Context, args ...string) error {
-	return c.tool(ctx, c.dir, nil, append([]string{"git"}, args...)...)
+	_, err := c.tool(ctx, c.dir, append([]string{"git"}, args...)...)
+	return err
 }
 
-// tool runs one command line, with its output in the step's log. A *gitError
-// says that it ran and failed.
-func (c *checkout) tool(ctx context.Context, dir string, onLine func(dormouse.LogLine), line ...string) error {
+// tool runs one command line, with its output in the step's log, and returns
+// the beginning of what it printed. A *gitError says that it ran and failed.
+func (c *checkout) tool(ctx context.Context, dir string, line ...string) (output string, err error) {
 	argv, err := flatten(nil, line)
 	if err != nil {
-		return err
+		return "", err
 	}
-	c.said = nil
 	end, err := c.step.run(ctx, command{
-		name: "shell", sigterm: gitTerm, sayCode: true,
+		name: "shell", sigterm: gitTerm, sayCode: true, keep: true,
 		args: map[string]any{
 			"command": argv, "workdir": dir, "env": c.env,
 			"timeout": seconds(c.Timeout), "maxTime": nil, "sigtermTime": seconds(gitTerm),
 			"want_stdout": true, "want_stderr": true, "logEnviron": false,
 			"usePTY": false, "logfiles": map[string]any{}, "initial_stdin": nil,
 		},
-		onLine: func(l dormouse.LogLine) {
-			if l.Stream == dormouse.Stderr {
-				c.hear(l.Text)
-			}
-			if onLine != nil {
-				onLine(l)
-			}
-		},
 	})
+	c.said = end.Complaints
 	switch {
 	case err != nil:
-		return err
-	case !end.hasRC:
-		return dormouse.Errorf(dormouse.Internal, "the worker did not say how %s ended", line[0])
-	case end.rc != 0 || end.reason != "":
-		return &gitError{what: "run " + strings.Join(line, " "), code: end.rc, reason: end.reason}
+		return "", err
+	case !end.HasRC:
+		return "", dormouse.Errorf(dormouse.Internal, "the worker did not say how %s ended", line[0])
+	case end.RC != 0 || end.Reason != "":
+		return "", &gitError{what: "run " + strings.Join(line, " "), code: end.RC, reason: end.Reason}
 	}
-	return nil
+	return end.Output, nil
 }
 
 // setSourceProperty sets a property of a codebase: plain for the unnamed

@@ -10,18 +10,6 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-// hear keeps the end of what git complained of: the error comes last.
-func (c *checkout) hear(line string) {
-	const lines, length = 20, 500
-	if len(line) > length {
-		line = line[:length]
-	}
-	if len(c.said) == lines {
-		c.said = c.said[1:]
-	}
-	c.said = append(c.said, line)
-}
-
 // failed says in the log what could not be done, and what to do.
 func (c *checkout) failed(ctx context.Context, err error) (dormouse.Result, error) {
 	git, ok := errors.AsType[*gitError](err)

@@ -11,8 +11,8 @@ import (
 // stdio is the name of the log that a step's commands write to.
 const stdio = "stdio"
 
-// stepLogs are the logs of one step. Commands append to them from their own
-// goroutine, the step from its own.
+// stepLogs are the logs of one step, and guard its journal, which is stored with
+// them. Commands append to them from their own goroutine, the step from its own.
 type stepLogs struct {
 	step *step
 
@@ -28,8 +28,9 @@ var errStepOver = errors.New("the step has ended")
 func newStepLogs(s *step) *stepLogs { return &stepLogs{step: s, byName: make(map[string]int)} }
 
 // append makes lines durable, then announces them. The log is made with its
-// first lines. The lines are the caller's to give away.
-func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stream, lines []dormouse.LogLine) error {
+// first lines. The lines are the caller's to give away. note, if not nil,
+// changes the journal, which is durable with the lines, or alone.
+func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stream, lines []dormouse.LogLine, note func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -37,10 +38,24 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		return errStepOver
 	case l.err != nil:
 		return l.err
-	case len(lines) == 0:
-		return nil
+	}
+	if note != nil {
+		note()
 	}
 	b := l.step.build
+	progress := ""
+	if b.job.Resumable {
+		progress = l.step.journal.String()
+	}
+	if len(lines) == 0 {
+		if progress == "" {
+			return nil
+		}
+		if err := b.runner.Store.SetProgress(ctx, l.step.row.ID, progress); err != nil {
+			return l.fail(err)
+		}
+		return nil
+	}
 	at, ok := l.byName[name]
 	if !ok {
 		log, err := b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
@@ -56,7 +71,7 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		lines[i].Stream = stream
 		lines[i].Text = b.mask.apply(lines[i].Text)
 	}
-	log, err := b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines)
+	log, err := b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines, progress)
 	if err != nil {
 		return l.fail(err)
 	}
@@ -95,6 +110,27 @@ func (l *stepLogs) complete(ctx context.Context) error {
 		l.step.build.announce(dormouse.EventLogComplete, func(e *dormouse.Event) { e.Log = &log })
 	}
 	return first
+}
+
+// restore takes over the logs of a step that an earlier master began.
+func (l *stepLogs) restore(logs []dormouse.Log) {
+	l.logs = logs
+	for i, log := range logs {
+		l.byName[log.Name] = i
+	}
+}
+
+// read and position return what the journal has of a command.
+func (l *stepLogs) read(e *effect) ended {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.Ended
+}
+
+func (l *stepLogs) position(e *effect) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.Position
 }
 
 func (l *stepLogs) all() []dormouse.Log {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -18,7 +20,10 @@ type Store interface {
 	StartStep(context.Context, dormouse.Step) (dormouse.Step, error)
 	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error
 	NewLog(ctx context.Context, stepID int64, name string, t dormouse.LogType) (dormouse.Log, error)
-	AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine) (dormouse.Log, error)
+	// AppendLog also keeps how far the log's step has come, unless progress is
+	// ""; SetProgress keeps that alone.
+	AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error)
+	SetProgress(ctx context.Context, stepID int64, progress string) error
 	CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error)
 	SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error
 	SetBuildState(ctx context.Context, buildID int64, s string) error
@@ -33,6 +38,8 @@ type Worker interface {
 	// Done is closed when the connection is gone.
 	Done() <-chan struct{}
 	Start(ctx context.Context, c wire.Command, on func(context.Context, wire.Update) error) (*wire.Running, error)
+	// Resume goes on with a command over another connection.
+	Resume(ctx context.Context, c wire.Command, position int64, on func(context.Context, wire.Update) error) (*wire.Running, error)
 	// Close gives the connection up.
 	Close(reason string)
 }
@@ -58,17 +65,37 @@ type Job struct {
 	Build   dormouse.Build
 	Request dormouse.BuildRequest
 	Builder dormouse.Builder
-	Worker  Worker
+	// Worker is nil in a build to go on with, whose worker has yet to come back.
+	Worker Worker
+	// Resumable says that the build outlives the worker's connection, and this
+	// process: how far it has come is kept, and Reattach waits for the worker to
+	// come back, until it is certain that it will not.
+	Resumable bool
+	Reattach  func(context.Context) (Worker, error)
+	// Past are the steps of a build to go on with.
+	Past []PastStep
 	// Secret looks up a secret for Renderables; what it returns is masked in
 	// the build's logs. It may be nil.
 	Secret func(name string) (string, error)
+}
+
+// PastStep is a step that an earlier master ran, or began to.
+type PastStep struct {
+	dormouse.Step
+	Progress string // as Store has kept it
 }
 
 // Outcome is how a build ended.
 type Outcome struct {
 	Result      dormouse.Result
 	StateString string
+	// Left says that it has not ended: see [ErrLeft].
+	Left bool
 }
+
+// ErrLeft, as the cause of the end of Run's context, has the build left as it
+// is, for another master to go on with: its commands run on.
+var ErrLeft = errors.New("the build is left to the next master")
 
 const defaultInterruptWait = 30 * time.Second
 
@@ -81,7 +108,7 @@ func (r *Runner) Run(ctx context.Context, job Job, stop <-chan string) Outcome {
 	}
 	b := &running{
 		runner: r, job: job, worker: job.Worker, stop: stop,
-		log:   log.With("builder", job.Build.Builder, "build", job.Build.Number, "worker", job.Worker.Name()),
+		log:   log.With("builder", job.Build.Builder, "build", job.Build.Number, "worker", job.Build.Worker),
 		props: job.Build.Properties.Clone(),
 		mask:  newMask(),
 	}
@@ -114,6 +141,9 @@ type running struct {
 }
 
 func (b *running) steps(ctx context.Context) Outcome {
+	if b.worker == nil && !b.comeBack(ctx) {
+		return b.outcome(ctx)
+	}
 	names := newNames()
 	for index, spec := range b.job.Builder.Steps {
 		b.pollStop()
@@ -123,10 +153,13 @@ func (b *running) steps(ctx context.Context) Outcome {
 		if b.over(ctx) {
 			break
 		}
-		result, summary := b.step(ctx, index, names.unique(stepName(spec)), spec)
+		result, summary := b.stepOnce(ctx, index, names.unique(stepName(spec)), spec)
 		combined, halt := combine(spec, result, b.result)
 		b.result = combined
 		b.halted = b.halted || halt
+		if b.left(ctx) {
+			break
+		}
 		if saysSo(spec, result) {
 			b.text = append(b.text, summary)
 			if b.storeErr == nil && ctx.Err() == nil {
@@ -140,12 +173,83 @@ func (b *running) steps(ctx context.Context) Outcome {
 
 // over reports whether no further step at all can run.
 func (b *running) over(ctx context.Context) bool {
+	if b.storeErr != nil || b.lost || ctx.Err() != nil {
+		return true
+	}
 	select {
 	case <-b.worker.Done():
-		b.lost = true
+		if !b.job.Resumable || !b.comeBack(ctx) {
+			b.lost = true
+		}
 	default:
 	}
-	return b.storeErr != nil || b.lost || ctx.Err() != nil
+	return b.lost
+}
+
+// stepOnce runs a step, unless an earlier master has.
+func (b *running) stepOnce(ctx context.Context, index int, name string, spec dormouse.StepSpec) (dormouse.Result, string) {
+	past, begun := b.past(index)
+	if !begun || past.Result == nil {
+		return b.step(ctx, index, name, spec)
+	}
+	if a, err := actionOf(spec.Action); err == nil {
+		a.reveal(&step{build: b, spec: spec})
+	}
+	return *past.Result, past.StateString
+}
+
+// past returns the step at an index if an earlier master has begun it.
+func (b *running) past(index int) (PastStep, bool) {
+	at := slices.IndexFunc(b.job.Past, func(p PastStep) bool { return p.Index == index })
+	if at < 0 {
+		return PastStep{}, false
+	}
+	return b.job.Past[at], true
+}
+
+// left reports whether the build is to be left as it is.
+func (b *running) left(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrLeft) }
+
+// reattach waits for the worker to come back.
+func (b *running) reattach(ctx context.Context) error {
+	w, err := b.job.Reattach(ctx)
+	if err != nil {
+		b.log.Warn("the worker has not come back", "err", err)
+		return err
+	}
+	b.worker = w
+	return nil
+}
+
+// comeBack waits for the worker while no step runs. It reports false when that
+// is in vain, or stopping was asked for.
+func (b *running) comeBack(ctx context.Context) bool {
+	wait, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { b.watchStop(wait, cancel) })
+	err := b.reattach(wait)
+	cancel(nil)
+	watch.Wait()
+	b.lost = b.lost || err != nil
+	return err == nil
+}
+
+// watchStop ends a context when stopping is asked for.
+func (b *running) watchStop(ctx context.Context, cancel context.CancelCauseFunc) {
+	stop := b.stop
+	for {
+		select {
+		case why, ok := <-stop:
+			if !ok {
+				stop = nil
+				continue
+			}
+			b.stopFor(why)
+			cancel(errStopped{why})
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // pollStop takes a request to stop that came while no step was running.
@@ -185,6 +289,8 @@ func passes(err error) bool {
 
 func (b *running) outcome(ctx context.Context) Outcome {
 	switch {
+	case b.left(ctx):
+		return Outcome{Left: true}
 	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
 		return Outcome{
 			Result:      dormouse.Retry,

@@ -27,18 +27,21 @@ func (a shellAction) run(ctx context.Context, s *step) (dormouse.Result, error) 
 	if err != nil {
 		return dormouse.Exception, err
 	}
-	s.note = failureNote(end.reason)
+	s.note = failureNote(end.Reason)
 	return a.decode(end)
 }
 
+// reveal implements action.
+func (a shellAction) reveal(s *step) { _, _ = a.args(s) }
+
 func (a shellAction) decode(end ended) (dormouse.Result, error) {
-	if !end.hasRC {
+	if !end.HasRC {
 		return dormouse.Exception, dormouse.Errorf(dormouse.Internal, "the worker did not say how the command ended")
 	}
-	if result, ok := a.DecodeRC[end.rc]; ok {
+	if result, ok := a.DecodeRC[end.RC]; ok {
 		return result, nil
 	}
-	if a.DecodeRC == nil && end.rc == 0 {
+	if a.DecodeRC == nil && end.RC == 0 {
 		return dormouse.Success, nil
 	}
 	return dormouse.Failure, nil

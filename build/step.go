@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,13 @@ type step struct {
 	row    dormouse.Step
 	cancel context.CancelCauseFunc
 	logs   *stepLogs
+	// journal is guarded by the logs' mutex; recorded is how much of it an
+	// earlier master has done, and at where the action is.
+	journal      journal
+	recorded, at int
+	// uncertain says that an earlier master may have sent the step's next
+	// command, whatever the journal has of it.
+	uncertain bool
 
 	// summary is what the step says of itself when it has ended, without its
 	// result; note is appended to it, as in "(timed out)".
@@ -38,35 +46,37 @@ func (e errStopped) Error() string { return "the build was stopped: " + e.why }
 // step runs one step to its durable end, and returns its result and its words
 // for the build's state.
 func (b *running) step(ctx context.Context, index int, name string, spec dormouse.StepSpec) (dormouse.Result, string) {
-	running := spec.Description
-	if running == "" {
-		running = "running"
-	}
-	row, err := b.runner.Store.StartStep(ctx, dormouse.Step{
-		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(), StateString: running,
-	})
-	if err != nil {
+	s := &step{build: b, spec: spec, summary: cmp.Or(spec.DescriptionDone, spec.Description)}
+	s.logs = newStepLogs(s)
+	if past, begun := b.past(index); begun {
+		s.row = past.Step
+		s.logs.restore(past.Logs)
+		journal, err := readJournal(past.Progress)
+		if err != nil {
+			b.log.Error("the step can not be gone on with", "step", name, "err", err)
+			b.lost = true
+			return dormouse.Retry, "retry"
+		}
+		s.journal, s.recorded, s.uncertain = journal, len(journal.Effects), true
+	} else if err := s.begin(ctx, index, name); err != nil {
 		b.storeFailed(err)
 		if b.storeErr == nil {
 			return dormouse.Retry, "master is shutting down"
 		}
 		return dormouse.Exception, name + " could not be started"
 	}
-	b.announce(dormouse.EventStepStarted, func(e *dormouse.Event) { e.Step = new(row) })
-
-	stepCtx, cancel := context.WithCancelCause(ctx)
-	s := &step{build: b, spec: spec, row: row, cancel: cancel, summary: spec.DescriptionDone}
-	if s.summary == "" {
-		s.summary = spec.Description
-	}
-	s.logs = newStepLogs(s)
 	before := maps.Clone(b.props)
 
+	stepCtx, cancel := context.WithCancelCause(ctx)
+	s.cancel = cancel
 	var watch sync.WaitGroup
-	watch.Go(func() { s.watchStop(stepCtx) })
+	watch.Go(func() { b.watchStop(stepCtx, cancel) })
 	result, err := s.act(stepCtx)
 	cancel(nil)
 	watch.Wait()
+	if errors.Is(context.Cause(ctx), ErrLeft) {
+		return dormouse.Retry, "" // as it is, it is the next master's
+	}
 
 	last := ctx
 	if ctx.Err() != nil {
@@ -79,6 +89,43 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	return result, s.stateString(result)
 }
 
+// begin stores that the step runs.
+func (s *step) begin(ctx context.Context, index int, name string) (err error) {
+	b := s.build
+	s.row, err = b.runner.Store.StartStep(ctx, dormouse.Step{
+		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
+		StateString: cmp.Or(s.spec.Description, "running"),
+	})
+	if err == nil {
+		b.announce(dormouse.EventStepStarted, func(e *dormouse.Event) { e.Step = new(s.row) })
+	}
+	return err
+}
+
+// next returns the action's next effect, and whether an earlier master has done
+// it or begun to.
+func (s *step) next() (e *effect, recorded bool) {
+	s.logs.mu.Lock()
+	defer s.logs.mu.Unlock()
+	at := s.at
+	s.at++
+	if at < s.recorded {
+		return s.journal.Effects[at], true
+	}
+	e = &effect{}
+	s.journal.Effects = append(s.journal.Effects, e)
+	return e, false
+}
+
+// nextCommand is next for a command.
+func (s *step) nextCommand() *effect {
+	e, recorded := s.next()
+	if !recorded {
+		e.Command = commandID(s.build.job.Build.ID, s.row.Index, s.at-1)
+	}
+	return e
+}
+
 // act runs the step's action.
 func (s *step) act(ctx context.Context) (dormouse.Result, error) {
 	a, err := actionOf(s.spec.Action)
@@ -86,24 +133,6 @@ func (s *step) act(ctx context.Context) (dormouse.Result, error) {
 		return dormouse.Exception, err
 	}
 	return a.run(ctx, s)
-}
-
-// watchStop ends the step's context when stopping is asked for.
-func (s *step) watchStop(ctx context.Context) {
-	stop := s.build.stop
-	for {
-		select {
-		case why, ok := <-stop:
-			if !ok {
-				stop = nil
-				continue
-			}
-			s.build.stopFor(why)
-			s.cancel(errStopped{why})
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // settle makes a result of what the action returned, and writes to the log
@@ -145,7 +174,9 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 // header writes a line of ours to the step's log. A failure to is found by
 // whoever asks the logs.
 func (s *step) header(ctx context.Context, text string) {
-	_ = s.logs.append(ctx, stdio, dormouse.Header, []dormouse.LogLine{{Time: time.Now(), Text: text}})
+	if _, recorded := s.next(); !recorded {
+		_ = s.logs.append(ctx, stdio, dormouse.Header, []dormouse.LogLine{{Time: time.Now(), Text: text}}, nil)
+	}
 }
 
 // finish makes the step's end durable. With a store that has failed before, it

@@ -242,6 +242,9 @@ func (w *Worker) deafen(r *Running, err error) {
 	w.mu.Lock()
 	delete(w.running, r.id)
 	w.mu.Unlock()
+	if r.command.Group != "" {
+		<-r.finished // what it said is counted before it is asked for the rest
+	}
 }
 
 // abandonTimeout is how long a worker has to answer the interruption of a
