@@ -76,7 +76,7 @@ func (s *step) follow(ctx context.Context, c command, e *effect, on func(context
 	b := s.build
 	w := wire.Command{Name: c.name, Builder: b.job.Builder.Name, Args: c.args}
 	if b.job.Resumable {
-		w.Group, w.ID = group(b.job.Build.ID), e.Command
+		w.Group, w.ID = Group(b.job.Build.ID), e.Command
 	}
 	begun := s.uncertain
 	s.uncertain = false

@@ -68,8 +68,8 @@ func (j *journal) String() string {
 	return string(text)
 }
 
-// group names all commands of a build to the worker.
-func group(build int64) string { return strconv.FormatInt(build, 10) }
+// Group names all commands of a build to the worker.
+func Group(build int64) string { return strconv.FormatInt(build, 10) }
 
 // commandID names one command of a build, the same whenever the step is run.
 func commandID(build int64, step, effect int) string {

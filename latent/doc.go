@@ -69,7 +69,8 @@
 //	MasterStops      any                           stop, then shut down until the next master starts
 //	StopAccepted     insubstantiating              close the generation
 //	StopFailed       insubstantiating              stop again after a back-off, for as long as it takes
-//	Resumed          starting                      start ordered again if it was in flight, else check
+//	Resumed          starting                      start ordered again if it was in flight, else check;
+//	                                               builds that go on count as before
 //	                 substantiated                 grace time for the worker to come back
 //	                 insubstantiating              stop ordered again
 //

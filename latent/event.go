@@ -28,7 +28,8 @@ type (
 	// master starts afresh.
 	MasterStops struct{}
 	// Resumed is the first event after a master read the state from its store.
-	Resumed struct{}
+	// Builds of the last master go on, once the worker has come back.
+	Resumed struct{ Builds int }
 
 	// BuildStarted gives the worker a build; it is ignored unless the worker
 	// is Ready.

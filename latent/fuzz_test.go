@@ -32,7 +32,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 5:
 		return MasterStops{}
 	case 6:
-		return Resumed{}
+		return Resumed{int(arg % 3)}
 	case 7:
 		return BuildStarted{g}
 	case 8:

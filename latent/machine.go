@@ -77,7 +77,7 @@ func (m *machine) apply(e Event) {
 	case MasterStops:
 		m.Closing = true
 	case Resumed:
-		m.resume()
+		m.resume(e.Builds)
 	case StartAccepted:
 		m.launched(e.InstanceID)
 	case StartFailed:
@@ -264,11 +264,14 @@ func (m *machine) stopFailed(reason string) {
 	m.Reason = fmt.Sprintf("could not be stopped: %s; trying again at %s", reason, clock(m.RetryAt))
 }
 
-// resume takes up a state that an earlier process left. Connections and builds
-// died with it; whatever it had in flight is ordered again, which the provider
-// makes harmless.
-func (m *machine) resume() {
+// resume takes up a state that an earlier process left. Connections died with
+// it, and builds, but for those that go on; whatever it had in flight is ordered
+// again, which the provider makes harmless.
+func (m *machine) resume(builds int) {
 	m.Connected, m.Builds, m.Wanted = false, 0, false
+	if m.Live() {
+		m.Builds = builds
+	}
 	m.Closing = false
 	m.Preparing = false
 	if m.Phase == ShutDown && !m.Graceful {

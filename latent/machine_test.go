@@ -288,6 +288,14 @@ func TestResumed(t *testing.T) {
 			t.Errorf("not ready after it came back: %+v", s.state)
 		}
 	})
+	t.Run("with a build that goes on", func(t *testing.T) {
+		s := newScript(t).running().send(BuildStarted{1})
+		s.state.Connected, s.state.Builds = false, 0
+		s.policy.BuildWaitTimeout = 0
+		s.send(Resumed{Builds: 1}).phase(Substantiated)
+		s.send(Attached{1}, Demand{false}).phase(Substantiated)
+		s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+	})
 	t.Run("with a worker that does not come back", func(t *testing.T) {
 		s := newScript(t).running()
 		reload(s).wait(time.Minute).phase(Insubstantiating)

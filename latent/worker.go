@@ -68,6 +68,7 @@ type Worker struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the loop and the actions
 
+	adopted int // builds of an earlier process; before Start only
 	// starting is owned by the loop: the start in flight, if there is one.
 	starting *startCall
 }
@@ -100,9 +101,11 @@ func NewWorker(opt Options, initial State) *Worker {
 	}
 	w.state.Store(&initial)
 	w.policy.Store(&opt.Policy)
-	w.inbox <- message{event: Resumed{}} // before anything else; there is room
 	return w
 }
+
+// Adopt says, before Start, that a build of an earlier process goes on.
+func (w *Worker) Adopt() { w.adopted++ }
 
 // Start begins to host: from here on events are applied and orders carried out.
 // Events that came before have waited. It is called once.
@@ -192,6 +195,9 @@ func (w *Worker) loop() {
 	defer w.cancel() // nobody waits for a worker that is no longer hosted
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	if !w.step(Resumed{Builds: w.adopted}) {
+		return
+	}
 	for {
 		var due <-chan time.Time
 		if next := w.State().Next(); !next.IsZero() {

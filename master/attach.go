@@ -24,6 +24,9 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 	for _, name := range w.builders {
 		dirs = append(dirs, wire.BuilderDir{Name: name, Dir: build.BuildDir(*m.builder(name))})
 	}
+	if err := m.keepCommands(ctx, w, conn); err != nil {
+		return err
+	}
 	if err := conn.SetBuilders(ctx, dirs); err != nil {
 		return err
 	}
@@ -98,6 +101,7 @@ func (m *Master) disconnect(w *worker, generation int64, reason string) {
 }
 
 func (m *Master) workerChanged(w *worker) {
+	w.tell()
 	status := w.status()
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventWorkerChanged, Worker: &status})
 	m.wakeUp()

@@ -1,10 +1,12 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -59,42 +61,99 @@ func proof(key []byte, parts ...string) string {
 	return base32.StdEncoding.EncodeToString(mac.Sum(nil)[:20])
 }
 
-// authenticate decides on a connection: by a launch's secret and the instance
-// it comes from; by name and a generation's secret; or by name and password, and
-// then, where the worker is latent, by the instance the agent says it is on, or
-// else by there being a live generation at all.
-func (m *Master) authenticate(_ context.Context, h wire.Hello) (wire.Identity, error) {
+// authenticate decides on a connection, and binds an agent to its secret.
+//
+// What a launch puts into user data can be read by every build on the machine.
+// So it is good for one attachment: with that our agent commits to a secret of
+// its own, which only its process knows, and which is its password from then
+// on. Whoever comes with the launch's secret afterwards, and without that
+// commitment, is refused, and it is said.
+func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity, error) {
+	id, once, err := m.identify(ctx, h)
+	if err != nil || !once {
+		return id, err
+	}
+	name := cmp.Or(id.Name, h.Name)
+	var bound string
+	if h.SecretHash == "" { // a stock worker
+		bound, err = m.db.BoundSecret(ctx, name, id.Generation)
+	} else {
+		bound, err = m.db.BindSecret(ctx, m.fence, name, id.Generation, h.SecretHash)
+	}
+	switch {
+	case err != nil:
+		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret can not be looked up now: try again: %w", err)
+	case bound != h.SecretHash:
+		m.metrics.secretsReused.Inc()
+		m.log.Error("the secret of a launch was used a second time: a build may have read it from the machine's user data, or the agent was started again",
+			"worker", name, "generation", id.Generation, "instance", h.InstanceID, "remote", h.RemoteAddr)
+		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict,
+			"the secret that generation %d of worker %s was launched with has been used before: it is good for one agent process", id.Generation, name)
+	}
+	id.SecretBound = bound != ""
+	return id, nil
+}
+
+// identify says whose a connection is: by a launch's secret and the instance it
+// comes from; by name and a generation's secret; by the secret an agent is bound
+// to; or by name and password, and then, where the worker is latent, by the
+// instance the agent says it is on, or else by there being a live generation at
+// all. once says that it came with what its launch gave it.
+func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, once bool, err error) {
 	refused := dormouse.Errorf(dormouse.Unauthorized, "no worker %q with this password is configured", h.Name)
 	w := m.workers.get(h.Name)
 	if w == nil {
 		// As much work for any name, so that the time tells nothing.
 		launch, proven := provenLaunch(m.deployment.Key, h.Password)
-		if !proven || h.Name != h.InstanceID {
-			return wire.Identity{}, refused
+		switch {
+		case h.Name != h.InstanceID:
+			return id, false, refused
+		case proven:
+			id, err = m.enrol(h, launch)
+			return id, true, err
 		}
-		return m.enrol(h, launch)
+		row, ok := m.fleet.Lookup(h.InstanceID)
+		if !ok || !m.bound(ctx, h.Password, row.Worker, row.Generation) {
+			return id, false, refused
+		}
+		id, err = m.enrol(h, row.Launch)
+		return id, false, err
 	}
 	if w.latent == nil {
 		if !wire.EqualSecret(h.Password, w.config.Password) {
-			return wire.Identity{}, refused
+			return id, false, refused
 		}
-		return wire.Identity{}, nil
-	}
-	generation, proven := provenGeneration(m.deployment.Key, h.Name, h.Password)
-	if !proven && !wire.EqualSecret(h.Password, w.config.Password) {
-		return wire.Identity{}, refused
+		return id, false, nil
 	}
 	state := w.latent.State()
+	generation, proven := provenGeneration(m.deployment.Key, h.Name, h.Password)
 	if !proven {
 		generation = state.Generation
-		if row, ok := m.fleet.Lookup(h.InstanceID); ok {
-			if row.Worker != h.Name {
-				return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
-			}
+		row, known := m.fleet.Lookup(h.InstanceID)
+		if known && row.Worker == h.Name {
 			generation = row.Generation
 		}
+		switch {
+		case m.bound(ctx, h.Password, h.Name, generation):
+		case !wire.EqualSecret(h.Password, w.config.Password):
+			return id, false, refused
+		case known && row.Worker != h.Name:
+			return id, false, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
+		}
 	}
-	return wire.Identity{Generation: generation}, current(h.Name, generation, state)
+	id.Generation = generation
+	return id, proven, current(h.Name, generation, state)
+}
+
+// bound reports whether a password is the secret that a generation's agent is
+// bound to.
+func (m *Master) bound(ctx context.Context, password, worker string, generation int64) bool {
+	hash, err := m.db.BoundSecret(ctx, worker, generation)
+	if err != nil {
+		m.log.Warn("the secret that an agent is bound to can not be read", "worker", worker, "generation", generation, "error", err)
+	}
+	sum := sha256.Sum256([]byte(password))
+	return hash != "" && wire.EqualSecret(hash, hex.EncodeToString(sum[:]))
 }
 
 // enrol says which worker a machine is whose launch could not tell it.

@@ -157,13 +157,17 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 		// A quick machine attaches before EC2 has told its id.
 		r.instanceID = cmp.Or(w.latent.State().InstanceID, conn.Hello().InstanceID)
 	}
+	plan := ""
+	if conn.Resumes() {
+		r.session, plan = conn.Hello().Session, build.Plan(*builder)
+	}
 	// A request is either pending or its build is known to run: whoever cancels
 	// it looks in between only.
 	m.claims.Lock()
 	defer m.claims.Unlock()
 	started, err := m.db.StartBuild(ctx, m.fence, store.NewBuild{
 		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,
-		StartedAt: time.Now(),
+		StartedAt: time.Now(), Plan: plan, Session: r.session,
 	})
 	if err != nil {
 		r.withdraw()
@@ -189,7 +193,11 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 
 // runBuild runs a build to its durable end.
 func (m *Master) runBuild(r *runningBuild) {
-	outcome := m.running.end(r, m.runSteps(r))
+	outcome := m.runSteps(r)
+	if outcome.Left {
+		return // it is the next master's
+	}
+	outcome = m.running.end(r, outcome)
 	requeue := outcome.Result == dormouse.Retry
 	at := time.Now()
 	if !m.storeEnd(r, outcome, at, requeue) {
@@ -249,18 +257,25 @@ func (m *Master) requeue(request dormouse.BuildRequest) {
 }
 
 func (m *Master) runSteps(r *runningBuild) build.Outcome {
-	properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
-	if err == nil {
-		addWorkerProperties(properties, r.worker.config)
-		err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
+	job := build.Job{
+		Request: r.request, Builder: r.builder, Secret: m.config.Secrets.Lookup,
+		Resumable: r.session != "", Past: r.past,
+		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
 	}
-	if err != nil {
-		return build.Outcome{Result: dormouse.Exception, StateString: err.Error()}
+	if r.past == nil {
+		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
+		if err == nil {
+			addWorkerProperties(properties, r.worker.config)
+			err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
+		}
+		if err != nil {
+			return build.Outcome{Result: dormouse.Exception, StateString: err.Error()}
+		}
+		r.build.Properties = properties
+		job.Worker = r.conn
 	}
-	r.build.Properties = properties
-	return m.runner.Run(m.buildCtx, build.Job{
-		Build: r.build, Request: r.request, Builder: r.builder, Worker: r.conn, Secret: m.config.Secrets.Lookup,
-	}, r.stop)
+	job.Build = r.build
+	return m.runner.Run(m.buildCtx, job, r.stop)
 }
 
 // addWorkerProperties adds the properties that a worker's configuration gives

@@ -28,8 +28,15 @@ func (f fenced) NewLog(ctx context.Context, stepID int64, name string, t dormous
 	return f.DB.NewLog(ctx, f.fence, stepID, name, t)
 }
 
-func (f fenced) AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine) (dormouse.Log, error) {
-	return f.DB.AppendLog(ctx, f.fence, logID, lines)
+func (f fenced) AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
+	if progress == "" {
+		return f.DB.AppendLog(ctx, f.fence, logID, lines)
+	}
+	return f.DB.AppendLogProgress(ctx, f.fence, logID, lines, progress)
+}
+
+func (f fenced) SetProgress(ctx context.Context, stepID int64, progress string) error {
+	return f.DB.SetProgress(ctx, f.fence, stepID, progress)
 }
 
 func (f fenced) CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error) {

@@ -46,7 +46,9 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		err = dormouse.Errorf(dormouse.Unauthorized, "a watchdog asks with its worker's name and password (HTTP Basic authentication)")
 	}
 	if err == nil {
-		_, err = m.authenticate(r.Context(), h)
+		// By what the launch gave it, however often: a lease gives nobody
+		// anything but time.
+		_, _, err = m.identify(r.Context(), h)
 	}
 	if err != nil {
 		m.log.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "err", err)

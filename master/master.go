@@ -65,6 +65,8 @@ type Master struct {
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
 	binaries *bootstrap.Binaries // what machines install; nil where none does
+	// adopted are builds of an earlier master that go on once this one serves.
+	adopted []*runningBuild
 	// caretakers end what workers that are not configured any more have left.
 	caretakers []*latent.Worker
 	accounts   map[accountKey]*ec2.Account
@@ -80,7 +82,7 @@ type Master struct {
 	cancel     context.CancelFunc
 	dispatcher context.CancelFunc
 	buildCtx   context.Context
-	endBuilds  context.CancelFunc
+	endBuilds  context.CancelCauseFunc
 	gone       chan struct{}  // closed when nothing more is to be tried again
 	builds     sync.WaitGroup // running builds
 	loops      sync.WaitGroup // dispatcher, lease, servers
@@ -105,7 +107,7 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	}
 	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	m.buildCtx, m.endBuilds = context.WithCancel(m.ctx)
+	m.buildCtx, m.endBuilds = context.WithCancelCause(m.ctx)
 	defer func() {
 		if err != nil {
 			m.release()
@@ -214,24 +216,13 @@ func (m *Master) listen() (err error) {
 }
 
 // recover takes up what the store holds: builds that an earlier master did not
-// finish go back to the queue, latent workers go on where they were, and the
+// finish are gone on with or go back to the queue, latent workers go on where they were, and the
 // cloud is compared with the ledger.
 func (m *Master) recover(ctx context.Context) error {
 	unfinished, err := m.db.UnfinishedBuilds(ctx)
 	if err != nil {
 		return err
 	}
-	for _, b := range unfinished {
-		m.log.Warn("a build was cut off by the end of the last master; its request is queued again", "builder", b.Builder, "number", b.Number, "worker", b.Worker)
-		if err := m.db.FinishBuild(ctx, m.fence, b.ID, dormouse.Retry, "the master was restarted", time.Now(), true); err != nil {
-			return err
-		}
-	}
-	pending, err := m.db.PendingRequests(ctx)
-	if err != nil {
-		return err
-	}
-	m.queue.put(pending...)
 	m.runner = &build.Runner{Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log}
 
 	m.fleet, err = fleet.New(ctx, fleet.Options{
@@ -251,9 +242,14 @@ func (m *Master) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.addWorkers(ctx); err != nil {
+	if err := m.addWorkers(ctx, unfinished); err != nil {
 		return err
 	}
+	pending, err := m.db.PendingRequests(ctx)
+	if err != nil {
+		return err
+	}
+	m.queue.put(pending...)
 	ctx, cancel := context.WithTimeout(ctx, reconcileTime)
 	defer cancel()
 	for account, err := range m.fleet.Reconcile(ctx) {
@@ -264,8 +260,9 @@ func (m *Master) recover(ctx context.Context) error {
 	return nil
 }
 
-// addWorkers makes the table of workers, each with what the store has of it.
-func (m *Master) addWorkers(ctx context.Context) error {
+// addWorkers makes the table of workers, each with what the store has of it and
+// of its builds, and begins their lives.
+func (m *Master) addWorkers(ctx context.Context, unfinished []dormouse.Build) error {
 	records, err := m.db.Workers(ctx)
 	if err != nil {
 		return err
@@ -282,7 +279,7 @@ func (m *Master) addWorkers(ctx context.Context) error {
 	}
 	for _, c := range m.config.Workers {
 		for _, name := range workerNames(c) {
-			w := &worker{name: name, config: c, running: map[string]int64{}, since: m.startedAt}
+			w := &worker{name: name, config: c, running: map[string]int64{}, since: m.startedAt, changed: make(chan struct{})}
 			for _, b := range m.builders {
 				for _, n := range b.WorkerNames {
 					if n == name {
@@ -304,6 +301,9 @@ func (m *Master) addWorkers(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if err := m.takeUp(ctx, unfinished); err != nil {
+		return err
 	}
 	// Once the table is complete: what a host does first asks for others.
 	for _, w := range m.workers.order {
@@ -384,6 +384,9 @@ func (m *Master) serve(token string) {
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	m.dispatcher = cancel
+	for _, r := range m.adopted {
+		m.builds.Go(func() { m.runBuild(r) })
+	}
 	m.loops.Go(func() { m.dispatchLoop(ctx) })
 	m.loops.Go(m.renewLease)
 	m.wakeUp()

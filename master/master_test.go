@@ -374,7 +374,7 @@ forced([builder('b', ['bot'], 'mkdir -p ` + s.dir + `/met; mktemp ` + s.dir + `/
 		{"no instance", bot, secrets[bot], "", http.StatusUnauthorized},
 		{"a worker's name with a launch's secret", "bot-1", secrets[bot], bot, http.StatusUnauthorized},
 		{"an instance that is not in the ledger", "i-0123456789abcdef0", secrets[bot], "i-0123456789abcdef0", http.StatusConflict},
-		{"one that is attached already", bot, secrets[bot], bot, http.StatusServiceUnavailable},
+		{"a secret that its agent has used", bot, secrets[bot], bot, http.StatusConflict},
 	} {
 		if got := r.dial(tc.name, tc.password, tc.instance); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.what, got, tc.want)

@@ -13,6 +13,10 @@ type metrics struct {
 	registry *prometheus.Registry
 	builds   *prometheus.CounterVec
 	calls    *prometheus.CounterVec
+	// secretsReused counts attempts to attach with a launch's secret that was used
+	// before, resumed builds that went on after the connection or the master was
+	// lost.
+	secretsReused, resumed prometheus.Counter
 	// For the mean that the two of them make.
 	allCalls       atomic.Int64
 	substantiation atomic.Int64
@@ -27,11 +31,17 @@ func newMetrics(m *Master) *metrics {
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dormouse_ec2_calls_total", Help: "Calls to EC2, retries included, by action.",
 		}, []string{"action"}),
+		secretsReused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dormouse_secrets_reused_total", Help: "Attempts to attach with the secret of a launch that was used before.",
+		}),
+		resumed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dormouse_builds_resumed_total", Help: "Times that a build went on after its worker's connection, or the master, was lost.",
+		}),
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	out.registry.MustRegister(out.builds, out.calls,
+	out.registry.MustRegister(out.builds, out.calls, out.secretsReused, out.resumed,
 		gauge("dormouse_requests_pending", "Build requests that wait.", func() float64 { return float64(len(m.queue.all())) }),
 		gauge("dormouse_workers_connected", "Workers that are attached.", func() float64 {
 			n := 0

@@ -18,7 +18,9 @@ type runningBuild struct {
 	conn       *wire.Worker
 	generation int64
 	instanceID string
-	stop       chan string // holds one reason
+	session    string           // of the agent's process; "" if the build ends with its connection
+	past       []build.PastStep // of a build that an earlier master began
+	stop       chan string      // holds one reason
 	// ending says that the result is being stored: it is too late to stop.
 	ending bool // guarded by the table's mutex
 }
@@ -55,6 +57,19 @@ func (t *runningBuilds) remove(r *runningBuild) {
 	delete(t.byID, r.build.ID)
 }
 
+// on returns the builds that run on a worker.
+func (t *runningBuilds) on(worker string) []*runningBuild {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []*runningBuild
+	for _, r := range t.byID {
+		if r.worker.name == worker {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 func (t *runningBuilds) count(builder string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,6 +96,14 @@ func (t *runningBuilds) end(r *runningBuild, outcome build.Outcome) build.Outcom
 	default:
 	}
 	return outcome
+}
+
+// runs reports whether a build runs and can still be stopped.
+func (t *runningBuilds) runs(id int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.byID[id]
+	return r != nil && !r.ending
 }
 
 // stopBuild asks a build to stop, and reports whether it runs. Asking twice is

@@ -147,9 +147,10 @@ func (m *Master) CancelRequest(ctx context.Context, id int64) error {
 		case rerr != nil:
 			return rerr
 		case r.State != dormouse.RequestClaimed:
-		case m.running.stopBuild(r.BuildID, "the request was cancelled"):
-			return nil
 		default:
+			if stopped, err := m.stopBuild(ctx, r.BuildID, "the request was cancelled"); stopped || err != nil {
+				return err
+			}
 			return dormouse.Errorf(dormouse.Conflict, "the build of request %d is ending at this moment; see what came of it, and ask again if it is queued again", id)
 		}
 	}
@@ -199,14 +200,29 @@ func (m *Master) StopBuild(ctx context.Context, id int64, reason string) error {
 	if reason == "" {
 		reason = "stopped by request"
 	}
-	if m.running.stopBuild(id, reason) {
-		return nil
+	if stopped, err := m.stopBuild(ctx, id, reason); stopped || err != nil {
+		return err
 	}
 	b, err := m.db.Build(ctx, id)
 	if err != nil {
 		return err
 	}
 	return dormouse.Errorf(dormouse.Conflict, "build %d of builder %s has ended already", b.Number, b.Builder)
+}
+
+// stopBuild asks a build to stop, and reports whether it runs. That it was asked
+// is durable, so that the build does not go on under another master.
+func (m *Master) stopBuild(ctx context.Context, id int64, reason string) (bool, error) {
+	if !m.running.runs(id) {
+		return false, nil
+	}
+	switch err := m.db.SetStopReason(ctx, m.fence, id, reason); {
+	case dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err):
+		return false, nil // it ended in this moment
+	case err != nil:
+		return false, err
+	}
+	return m.running.stopBuild(id, reason), nil
 }
 
 // Log implements web.Service.

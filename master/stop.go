@@ -19,7 +19,7 @@ const connectionGrace = 5 * time.Second
 func (m *Master) Stop(ctx context.Context) {
 	m.stopOnce.Do(func() {
 		m.dispatcher()
-		m.endBuilds()
+		m.endBuilds(nil)
 		m.awaitBuilds(ctx)
 		if !m.lost.Load() {
 			m.stopWorkers(ctx)

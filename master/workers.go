@@ -28,6 +28,7 @@ type worker struct {
 	paused   bool         // of a worker that is not latent
 	graceful bool
 	running  map[string]int64 // builds by builder
+	changed  chan struct{}    // closed with each change, and made anew
 	demand   bool             // as last told to the latent host
 }
 
@@ -48,6 +49,22 @@ func (w *worker) connection() *wire.Worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.conn
+}
+
+// awaited returns the connection, and what is closed when that or the latent
+// worker's state changes.
+func (w *worker) awaited() (*wire.Worker, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn, w.changed
+}
+
+// tell wakes those who wait for a change.
+func (w *worker) tell() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // plan describes the worker to the planner.
