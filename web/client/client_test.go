@@ -178,6 +178,20 @@ func TestStreamsEndWithTheirContext(t *testing.T) {
 	}
 }
 
+// TestLeavingAnEndedStream: whoever leaves the loop just as the context ends is
+// not called again.
+func TestLeavingAnEndedStream(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "event: event\nid: 1\ndata: {}\n\n")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	for range c.Events(ctx, EventQuery{}) {
+		cancel()
+		break
+	}
+}
+
 func FuzzEventReader(f *testing.F) {
 	f.Add("event: a\nid: 1\ndata: x\ndata: y\n\n: c\n\nid: 2\n\n")
 	f.Add("data\r\n\r\n:::\n\nevent:\n\n")

@@ -45,6 +45,9 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, conn
 	for {
 		before := lastID
 		stood, err := c.streamOnce(ctx, path, query, &lastID, connected, handle)
+		if errors.Is(err, errStop) {
+			return err // whoever ranges has left, and must not be called again
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
