@@ -15,6 +15,8 @@ type Builder struct {
 	Env        map[string]any // values: string or Renderable
 	Properties map[string]any // values: JSON or Renderable
 	Tags       []string
+	// Locks are held by each of its builds, from start to end.
+	Locks []LockAccess
 	// CollapseRequests says whether a waiting request may be merged into a
 	// newer compatible one. Buildbot's default, and ours, is true.
 	CollapseRequests bool

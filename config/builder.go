@@ -16,7 +16,7 @@ var (
 	factoryClass = &class{
 		name: "util.BuildFactory", positional: 1,
 		params: []param{{name: "steps"}},
-		attrs:  map[string]method{"addStep": addStep, "addSteps": addSteps},
+		attrs:  map[string]method{"addStep": ofOne("addStep", addStep), "addSteps": ofOne("addSteps", addSteps)},
 	}
 	builderClass = &class{
 		name: "util.BuilderConfig", positional: 16, // Buildbot's own parameters, in its order
@@ -30,7 +30,7 @@ var (
 			{name: "tags"},
 			{name: "nextWorker", support: later},
 			{name: "nextBuild", support: later},
-			{name: "locks", support: later},
+			{name: "locks"},
 			{name: "env"},
 			{name: "properties"},
 			{name: "collapseRequests"},
@@ -45,7 +45,7 @@ var (
 // wrong.
 const maxFactorySteps = 10_000
 
-func addStep(r *reader, self *object, args starlark.Tuple) (starlark.Value, error) {
+func addStep(r *reader, self *object, arg starlark.Value) (starlark.Value, error) {
 	if len(self.steps) >= maxFactorySteps {
 		return nil, fmt.Errorf("a factory can have %d steps", maxFactorySteps)
 	}
@@ -53,14 +53,14 @@ func addStep(r *reader, self *object, args starlark.Tuple) (starlark.Value, erro
 	if positional, _ := argPlaces(call); len(positional) == 1 {
 		at = positional[0]
 	}
-	self.steps = append(self.steps, argument{"addStep", args[0], at})
+	self.steps = append(self.steps, argument{"addStep", arg, at})
 	return starlark.None, nil
 }
 
-func addSteps(r *reader, self *object, args starlark.Tuple) (starlark.Value, error) {
-	seq, ok := args[0].(starlark.Iterable)
+func addSteps(r *reader, self *object, arg starlark.Value) (starlark.Value, error) {
+	seq, ok := arg.(starlark.Iterable)
 	if !ok {
-		return nil, fmt.Errorf("util.BuildFactory.addSteps needs a list of steps, got a value of type %s", args[0].Type())
+		return nil, fmt.Errorf("util.BuildFactory.addSteps needs a list of steps, got a value of type %s", arg.Type())
 	}
 	at := self.at
 	if positional, _ := argPlaces(r.calling); len(positional) == 1 {
@@ -135,6 +135,7 @@ func (a arguments) builder() any {
 	b.Tags = a.texts("tags")
 	b.Env = a.env()
 	b.Properties = a.properties("properties")
+	b.Locks = a.lockAccesses()
 	if f, ok := a.some("collapseRequests"); ok {
 		b.collapse = f.collapse()
 	}

@@ -49,7 +49,20 @@ type class struct {
 	attrs map[string]method
 }
 
-type method func(r *reader, self *object, args starlark.Tuple) (starlark.Value, error)
+type method func(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error)
+
+// ofOne makes a method of what has one parameter.
+func ofOne(name string, f func(r *reader, self *object, arg starlark.Value) (starlark.Value, error)) method {
+	return func(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		for _, kv := range kwargs {
+			args = append(args, kv[1])
+		}
+		if len(args) != 1 {
+			return nil, fmt.Errorf("%s.%s takes one argument, got %d", self.class.name, name, len(args))
+		}
+		return f(r, self, args[0])
+	}
+}
 
 func (c *class) param(name string) (param, bool) {
 	i := slices.IndexFunc(c.params, func(p param) bool { return p.name == name })
@@ -75,6 +88,7 @@ type object struct {
 	rest  []argument // further positional arguments of a variadic class
 	extra []argument // keyword arguments of an open class
 	steps []argument // of a BuildFactory
+	of    *object    // whose method made it, where one did
 	// value is what the arguments were read as, once they have been.
 	value any
 	read  bool
@@ -109,15 +123,9 @@ func (o *object) Attr(name string) (starlark.Value, error) {
 	}
 	full := o.class.name + "." + name
 	return starlark.NewBuiltin(full, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		for _, kv := range kwargs {
-			args = append(args, kv[1]) // each method has one parameter
-		}
-		if len(args) != 1 {
-			return nil, fmt.Errorf("%s takes one argument, got %d", full, len(args))
-		}
 		r := readerOf(t)
 		r.calling, _ = r.callPlace(t)
-		return m(r, o, args)
+		return m(r, o, args, kwargs)
 	}), nil
 }
 

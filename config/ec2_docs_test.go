@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dormouse-ci/dormouse/ec2"
 )
 
@@ -97,6 +99,17 @@ func TestOptionsAreDocumented(t *testing.T) {
 			t.Errorf("docs/ec2.md does not name the budget's %s", key)
 		}
 	}
+	if diff := cmp.Diff(ec2.Actions, sortedKeys(ratedActions)); diff != "" {
+		t.Errorf("the actions that have rates (-called +named)\n%s", diff)
+	}
+	if diff := cmp.Diff(ec2.InstanceActions, sortedKeys(instanceActions)); diff != "" {
+		t.Errorf("the actions that count instances (-called +named)\n%s", diff)
+	}
+	for _, key := range append(sortedKeys(rateKeys), "ec2_rates") {
+		if !strings.Contains(text, "`"+key+"`") {
+			t.Errorf("docs/ec2.md does not name the rates' %s", key)
+		}
+	}
 	for _, product := range products {
 		if base, _, vpc := strings.Cut(product, " ("); !vpc && !strings.Contains(text, "`"+base+"`") {
 			t.Errorf("docs/ec2.md does not name the product %s", base)
@@ -121,7 +134,7 @@ func defaultsOf(w Worker) map[string]string {
 		"volumes": e.Volumes, "block_device_map": e.BlockDeviceMap, "tags": e.Tags, "instances": e.Instances,
 		"build_wait_timeout": e.BuildWaitTimeout, "missing_timeout": e.MissingTimeout, "check_instance_interval": e.CheckInstanceInterval,
 		"max_builds": w.MaxBuilds, "notify_on_missing": w.NotifyOnMissing, "properties": w.Properties,
-		"defaultProperties": w.DefaultProperties, "keepalive_interval": w.KeepaliveInterval,
+		"defaultProperties": w.DefaultProperties, "keepalive_interval": w.KeepaliveInterval, "locks": w.Locks,
 	} {
 		out[name] = writtenDefault(v)
 	}

@@ -278,6 +278,11 @@ var refusals = map[string][]refusal{
 		refused(wrongType, `▸defaultProperties='a'`, `defaultProperties must be a dictionary, not "a"`),
 		refused(impossible, `defaultProperties={'a': ▸float('nan')}`, `defaultProperties["a"] must be a finite number, not nan`),
 	},
+	"locks": {
+		refused(wrongType, `▸locks=5`, "locks must be a list of locks, such as lock.access('counting'), not 5"),
+		refused(wrongType, `locks=[▸'tape']`, `locks must be made by util.MasterLock or util.WorkerLock, or its method access, not "tape"`),
+		refused(impossible, `locks=[util.MasterLock('tape'), ▸util.MasterLock('tape')]`, `locks: lock "tape" stands there twice`),
+	},
 	"keepalive_interval": {
 		refused(wrongType, `▸keepalive_interval='1h'`, "keepalive_interval"+notSeconds+`"1h"`),
 		refused(impossible, `▸keepalive_interval=-1`, "keepalive_interval"+notSeconds+"-1"),

@@ -159,14 +159,13 @@ func TestNamesOfInstances(t *testing.T) {
 
 // TestUnsupported holds what is refused until it means something.
 func TestUnsupported(t *testing.T) {
-	_, said := reading(t, "c['workers'] = [worker.EC2LatentWorker('w', 'pw', 'm5.large', 'ami-1', locks=['a'], machine_name='m')]")
+	_, said := reading(t, "c['workers'] = [worker.EC2LatentWorker('w', 'pw', 'm5.large', 'ami-1', machine_name='m')]")
 	wantSaid(t, []string{
-		"m.star:2:72: worker.EC2LatentWorker: locks is not supported yet",
-		"m.star:2:85: worker.EC2LatentWorker: machine_name is not supported yet",
+		"m.star:2:72: worker.EC2LatentWorker: machine_name is not supported yet",
 	}, said)
 	_, said = reading(t, "c['workers'] = [worker.EC2LatentWorker('w', 'pw', 'm5.large', 'ami-1', securty_name='a')]")
 	wantSaid(t, []string{"m.star:2:72: worker.EC2LatentWorker has no argument securty_name (did you mean security_name?)"}, said)
-	if _, said := reading(t, "c['workers'] = [worker.EC2LatentWorker('w', 'pw', 'm5.large', 'ami-1', locks=[], machine_name=None)]"); strings.Contains(strings.Join(said, "\n"), "supported") {
+	if _, said := reading(t, "c['workers'] = [worker.EC2LatentWorker('w', 'pw', 'm5.large', 'ami-1', machine_name=None)]"); strings.Contains(strings.Join(said, "\n"), "supported") {
 		t.Errorf("what is not asked for is refused: %s", said)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // maxErrors is more than anybody reads; the rest is most likely the same
@@ -24,8 +26,9 @@ type reader struct {
 	secrets  Secrets
 	tokens   []token
 	tree     *tree
-	objects  []*object        // in the order of their construction
-	calling  *syntax.CallExpr // the method call that is being carried out; nil when it is not in the text
+	objects  []*object                // in the order of their construction
+	calling  *syntax.CallExpr         // the method call that is being carried out; nil when it is not in the text
+	locks    map[string]dormouse.Lock // by name
 	errs     []Error
 	warnings []Error
 }
@@ -58,7 +61,7 @@ func (r *reader) pos(at place) string {
 // where relative paths begin. The error is [Errors].
 func Parse(filename string, src []byte, opts Options) (*Master, error) {
 	opts = opts.withDefaults(filename)
-	r := &reader{file: filename, opts: opts, secrets: Secrets{opts.SecretsDir, opts.Env}}
+	r := &reader{file: filename, opts: opts, secrets: Secrets{opts.SecretsDir, opts.Env}, locks: map[string]dormouse.Lock{}}
 	if len(src) > maxSource {
 		return nil, Errors{{File: filename, Message: fmt.Sprintf("the configuration is larger than %d MiB", maxSource>>20)}}
 	}

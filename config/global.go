@@ -13,7 +13,7 @@ import (
 var keySupport = func() map[string]support {
 	keys := make(map[string]support)
 	for s, words := range map[support]string{
-		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget",
+		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget ec2_rates",
 		ignored: `buildbotNetUsageData caches buildCacheSize changeCacheSize changeHorizon logCompressionLimit logCompressionMethod
 			logEncoding logMaxSize logMaxTailSize metrics mq validation`,
 		later: `change_source codebaseGenerator configurators machines manhole multiMaster prioritizeBuilders revlink secretsProviders
@@ -64,6 +64,7 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 		}
 	}
 	m.Budget = g.budget()
+	m.EC2Rates = g.rates()
 	m.WWW = g.www()
 	m.DB = g.db()
 	g.workers(m)

@@ -23,6 +23,7 @@ type Master struct {
 	CollapseRequests bool
 	Properties       map[string]any // c['properties'], for every build
 	Budget           Budget
+	EC2Rates         map[string]Rate // by action
 
 	Workers         []Worker
 	Builders        []dormouse.Builder
@@ -72,6 +73,7 @@ type Worker struct {
 	KeepaliveInterval time.Duration // 0 is never
 	Properties        map[string]any
 	DefaultProperties map[string]any
+	Locks             []dormouse.LockAccess // each build on it holds
 	// EC2 is set when the worker is latent.
 	EC2 *EC2LatentWorker
 	// Pos is where the worker is constructed, "file:line:column".

@@ -50,7 +50,7 @@ var classes = map[string][]*class{
 	"buildbot.worker":     {workerClass, ec2Class},
 	"buildbot.steps":      {shellClass, compileClass, testClass, gitClass},
 	"buildbot.schedulers": {forceClass},
-	"buildbot.util":       {factoryClass, builderClass, interpolateClass, propertyClass, secretClass},
+	"buildbot.util":       {factoryClass, builderClass, interpolateClass, propertyClass, secretClass, masterLockClass, workerLockClass},
 	"boto3":               {sessionClass},
 }
 
@@ -64,7 +64,7 @@ var notYet = map[string]string{
 		SetProperties SetPropertiesFromEnv SetProperty SetPropertyFromCommand ShellSequence Sphinx StringDownload Trial
 		Trigger TreeSize WarningCountingShellCommand POST GET PUT DELETE HEAD OPTIONS Assert RpmBuild DebPbuilder`,
 	"buildbot.schedulers": "AnyBranchScheduler Dependent Nightly NightlyTriggerable Periodic SingleBranchScheduler Triggerable Try_Jobdir Try_Userpass",
-	"buildbot.util": `ChangeFilter MasterLock WorkerLock FlattenList Transform WithProperties renderer JanitorConfigurator
+	"buildbot.util": `ChangeFilter FlattenList Transform WithProperties renderer JanitorConfigurator
 		GitHubAuth GoogleAuth GitLabAuth UserPasswordAuth HTPasswdAuth RemoteUserAuth Authz RolesFromGroups RolesFromUsername
 		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher ShellArg Nightly GNUAutoconf Trial`,
 	"buildbot.changes": `GitPoller GitHubPullrequestPoller HgPoller SVNPoller PBChangeSource GerritChangeSource P4Source

@@ -42,6 +42,10 @@ func (r *reader) read(o *object) any {
 		return a.factory()
 	case builderClass:
 		return a.builder()
+	case masterLockClass, workerLockClass:
+		return a.lock()
+	case accessClass:
+		return a.access()
 	case forceClass:
 		return a.forceScheduler()
 	case interpolateClass:

@@ -23,7 +23,7 @@ var workerParams = []param{
 	{name: "missing_timeout"},
 	{name: "properties"},
 	{name: "defaultProperties"},
-	{name: "locks", support: later},
+	{name: "locks"},
 	{name: "keepalive_interval"},
 	{name: "machine_name", support: later},
 }
@@ -50,6 +50,7 @@ func (a arguments) worker(missing time.Duration) Worker {
 		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),
 		Properties:        a.properties("properties"),
 		DefaultProperties: a.properties("defaultProperties"),
+		Locks:             a.lockAccesses(),
 		Pos:               a.r.pos(a.o.at),
 	}
 	if f, ok := a.field("password"); ok {

@@ -61,6 +61,9 @@ type Account struct {
 	spotMeans spotPriceCache
 	prices    priceCache
 
+	// elsewhere opens the account in a region that is certain to exist.
+	elsewhere func(context.Context) (*Account, error)
+
 	volumeWatch volumeWatch
 	volumeZones onceEach[string] // by the volumes' ids
 	subnetZones onceEach[string] // by the subnet's id
@@ -71,6 +74,7 @@ type options struct {
 	log        *slog.Logger
 	count      func(action string)
 	rateScale  float64
+	rates      map[string]Rate
 }
 
 // Option changes how [Open] sets an account up.
@@ -93,6 +97,10 @@ func WithCallCounter(count func(action string)) Option {
 // account whose limits AWS has raised, or one that others use too. Zero or
 // less takes the limits away.
 func WithRateScale(scale float64) Option { return func(o *options) { o.rateScale = scale } }
+
+// WithRates overrides the documented rates of single actions, by their names in
+// [Actions].
+func WithRates(rates map[string]Rate) Option { return func(o *options) { o.rates = rates } }
 
 // regionForm is what every region's name looks like: "us-east-1",
 // "us-gov-west-1", "eusc-de-east-1". It keeps a mistake from becoming a part
@@ -123,6 +131,10 @@ func Open(ctx context.Context, s Session, region string, d Deployment, opts ...O
 		deployment: d.ID,
 		log:        o.log,
 	}
+	a.elsewhere = func(ctx context.Context) (*Account, error) {
+		s.Region = DefaultRegion
+		return Open(ctx, s, DefaultRegion, d, opts...)
+	}
 	if cfg.BaseEndpoint != nil {
 		a.endpoint = *cfg.BaseEndpoint
 		if u, err := url.Parse(a.endpoint); err == nil {
@@ -131,7 +143,7 @@ func Open(ctx context.Context, s Session, region string, d Deployment, opts ...O
 	}
 	a.key = accountKey(s, a.region)
 	a.api = newOperations(cfg, &transit{
-		limits: newLimits(o.rateScale),
+		limits: newLimits(o.rateScale, o.rates),
 		count:  o.count,
 		log:    o.log.With("account", a.key),
 	})

@@ -95,11 +95,42 @@ func (x *examination) credentials(ctx context.Context) bool {
 	case remoteOf(err) == "InvalidAction":
 		x.add(what, FindingWarning, "whose they are can not be said: the endpoint has no STS")
 	case err != nil:
+		if x.noSuchRegion(ctx) {
+			return false
+		}
 		x.add(what, FindingWrong, "%v", err)
 		return false
 	default:
 		x.add(what, FindingOK, "%s (account %s)", deref(out.Arn), deref(out.Account))
 	}
+	return true
+}
+
+// noSuchRegion tells a region that does not exist from credentials that are
+// refused: to a question in the one, the answer speaks of the other, or there is
+// nobody to ask.
+func (x *examination) noSuchRegion(ctx context.Context) bool {
+	if x.a.region == DefaultRegion {
+		return false
+	}
+	other, err := x.a.elsewhere(ctx)
+	if err != nil {
+		return false
+	}
+	out, err := call(ctx, other, action{name: "DescribeRegions"}, other.api.describeRegions,
+		&ec2.DescribeRegionsInput{AllRegions: new(true)})
+	if err != nil {
+		return false
+	}
+	var names []string
+	for _, r := range out.Regions {
+		names = append(names, deref(r.RegionName))
+	}
+	if slices.Contains(names, x.a.region) {
+		return false
+	}
+	slices.Sort(names)
+	x.add("region", FindingWrong, "there is no region %s; those of this account: %s", x.a.region, strings.Join(names, ", "))
 	return true
 }
 

@@ -37,6 +37,40 @@ var (
 	mutatingBucket  = bucket{50, 5}
 )
 
+// Rate overrides what EC2 documents of an action's buckets, for an account whose
+// limits AWS has raised, or whose calls others make, too. What is zero stays as
+// documented.
+type Rate struct {
+	Burst     int     // calls at once
+	PerSecond float64 // and then
+	// The same in instances that a call starts or ends, for RunInstances,
+	// StartInstances and TerminateInstances.
+	InstancesBurst     int
+	InstancesPerSecond float64
+}
+
+// Actions are the actions of EC2 that are called, each of which can have a Rate
+// of its own, and those that have a bucket of instances.
+var (
+	Actions = []string{
+		"AssociateAddress", "AttachVolume", "CreateKeyPair", "CreateSecurityGroup", "DescribeAddresses", "DescribeImages",
+		"DescribeInstances", "DescribeKeyPairs", "DescribeLaunchTemplateVersions", "DescribeRegions", "DescribeSecurityGroups",
+		"DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DisassociateAddress", "GetConsoleOutput",
+		"RunInstances", "TerminateInstances",
+	}
+	InstanceActions = []string{"RunInstances", "TerminateInstances"}
+)
+
+func (b bucket) with(size int, refill float64) bucket {
+	if size > 0 {
+		b.size = size
+	}
+	if refill > 0 {
+		b.refill = rate.Limit(refill)
+	}
+	return b
+}
+
 const (
 	// slowest is the smallest part of the documented rate that answers of
 	// "too many calls" can bring us down to: five halvings.
@@ -51,6 +85,7 @@ const (
 // token there too, so asking too often is what makes throttling last.
 type limits struct {
 	scale float64 // 0: none
+	rates map[string]Rate
 	mu    sync.Mutex
 	pace  map[string]*pace
 }
@@ -62,8 +97,8 @@ type pace struct {
 	changed time.Time
 }
 
-func newLimits(scale float64) *limits {
-	return &limits{scale: max(scale, 0), pace: map[string]*pace{}}
+func newLimits(scale float64, rates map[string]Rate) *limits {
+	return &limits{scale: max(scale, 0), rates: rates, pace: map[string]*pace{}}
 }
 
 func requestBucket(act action) bucket {
@@ -99,9 +134,10 @@ func (l *limits) paces(act action) (requests, instances *pace) {
 	if act.unbounded {
 		name += " (unbounded)"
 	}
-	requests = l.of(name, requestBucket(act))
+	over := l.rates[act.name]
+	requests = l.of(name, requestBucket(act).with(over.Burst, over.PerSecond))
 	if b, ok := instanceBuckets[act.name]; ok && act.instances > 0 {
-		instances = l.of(act.name+" (instances)", b)
+		instances = l.of(act.name+" (instances)", b.with(over.InstancesBurst, over.InstancesPerSecond))
 	}
 	return requests, instances
 }

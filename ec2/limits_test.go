@@ -2,10 +2,14 @@ package ec2
 
 import (
 	"context"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/time/rate"
 
 	"github.com/dormouse-ci/dormouse"
@@ -35,7 +39,7 @@ func TestLimits(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLimits(tt.scale)
+				l := newLimits(tt.scale, nil)
 				start := time.Now()
 				for range tt.calls {
 					if err := l.wait(t.Context(), tt.act); err != nil {
@@ -52,7 +56,7 @@ func TestLimits(t *testing.T) {
 
 func TestLimitsAdapt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, act := newLimits(1), action{name: "DescribeInstances"}
+		l, act := newLimits(1, nil), action{name: "DescribeInstances"}
 		pace, _ := l.paces(act)
 		limit := func(want rate.Limit) {
 			t.Helper()
@@ -84,7 +88,7 @@ func TestLimitsAdapt(t *testing.T) {
 
 func TestLimitsGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, act := newLimits(1), action{name: "RunInstances", mutating: true, instances: 1000}
+		l, act := newLimits(1, nil), action{name: "RunInstances", mutating: true, instances: 1000}
 		if err := l.wait(t.Context(), act); err != nil {
 			t.Fatal(err)
 		}
@@ -92,4 +96,66 @@ func TestLimitsGiveUp(t *testing.T) {
 		defer cancel()
 		wantCode(t, l.wait(ctx, act), dormouse.Throttled, "nothing was sent")
 	})
+}
+
+// TestRates: what is given takes the place of what EC2 documents, and nothing
+// else changes.
+func TestRates(t *testing.T) {
+	rates := map[string]Rate{"RunInstances": {Burst: 20, PerSecond: 10, InstancesBurst: 50}, "DescribeInstances": {PerSecond: 40}}
+	for _, tt := range []struct {
+		name  string
+		act   action
+		calls int
+		want  time.Duration
+	}{
+		{"requests", action{name: "RunInstances", mutating: true}, 70, 5 * time.Second},
+		{"instances", action{name: "RunInstances", mutating: true, instances: 10}, 6, 5 * time.Second},
+		{"the refill alone", action{name: "DescribeInstances"}, 180, 2 * time.Second},
+		{"without a filter, too", action{name: "DescribeInstances", unbounded: true}, 130, 2 * time.Second},
+		{"another action", action{name: "CreateKeyPair", mutating: true}, 100, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimits(1, rates)
+				start := time.Now()
+				for range tt.calls {
+					if err := l.wait(t.Context(), tt.act); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(start).Round(10 * time.Millisecond); took != tt.want {
+					t.Errorf("%d calls took %v, want %v", tt.calls, took, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestActions walks the operations: each that is EC2's has its name among the
+// actions.
+func TestActions(t *testing.T) {
+	named := map[string]string{
+		"describeSpotPrices": "DescribeSpotPriceHistory", "describeTemplate": "DescribeLaunchTemplateVersions",
+		"getCallerIdentity": "", "getProducts": "", // of other services
+	}
+	var want []string
+	for i := range reflect.TypeFor[operations]().NumField() {
+		field := reflect.TypeFor[operations]().Field(i).Name
+		name, ok := named[field]
+		if !ok {
+			name = strings.ToUpper(field[:1]) + field[1:]
+		}
+		if name != "" {
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, Actions); diff != "" {
+		t.Errorf("(-called +named)\n%s", diff)
+	}
+	for _, name := range InstanceActions {
+		if _, ok := instanceBuckets[name]; !ok || !slices.Contains(Actions, name) {
+			t.Errorf("%s has no bucket of instances", name)
+		}
+	}
 }

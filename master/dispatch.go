@@ -80,9 +80,10 @@ func (m *Master) planInput() schedule.Input {
 	}
 	for _, b := range m.builders {
 		in.Builders = append(in.Builders, schedule.Builder{
-			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests,
+			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests, Locks: b.Locks,
 		})
 	}
+	in.Holders = m.running.holders()
 	for _, w := range m.workers.order {
 		in.Workers = append(in.Workers, w.plan(now))
 	}

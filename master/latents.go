@@ -121,12 +121,21 @@ func (m *Master) account(ctx context.Context, s config.Session, region string) (
 	a, err := ec2.Open(ctx, ec2.Session{
 		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
 		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
-	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithLogger(m.log))
+	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithRates(Rates(m.config)), ec2.WithLogger(m.log))
 	if err != nil {
 		return nil, err
 	}
 	m.accounts[key] = a
 	return a, nil
+}
+
+// Rates are the rates that a configuration gives actions of EC2.
+func Rates(c *config.Master) map[string]ec2.Rate {
+	out := make(map[string]ec2.Rate, len(c.EC2Rates))
+	for action, r := range c.EC2Rates {
+		out[action] = ec2.Rate(r)
+	}
+	return out
 }
 
 // LaunchSpec is what a worker's configuration says of its launches, for the EC2

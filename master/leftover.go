@@ -40,7 +40,11 @@ func (m *Master) endLeftovers(ctx context.Context, stored map[string]store.Worke
 			return err
 		}
 		m.log.Warn("ending what a worker that is not configured any more has left", "worker", g.Worker, "generation", g.Number)
-		m.caretakers = append(m.caretakers, host)
+		m.caring.Lock()
+		m.caretakers[g.Worker] = host
+		m.caring.Unlock()
+		host.Start()
+		host.Post(latent.MasterStops{})
 	}
 	return nil
 }
@@ -78,6 +82,16 @@ func (m *Master) openAccounts(ctx context.Context, open []dormouse.Generation) {
 	}
 }
 
+// hostOf returns who hosts a latent worker's life, nil if nobody does.
+func (m *Master) hostOf(name string) *latent.Worker {
+	if w := m.workers.get(name); w != nil && w.latent != nil {
+		return w.latent
+	}
+	m.caring.Lock()
+	defer m.caring.Unlock()
+	return m.caretakers[name]
+}
+
 // caretaker hosts a worker that is not configured any more, to its end.
 func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRecord) (*latent.Worker, error) {
 	var state latent.State
@@ -100,8 +114,6 @@ func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRe
 		Disconnect: func(int64, string) {}, NotifyMissing: func(int64, string) {},
 		Log: m.log,
 	}, state)
-	host.Start()
-	host.Post(latent.MasterStops{})
 	return host, nil
 }
 

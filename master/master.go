@@ -68,7 +68,8 @@ type Master struct {
 	// adopted are builds of an earlier master that go on once this one serves.
 	adopted []*runningBuild
 	// caretakers end what workers that are not configured any more have left.
-	caretakers []*latent.Worker
+	caring     sync.Mutex // guards caretakers
+	caretakers map[string]*latent.Worker
 	accounts   map[accountKey]*ec2.Account
 	runner     *build.Runner
 	metrics    *metrics
@@ -102,8 +103,8 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 		config: o.Config, version: o.Version, log: o.Log, startedAt: time.Now(),
 		bus: newBus(), workers: workers{byName: map[string]*worker{}},
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
-		accounts: map[accountKey]*ec2.Account{},
-		wake:     make(chan struct{}, 1), gone: make(chan struct{}), failed: make(chan error, 1),
+		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{},
+		wake: make(chan struct{}, 1), gone: make(chan struct{}), failed: make(chan error, 1),
 	}
 	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -228,8 +229,8 @@ func (m *Master) recover(ctx context.Context) error {
 	m.fleet, err = fleet.New(ctx, fleet.Options{
 		Store: fenced{m.db, m.fence}, Deployment: m.deployment.ID, Live: m.generationLives,
 		Ended: func(name string, generation int64, reason string) {
-			if w := m.workers.get(name); w != nil && w.latent != nil {
-				w.latent.Post(latent.Ended{Generation: generation, Reason: reason})
+			if host := m.hostOf(name); host != nil {
+				host.Post(latent.Ended{Generation: generation, Reason: reason})
 			}
 		},
 		Changed: func(i dormouse.Instance) {

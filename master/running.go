@@ -1,11 +1,15 @@
 package master
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/schedule"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -55,6 +59,23 @@ func (t *runningBuilds) remove(r *runningBuild) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byID, r.build.ID)
+}
+
+// holders are the builds that hold locks.
+func (t *runningBuilds) holders() []schedule.Holder {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []schedule.Holder
+	for _, r := range t.byID {
+		if len(r.builder.Locks)+len(r.worker.config.Locks) > 0 {
+			out = append(out, schedule.Holder{
+				Build: fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number), Worker: r.worker.name,
+				Locks: slices.Concat(r.builder.Locks, r.worker.config.Locks),
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b schedule.Holder) int { return strings.Compare(a.Build, b.Build) })
+	return out
 }
 
 // on returns the builds that run on a worker.

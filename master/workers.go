@@ -74,6 +74,7 @@ func (w *worker) plan(now time.Time) schedule.Worker {
 	p := schedule.Worker{
 		Name: w.name, Latent: w.latent != nil, MaxBuilds: w.config.MaxBuilds,
 		Builds: len(w.running), RunningBuilders: slices.Sorted(maps.Keys(w.running)),
+		Locks: w.config.Locks,
 	}
 	if w.latent == nil {
 		p.Paused, p.Graceful = w.paused, w.graceful

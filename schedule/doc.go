@@ -36,4 +36,11 @@
 // (demand). So a machine is asked for only when a request can be served neither
 // by an attached worker now nor by one that is already on its way; and a latent
 // worker with room for several builds is filled before the next is asked for.
+//
+// # Locks
+//
+// A build holds the locks of its builder and of its worker from start to end. A
+// request is assigned only where all of them can be had at once; one that waits
+// for a lock alone asks for no machine, and says which lock and who holds it. A
+// request never gets a lock before an earlier one that waits for it.
 package schedule

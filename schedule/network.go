@@ -17,6 +17,7 @@ type network struct {
 	builders  []builderNode
 	byBuilder map[string]int
 	workers   []workerNode
+	byWorker  map[string]int32
 
 	visited  []int32 // per builder: the search that saw it last
 	came     []step  // per builder: how that search reached it
@@ -31,6 +32,7 @@ type builderNode struct {
 	running int      // builds of it that run now, on any worker
 	waiting int      // requests of it seen so far, while turns are dealt
 	full    class    // for workers of exactly these classes no path is left
+	limit   int      // requests of it that may still be placed, for its locks
 }
 
 // edge says that a builder's builds may run on a worker.
@@ -59,9 +61,9 @@ type step struct{ from, edge, holder int32 }
 // number of builders, each of which has one build there at most.
 const unlimited = 1 << 30
 
-func newNetwork(in Input) *network {
-	n := &network{byBuilder: make(map[string]int, len(in.Builders))}
+func newNetwork(in Input, r *restraint) *network {
 	byWorker := make(map[string]int32, len(in.Workers))
+	n := &network{byBuilder: make(map[string]int, len(in.Builders)), byWorker: byWorker}
 	runs := make(map[string]int)
 	n.workers = make([]workerNode, 0, len(in.Workers))
 	for _, w := range in.Workers {
@@ -81,14 +83,17 @@ func newNetwork(in Input) *network {
 			continue
 		}
 		n.byBuilder[b.Name] = len(n.builders)
-		node := builderNode{Builder: b, running: runs[b.Name], edges: make([]edge, 0, len(b.WorkerNames))}
+		node := builderNode{Builder: b, running: runs[b.Name], edges: make([]edge, 0, len(b.WorkerNames)), limit: unlimited}
+		if most, ok := r.limit[b.Name]; ok {
+			node.limit = most
+		}
 		for _, name := range b.WorkerNames {
 			w, ok := byWorker[name]
 			if !ok {
 				node.missing = append(node.missing, name)
 				continue
 			}
-			if seen[w] == len(n.builders)+1 {
+			if seen[w] == len(n.builders)+1 || r.closed[[2]string{b.Name, name}] {
 				continue
 			}
 			seen[w] = len(n.builders) + 1
@@ -129,7 +134,8 @@ func freePlaces(w Worker) int {
 // given classes, and returns those that found a place and those that did not.
 func (n *network) place(queue []queued, on class) (served, rest []queued) {
 	for _, q := range queue {
-		if n.augment(int32(q.builder), on) {
+		if n.builders[q.builder].limit > 0 && n.augment(int32(q.builder), on) {
+			n.builders[q.builder].limit--
 			served = append(served, q)
 		} else {
 			rest = append(rest, q)

@@ -26,6 +26,7 @@ type Builder struct {
 	Name             string
 	WorkerNames      []string
 	CollapseRequests bool
+	Locks            []dormouse.LockAccess // each of its builds holds
 }
 
 // Worker is a configured worker as it is now. One that is paused or graceful
@@ -47,6 +48,7 @@ type Worker struct {
 	// Reason says why the worker is neither ready nor startable: quarantine,
 	// what EC2 answered, and so on. It is quoted to whoever waits.
 	Reason string
+	Locks  []dormouse.LockAccess // each build on it holds
 }
 
 // Input is everything a plan is made from.
@@ -54,6 +56,7 @@ type Input struct {
 	Requests []Request // their ids are distinct
 	Builders []Builder
 	Workers  []Worker // in the order of the configuration, which is that of preference
+	Holders  []Holder // builds that run and hold locks
 }
 
 // Assignment gives a request to a ready worker.
@@ -79,9 +82,33 @@ type Result struct {
 
 // Plan decides what to do with the waiting requests. Equal inputs give equal
 // plans.
+//
+// Locks are looked at last: where a plan puts more builds on a lock than that
+// admits, it is made again without the place of the later ones, until it fits.
+// Each round takes a place away, so that it ends; there is one where no lock is
+// in the way.
 func Plan(in Input) Result {
+	r := newRestraint()
+	for {
+		out, net, queue, placed := plan(in, r)
+		if !r.learn(net, in.Holders, placed) {
+			continue
+		}
+		if len(r.why) > 0 {
+			for _, a := range r.fill(net, in.Holders, queue, out.Assignments) {
+				out.Assignments = append(out.Assignments, a)
+				delete(out.Waiting, a.RequestID)
+			}
+		}
+		return out
+	}
+}
+
+// plan makes a plan within what locks are known to keep it from. It also returns
+// its placements, those on ready workers first.
+func plan(in Input, r *restraint) (Result, *network, []queued, []placement) {
 	out := Result{Demand: map[string]int{}, Waiting: make(map[int64]string)}
-	net := newNetwork(in)
+	net := newNetwork(in, r)
 	queue, unknown := net.order(in.Requests)
 	for _, r := range unknown {
 		out.Waiting[r.ID] = "builder " + r.Builder + " is not configured"
@@ -89,12 +116,13 @@ func Plan(in Input) Result {
 	queue, out.Collapses = collapse(queue, net.builders)
 	net.takeTurns(queue)
 
+	var placed []placement
 	served, rest := net.place(queue, ready)
 	assigned := net.take(served)
 	for i, q := range served {
-		out.Assignments = append(out.Assignments, Assignment{
-			RequestID: q.req.ID, Builder: q.req.Builder, Worker: net.workers[assigned[i]].Name,
-		})
+		w := &net.workers[assigned[i]]
+		placed = append(placed, placement{q, w, true})
+		out.Assignments = append(out.Assignments, Assignment{RequestID: q.req.ID, Builder: q.req.Builder, Worker: w.Name})
 	}
 
 	coming, rest := net.place(rest, starting)
@@ -102,20 +130,23 @@ func Plan(in Input) Result {
 	coming = append(coming, wanted...)
 	slices.SortFunc(coming, func(a, b queued) int { return cmp.Compare(a.pos, b.pos) })
 	for i, w := range net.take(coming) {
-		worker := net.workers[w].Worker
+		worker := &net.workers[w]
+		placed = append(placed, placement{coming[i], worker, false})
 		out.Demand[worker.Name]++
-		out.Waiting[coming[i].req.ID] = comingReason(worker)
+		out.Waiting[coming[i].req.ID] = comingReason(worker.Worker)
 	}
 	reasons := make(map[int]string)
 	for _, q := range rest {
 		why, ok := reasons[q.builder]
 		if !ok {
-			why = net.reason(q.builder)
+			if why, ok = r.why[q.req.Builder]; !ok {
+				why = net.reason(q.builder)
+			}
 			reasons[q.builder] = why
 		}
 		out.Waiting[q.req.ID] = why
 	}
-	return out
+	return out, net, queue, placed
 }
 
 // queued is a request with its place in the queue.

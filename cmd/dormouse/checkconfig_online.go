@@ -156,6 +156,7 @@ var findingArguments = map[string][]string{
 	"image":       {"ami", "ami_ssm_parameter", "valid_ami_location_regex", "valid_ami_owners", "ami_filters"},
 	"bid":         {"price_multiplier", "max_spot_price", "spot_instance"},
 	"launch":      {"instance_type"},
+	"region":      {"region", "placement", "session"},
 }
 
 // at is where the cause of a finding stands, "line:column" or "".
@@ -169,29 +170,68 @@ func (e *examined) at(f ec2.Finding) string {
 	return ""
 }
 
-// online prints a table for each worker.
-func (p *printer) online(o *online) {
+// onlineRow is a finding, and whose it is: what is the same for several workers
+// is said once.
+type onlineRow struct {
+	workers []string
+	region  string
+	at      string
+	ec2.Finding
+}
+
+func (o *online) rows() (rows []onlineRow) {
 	for _, e := range o.Workers {
-		p.printf("\n%s\n", p.bold("worker "+plain(e.Worker)+dashed(plain(e.Region))))
-		var rows [][]string
 		for _, f := range e.Findings {
-			paint := green
-			switch f.State {
-			case ec2.FindingWarning:
-				paint = yellow
-			case ec2.FindingWrong:
-				paint = red
-			case ec2.FindingOK: // green
+			same := slices.IndexFunc(rows, func(r onlineRow) bool { return r.Finding == f && r.region == e.Region })
+			if same < 0 {
+				rows = append(rows, onlineRow{region: e.Region, at: e.at(f), Finding: f})
+				same = len(rows) - 1
 			}
-			for i, line := range strings.Split(f.Text, "\n") {
-				row := []string{"", "", "", "  " + plain(line)}
-				if i == 0 {
-					row = []string{plain(f.What), p.paint(paint, string(f.State)), plain(e.at(f)), plain(line)}
-				}
-				rows = append(rows, row)
-			}
+			rows[same].workers = append(rows[same].workers, e.Worker)
 		}
-		p.table([]string{"WHAT", "STATE", "LINE", "FOUND"}, rows)
+	}
+	return rows
+}
+
+// whose names the workers of a row, in a cell's width.
+func (o *online) whose(r onlineRow) string {
+	const named = 3
+	text := strings.Join(r.workers[:min(len(r.workers), named)], ", ")
+	switch more := len(r.workers) - named; {
+	case len(r.workers) == len(o.Workers) && len(o.Workers) > 1:
+		text = "all"
+	case more > 0:
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	if slices.ContainsFunc(o.Workers, func(e examined) bool { return e.Region != r.region }) {
+		text += " in " + r.region
+	}
+	return text
+}
+
+// online prints one table for all workers.
+func (p *printer) online(o *online) {
+	var table [][]string
+	for _, r := range o.rows() {
+		paint := green
+		switch r.State {
+		case ec2.FindingWarning:
+			paint = yellow
+		case ec2.FindingWrong:
+			paint = red
+		case ec2.FindingOK: // green
+		}
+		for i, line := range strings.Split(r.Text, "\n") {
+			row := []string{"", "", "", "", "  " + plain(line)}
+			if i == 0 {
+				row = []string{plain(o.whose(r)), plain(r.What), p.paint(paint, string(r.State)), plain(r.at), plain(line)}
+			}
+			table = append(table, row)
+		}
+	}
+	if len(table) > 0 {
+		p.printf("\n")
+		p.table([]string{"WORKER", "WHAT", "STATE", "LINE", "FOUND"}, table)
 	}
 	for _, s := range o.Stranded {
 		p.printf("\n%s %s\n", p.paint(yellow, "warning:"), fmt.Sprintf(
@@ -202,11 +242,4 @@ func (p *printer) online(o *online) {
 	if o.Unread != "" {
 		p.notef("The database was not looked into: %s\n", plain(o.Unread))
 	}
-}
-
-func dashed(s string) string {
-	if s == "" {
-		return ""
-	}
-	return " in " + s
 }

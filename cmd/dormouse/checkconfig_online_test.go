@@ -98,10 +98,10 @@ func TestCheckconfigOnline(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"worker bot1 in us-east-1\nWHAT ", "user/" + ec2sim.DefaultAccessKeyID,
+		"WORKER ", "all     credentials", "bot2    image", "user/" + ec2sim.DefaultAccessKeyID,
 		"k does not exist; it will be created at the first start", "g is not in the default VPC; it will be created at the first start",
 		"m5.large on-demand in any zone: EC2 would start it",
-		"worker bot2 in us-east-1\n", "the last of 2 that match", "1. ami-", "2. ami-",
+		"the last of 2 that match", "1. ami-", "2. ami-",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
@@ -130,6 +130,21 @@ func TestCheckconfigOnline(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]ec2.FindingState{"credentials": "ok", "region": "ok", "image": "wrong", "launch": "warning"}, states); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestCheckconfigOnlineMisspeltRegion: it is the region that is wrong, not the
+// keys.
+func TestCheckconfigOnlineMisspeltRegion(t *testing.T) {
+	noAWS(t)
+	_, url := simServer(t)
+	good := fmt.Sprintf("'m5.large', ami=%q", ec2sim.ScriptImageID)
+	out, err := checkOnline(t, onlineConfig(t, url, good, good+", region='us-est-1'"))
+	if err == nil || !strings.Contains(out, "there is no region us-est-1; those of this account: us-east-1") || strings.Contains(out, "keys") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if strings.Count(out, "wrong") != 1 {
+		t.Errorf("more is wrong than the region:\n%s", out)
 	}
 }
 

@@ -19,6 +19,7 @@ look() {
 	need /usr/bin/buildbot buildbot "our agent on a stock Buildbot master; its EC2 workers on our endpoint"
 	need /usr/bin/buildbot-worker buildbot-worker "a stock worker on our master"
 	need /usr/bin/shellcheck shellcheck "the script that installs the agent, read by a linter"
+	need '/usr/bin/systemd-analyze' systemd "the units that the script installs, read by systemd"
 	need /usr/bin/aws awscli "the AWS CLI on our endpoint"
 	need /usr/lib/python3/dist-packages/boto3 python3-boto3 "boto3, and Buildbot by it, on our endpoint"
 	need '/usr/lib/postgresql/*/bin/initdb' postgresql "the store on PostgreSQL"

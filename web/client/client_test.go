@@ -186,6 +186,7 @@ func TestLeavingAnEndedStream(t *testing.T) {
 		fmt.Fprint(w, "event: event\nid: 1\ndata: {}\n\n")
 	})
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	for range c.Events(ctx, EventQuery{}) {
 		cancel()
 		break

@@ -1,0 +1,272 @@
+package schedule_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/schedule"
+)
+
+var (
+	tape   = dormouse.Lock{Name: "tape", MaxCount: 1}
+	db     = dormouse.Lock{Name: "db", MaxCount: 3}
+	disk   = dormouse.Lock{Name: "disk", PerWorker: true, MaxCount: 2, MaxCountForWorker: map[string]int{"w1": 1}}
+	wholly = func(l dormouse.Lock) dormouse.LockAccess { return dormouse.LockAccess{Lock: l, Exclusive: true} }
+	counts = func(l dormouse.Lock, n int) dormouse.LockAccess { return dormouse.LockAccess{Lock: l, Count: n} }
+)
+
+func locks(list ...dormouse.LockAccess) []dormouse.LockAccess { return list }
+
+func TestLocks(t *testing.T) {
+	up := func(name string, l ...dormouse.LockAccess) schedule.Worker {
+		return schedule.Worker{Name: name, Latent: true, Ready: true, Locks: l}
+	}
+	cold := func(name string) schedule.Worker { return schedule.Worker{Name: name, Latent: true, Startable: true} }
+	on := func(name string, l []dormouse.LockAccess, workers ...string) schedule.Builder {
+		return schedule.Builder{Name: name, WorkerNames: workers, Locks: l}
+	}
+	ask := func(builders ...string) (out []schedule.Request) {
+		for i, b := range builders {
+			out = append(out, schedule.Request{ID: int64(i + 1), Builder: b, SubmittedAt: epoch})
+		}
+		return out
+	}
+	for _, tc := range []struct {
+		name     string
+		in       schedule.Input
+		assigned string // request→worker, in order
+		demand   map[string]int
+		waiting  map[int64]string
+	}{
+		{
+			name: "one at a time, whatever the worker",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1", "w2"), on("b", locks(wholly(tape)), "w1", "w2")},
+				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
+			},
+			assigned: "1→w1",
+			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
+		},
+		{
+			name: "held by a build that runs, and no machine is asked for",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(counts(tape, 1)), "w1")}, Workers: []schedule.Worker{cold("w1")}, Requests: ask("a"),
+				Holders: []schedule.Holder{{Build: "build b/3", Worker: "w2", Locks: locks(wholly(tape))}},
+			},
+			waiting: map[int64]string{1: "waiting for lock tape: build b/3 holds it"},
+		},
+		{
+			name: "one machine for all that the lock admits",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1", "w2")}, Workers: []schedule.Worker{cold("w1"), cold("w2")}, Requests: ask("a", "a"),
+			},
+			demand: map[string]int{"w1": 1},
+			waiting: map[int64]string{
+				1: "waiting for worker w1, which is to be started for it",
+				2: "waiting for lock tape: a build that is to start on w1 holds it",
+			},
+		},
+		{
+			name: "counting",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(counts(db, 2)), "w1", "w2", "w3"), on("b", locks(counts(db, 1)), "w1", "w2", "w3")},
+				Workers:  []schedule.Worker{up("w1"), up("w2"), up("w3")}, Requests: ask("a", "b", "a"),
+			},
+			assigned: "1→w1 2→w2",
+			waiting:  map[int64]string{3: "waiting for lock db: 3 of 3 are held, by a build that is to start on w1 among others"},
+		},
+		{
+			name: "per worker: another one will do",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(counts(disk, 1)), "w1", "w2"), on("b", locks(counts(disk, 1)), "w1", "w2")},
+				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
+				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w1", Locks: locks(counts(disk, 1))}},
+			},
+			assigned: "1→w2 2→w2",
+		},
+		{
+			name: "a worker's own lock",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", nil, "w1", "w2"), on("b", nil, "w1", "w2")},
+				Workers:  []schedule.Worker{up("w1", wholly(tape)), up("w2", wholly(tape))}, Requests: ask("a", "b"),
+			},
+			assigned: "1→w1",
+			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
+		},
+		{
+			name: "named by builder and worker: used once",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1")}, Workers: []schedule.Worker{up("w1", counts(tape, 1))}, Requests: ask("a"),
+			},
+			assigned: "1→w1",
+		},
+		{
+			name: "who waits longer goes first",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("whole", locks(wholly(db)), "w1"), on("part", locks(counts(db, 1)), "w2")},
+				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("whole", "part"),
+				Holders: []schedule.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			},
+			waiting: map[int64]string{
+				1: "waiting for lock db: it is wanted exclusively, and build part/7 holds it",
+				2: "waiting for lock db: an earlier request waits for it",
+			},
+		},
+		{
+			name: "who waits for a lock leaves the worker to others",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", nil, "w1")},
+				Workers:  []schedule.Worker{{Name: "w1", Ready: true, MaxBuilds: 1}}, Requests: ask("a", "b"),
+				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w2", Locks: locks(wholly(tape))}},
+			},
+			assigned: "2→w1",
+			waiting:  map[int64]string{1: "waiting for lock tape: build c/1 holds it"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			out := schedule.Plan(tc.in)
+			var assigned []string
+			for _, a := range out.Assignments {
+				assigned = append(assigned, fmt.Sprintf("%d→%s", a.RequestID, a.Worker))
+			}
+			if got := strings.Join(assigned, " "); got != tc.assigned {
+				t.Errorf("assigned %q, want %q", got, tc.assigned)
+			}
+			if tc.demand == nil {
+				tc.demand = map[string]int{}
+			}
+			if tc.waiting == nil {
+				tc.waiting = map[int64]string{}
+			}
+			if diff := cmp.Diff(tc.demand, out.Demand); diff != "" {
+				t.Errorf("demand: %s", diff)
+			}
+			if diff := cmp.Diff(tc.waiting, out.Waiting); diff != "" {
+				t.Errorf("waiting: %s", diff)
+			}
+		})
+	}
+}
+
+// held counts uses by what is locked.
+type held map[string]struct{ exclusive, count, most int }
+
+func (h held) add(l []dormouse.LockAccess, worker string) {
+	// The stricter of two uses of one lock by one build counts, and once.
+	mine := map[string]dormouse.LockAccess{}
+	for _, a := range l {
+		what, _ := a.Lock.On(worker)
+		m, twice := mine[what]
+		if !twice {
+			m = a
+		}
+		m.Exclusive = m.Exclusive || a.Exclusive
+		m.Count = max(m.Count, a.Count)
+		mine[what] = m
+	}
+	for what, a := range mine {
+		u := h[what]
+		_, u.most = a.Lock.On(worker)
+		if a.Exclusive {
+			u.exclusive++
+		} else {
+			u.count += max(a.Count, 1)
+		}
+		h[what] = u
+	}
+}
+
+// wrong says which lock is used by more than may.
+func (h held) wrong() string {
+	for what, u := range h {
+		if u.exclusive > 1 || u.exclusive == 1 && u.count > 0 || u.count > u.most {
+			return fmt.Sprintf("%s is used by %d exclusively and %d of %d", what, u.exclusive, u.count, u.most)
+		}
+	}
+	return ""
+}
+
+// TestLocksHold draws plans with locks: no lock is ever used by more than may,
+// and with nobody waiting for a lock before it, a request that waits could not
+// be given to any ready worker.
+func TestLocksHold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		all := []dormouse.Lock{tape, db, {Name: "disk", PerWorker: true, MaxCount: 2, MaxCountForWorker: map[string]int{"w1": 1}}}
+		draw := func() (out []dormouse.LockAccess) {
+			for _, l := range all {
+				switch rapid.IntRange(0, 5).Draw(t, "lock "+l.Name) {
+				case 0:
+					out = append(out, wholly(l))
+				case 1:
+					out = append(out, counts(l, 1))
+				}
+			}
+			return out
+		}
+		builders := map[string]*schedule.Builder{}
+		for i := range in.Builders {
+			in.Builders[i].CollapseRequests = false
+			in.Builders[i].Locks = draw()
+			builders[in.Builders[i].Name] = &in.Builders[i]
+		}
+		now := held{}
+		for i := range in.Workers {
+			w := &in.Workers[i]
+			w.Locks = draw()
+			for _, b := range w.RunningBuilders {
+				h := schedule.Holder{Build: "build of " + b, Worker: w.Name, Locks: slices.Concat(builders[b].Locks, w.Locks)}
+				now.add(h.Locks, w.Name)
+				in.Holders = append(in.Holders, h)
+			}
+		}
+		if now.wrong() != "" {
+			return // no state that ever is
+		}
+		out := schedule.Plan(in)
+		if diff := cmp.Diff(out, schedule.Plan(in)); diff != "" {
+			t.Fatalf("another plan: %s", diff)
+		}
+		checkPlan(t, in, out)
+		workers := map[string]schedule.Worker{}
+		load := map[string]int{}
+		runs := map[[2]string]bool{}
+		for _, w := range in.Workers {
+			workers[w.Name] = w
+		}
+		for _, a := range out.Assignments {
+			now.add(slices.Concat(builders[a.Builder].Locks, workers[a.Worker].Locks), a.Worker)
+			load[a.Worker]++
+			runs[[2]string{a.Builder, a.Worker}] = true
+		}
+		if wrong := now.wrong(); wrong != "" {
+			t.Fatalf("%s: %+v", wrong, out)
+		}
+		for _, r := range in.Requests {
+			why, waits := out.Waiting[r.ID]
+			if !waits || strings.Contains(why, "earlier request") {
+				continue
+			}
+			for _, w := range in.Workers {
+				if !w.Ready || w.Paused || !eligible(in, r.Builder, w.Name) || slices.Contains(w.RunningBuilders, r.Builder) ||
+					runs[[2]string{r.Builder, w.Name}] || w.MaxBuilds > 0 && w.Builds+load[w.Name] >= w.MaxBuilds {
+					continue
+				}
+				then := held{}
+				for what, u := range now {
+					then[what] = u
+				}
+				then.add(slices.Concat(builders[r.Builder].Locks, w.Locks), w.Name)
+				if then.wrong() == "" {
+					t.Fatalf("request %d waits (%s), and could be built on %s: %+v", r.ID, why, w.Name, out)
+				}
+			}
+		}
+	})
+}
