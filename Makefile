@@ -8,7 +8,7 @@ GOFUMPT := $(TOOLS)/gofumpt
 TIMEOUT ?= 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test peers check fmt lint unit fuzz bench clean
+.PHONY: help build demo test peers check fmt lint unit torture fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ build: ## build bin/dormouse, linked statically: machines of any distribution ru
 demo: ## run the demo: a build on an instance that is started for it
 	$(GO) run ./cmd/dormouse demo
 
-test: peers check unit ## everything that has to pass: formatting, vet, lint, all tests
+test: peers check unit harm ## everything that has to pass: formatting, vet, lint, all tests
 
 # The real programs that some tests talk to. Where they are missing and may not
 # be installed, those tests are left out, and said to be; with CI=true that is
@@ -39,6 +39,14 @@ lint: $(LINT) ## vet and lint
 
 unit: ## all tests, with the race detector
 	$(GO) test -race -timeout $(TIMEOUT) ./...
+
+torture: ## kill, cut and lie, and count what is lost: make torture RUNS=500 [SEED=7]
+	$(GO) run ./internal/torture -runs $(or $(RUNS),100) $(if $(SEED),-seed $(SEED))
+
+# As much of it as a minute holds, with other lots each time.
+.PHONY: harm
+harm:
+	$(GO) run ./internal/torture -runs 1000 -for 60s
 
 fuzz: ## run each fuzz target for a while: make fuzz TIME=30s
 	@for package in $$($(GO) list ./...); do \

@@ -111,9 +111,9 @@ func (a *account) list() {
 func (a *account) watch() {
 	polls := 0
 	for {
-		wait := sweepInterval
+		wait := a.fleet.scaled(sweepInterval)
 		if a.fleet.stoppingIn(a.cloud.Key()) {
-			wait = endPolls[min(polls, len(endPolls)-1)]
+			wait = a.fleet.scaled(endPolls[min(polls, len(endPolls)-1)])
 			polls++
 		} else {
 			polls = 0
@@ -187,7 +187,7 @@ func (a *account) flush(b *batch) {
 		if rerr == nil {
 			rerr = err
 		}
-		if dormouse.CodeOf(rerr) == dormouse.NotFound && time.Since(r.LaunchedAt) > visibleWithin {
+		if dormouse.CodeOf(rerr) == dormouse.NotFound && time.Since(r.LaunchedAt) > a.fleet.scaled(visibleWithin) {
 			rerr = nil // EC2 has forgotten it: the next listing closes its row
 		}
 		if rerr != nil {

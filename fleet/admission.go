@@ -69,7 +69,7 @@ func (f *Fleet) reserveUnsettled(attempts []dormouse.LaunchAttempt, now time.Tim
 	parts := map[string]int{}
 	for _, a := range attempts {
 		parts[a.Launch]++
-		f.reserve(a.Launch, nil, parts[a.Launch], now, now.Add(visibleWithin))
+		f.reserve(a.Launch, nil, parts[a.Launch], now, now.Add(f.scaled(visibleWithin)))
 	}
 }
 

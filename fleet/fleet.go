@@ -60,7 +60,10 @@ type Options struct {
 	Token func(deployment, launch string, attempt int) string
 	// Budget holds back launches. SpentToday returns what instances have cost
 	// since midnight UTC, in US dollars; a budget per day needs it.
-	Budget     Budget
+	Budget Budget
+	// TimeScale multiplies the fleet's own limits of time, for tests in which
+	// hours must fit into seconds; 0 is 1.
+	TimeScale  float64
 	SpentToday func(context.Context) (float64, error)
 	Log        *slog.Logger
 }
@@ -121,6 +124,14 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	return f, nil
 }
 
+// scaled is a limit of time as this fleet keeps it.
+func (f *Fleet) scaled(d time.Duration) time.Duration {
+	if f.opt.TimeScale > 0 {
+		return time.Duration(float64(d) * f.opt.TimeScale)
+	}
+	return d
+}
+
 // open and settled keep which launches may have started what no ledger has yet.
 func (f *Fleet) open(launch string, attempts []dormouse.LaunchAttempt) {
 	f.mu.Lock()
@@ -140,7 +151,7 @@ func (f *Fleet) settled(launch string) {
 func (f *Fleet) noteShort(account string, o dormouse.Offering, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.short.add(account, o, now)
+	f.short.add(account, o, now.Add(f.scaled(shortageMemory)))
 }
 
 // AddAccount makes an account known, so that it is listed. Every account that a

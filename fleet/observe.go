@@ -31,7 +31,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 		if c, ok := byID[id]; ok {
 			take(r, c, now)
-		} else if now.Sub(r.LaunchedAt) > visibleWithin || !r.StoppingAt.IsZero() && now.Sub(r.StoppingAt) > visibleWithin {
+		} else if now.Sub(r.LaunchedAt) > f.scaled(visibleWithin) || !r.StoppingAt.IsZero() && now.Sub(r.StoppingAt) > f.scaled(visibleWithin) {
 			r.State, r.StateReason = dormouse.InstanceGone, "EC2 does not know it any more"
 		}
 		if r.State.Ended() && r.EndedAt.IsZero() {
@@ -62,7 +62,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			f.unowned[c.ID] = stray{a.cloud.Key(), now}
 			a.hurry()
 		}
-		if !known || now.Sub(found.since) < terminateAgain {
+		if !known || now.Sub(found.since) < f.scaled(terminateAgain) {
 			continue
 		}
 		f.unowned[c.ID] = stray{a.cloud.Key(), now}

@@ -13,9 +13,9 @@ const shortageMemory = 3 * time.Minute
 
 // shortages remembers which offerings had no capacity, by account. It holds at
 // most one entry for each offering that is configured.
-type shortages map[string]map[dormouse.Offering]time.Time
+type shortages map[string]map[dormouse.Offering]time.Time // until when
 
-func (s *shortages) add(account string, o dormouse.Offering, now time.Time) {
+func (s *shortages) add(account string, o dormouse.Offering, until time.Time) {
 	o = pool(o)
 	if *s == nil {
 		*s = shortages{}
@@ -23,7 +23,7 @@ func (s *shortages) add(account string, o dormouse.Offering, now time.Time) {
 	if (*s)[account] == nil {
 		(*s)[account] = map[dormouse.Offering]time.Time{}
 	}
-	(*s)[account][o] = now.Add(shortageMemory)
+	(*s)[account][o] = until
 }
 
 // pool is what capacity is had from: a zone, whichever subnet of it is named.

@@ -141,7 +141,7 @@ func (m *machine) startFailed(e StartFailed) {
 	m.StartInFlight = false
 	if m.Phase == Substantiated && e.Transient && !m.Launched {
 		m.Tries++ // its worker is there: what is missing is EC2's answer
-		m.RetryAt = m.now.Add(pause(m.Tries))
+		m.RetryAt = m.now.Add(m.policy.scaled(pause(m.Tries)))
 		return
 	}
 	if m.Phase != Starting || m.Launched {
@@ -150,7 +150,7 @@ func (m *machine) startFailed(e StartFailed) {
 	if e.Transient {
 		m.Tries++
 		m.clearDeadlines()
-		m.RetryAt = m.now.Add(pause(m.Tries))
+		m.RetryAt = m.now.Add(m.policy.scaled(pause(m.Tries)))
 		if e.Again.After(m.now) {
 			m.RetryAt = e.Again
 		}
@@ -260,7 +260,7 @@ func (m *machine) stopFailed(reason string) {
 	}
 	m.StopInFlight = false
 	m.Tries++
-	m.RetryAt = m.now.Add(pause(m.Tries))
+	m.RetryAt = m.now.Add(m.policy.scaled(pause(m.Tries)))
 	m.Reason = fmt.Sprintf("could not be stopped: %s; trying again at %s", reason, clock(m.RetryAt))
 }
 
@@ -463,7 +463,7 @@ func (m *machine) fail(reason string, console bool) {
 
 // quarantine keeps the worker from being started for a while.
 func (m *machine) quarantine() {
-	m.Quarantine = min(max(2*m.Quarantine, QuarantineFirst), QuarantineMax)
+	m.Quarantine = min(max(2*m.Quarantine, m.policy.scaled(QuarantineFirst)), m.policy.scaled(QuarantineMax))
 	m.QuarantinedUntil = m.now.Add(m.Quarantine)
 }
 

@@ -24,6 +24,17 @@ type Policy struct {
 	// Exclusive says that a generation holds something the next one needs, so
 	// that the next can start only when the last has ended.
 	Exclusive bool
+	// TimeScale multiplies the pauses and quarantines, for tests in which hours
+	// must fit into seconds; 0 is 1.
+	TimeScale float64
+}
+
+// scaled is a limit of time as this policy has it.
+func (p Policy) scaled(d time.Duration) time.Duration {
+	if p.TimeScale > 0 {
+		return time.Duration(float64(d) * p.TimeScale)
+	}
+	return d
 }
 
 // Phase is where a latent worker stands. The seven are Buildbot's.

@@ -139,7 +139,7 @@ func (m *Master) reattach(ctx context.Context, r *runningBuild) (build.Worker, e
 
 // reconnectPatience is how long a build waits for its worker. A latent one's own
 // grace, which ends its instance, is as long, and ends the wait a little sooner.
-func (m *Master) reconnectPatience() time.Duration { return reconnectGrace + reconnectGrace/10 }
+func (m *Master) reconnectPatience() time.Duration { return m.reconnectGrace() + m.reconnectGrace()/10 }
 
 // keepCommands tells a worker which of the commands that it went on with are
 // still wanted: those of builds that wait for this connection.

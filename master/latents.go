@@ -23,6 +23,13 @@ import (
 // back. Buildbot's worker tries again after at most about a minute at first.
 const reconnectGrace = 90 * time.Second
 
+func (m *Master) reconnectGrace() time.Duration {
+	if m.timeScale > 0 {
+		return time.Duration(float64(reconnectGrace) * m.timeScale)
+	}
+	return reconnectGrace
+}
+
 // member makes a latent worker's part of the fleet. The EC2 account is shared
 // by all workers with the same session and region.
 func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fleet.Member, error) {
@@ -245,8 +252,8 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 		Name: w.name,
 		Policy: latent.Policy{
 			BuildWaitTimeout: e.BuildWaitTimeout, MissingTimeout: e.MissingTimeout,
-			CheckInterval: e.CheckInstanceInterval, Grace: reconnectGrace,
-			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(),
+			CheckInterval: e.CheckInstanceInterval, Grace: m.reconnectGrace(),
+			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(), TimeScale: m.timeScale,
 		},
 		Provider:   w.member,
 		Save:       m.saveState(w.name, w.member.Cloud),

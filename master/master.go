@@ -44,12 +44,17 @@ type Options struct {
 	Token   string
 	Version string
 	Log     *slog.Logger
+	// TimeScale multiplies the master's own limits of time, such as how long a
+	// worker may take to come back, but not those of the configuration: for
+	// tests in which hours must fit into seconds. 0 is 1.
+	TimeScale float64
 }
 
 // Master is a running build master.
 type Master struct {
 	config     *config.Master
 	version    string
+	timeScale  float64
 	log        *slog.Logger
 	startedAt  time.Time
 	db         *store.DB
@@ -100,7 +105,7 @@ type Master struct {
 // context is of the start only. On an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	m := &Master{
-		config: o.Config, version: o.Version, log: o.Log, startedAt: time.Now(),
+		config: o.Config, version: o.Version, timeScale: o.TimeScale, log: o.Log, startedAt: time.Now(),
 		bus: newBus(), workers: workers{byName: map[string]*worker{}},
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{},
@@ -238,7 +243,7 @@ func (m *Master) recover(ctx context.Context) error {
 		},
 		Token:  ec2.Token,
 		Budget: fleet.Budget(m.config.Budget), SpentToday: m.spentToday,
-		Log: m.log,
+		TimeScale: m.timeScale, Log: m.log,
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 func newMasterCommand() *cobra.Command {
 	var tokenFile, logFormat, logLevel string
 	var stopTime time.Duration
+	var timeScale float64
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "master [DIR]",
@@ -45,7 +46,7 @@ is started, and the exit code is 1.`,
 			if tokenFile == "" {
 				tokenFile = filepath.Join(dir, "token")
 			}
-			return serveMaster(cmd, dir, tokenFile, log, stopTime, asJSON)
+			return serveMaster(cmd, dir, tokenFile, log, stopTime, timeScale, asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -53,6 +54,8 @@ is started, and the exit code is 1.`,
 	f.StringVar(&logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	f.DurationVar(&stopTime, "stop-time", 2*time.Minute, "how long to wait for instances to end before stopping all the same")
+	f.Float64Var(&timeScale, "time-scale", 1, "multiplies the master's own limits of time, for tests")
+	_ = f.MarkHidden("time-scale")
 	f.BoolVar(&asJSON, "json", false, "print the addresses as one JSON object")
 	return cmd
 }
@@ -72,7 +75,7 @@ func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {
 	return nil, usageErrorf("--log-format %q is neither text nor json", format)
 }
 
-func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, stopTime time.Duration, asJSON bool) error {
+func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, stopTime time.Duration, timeScale float64, asJSON bool) error {
 	ctx := cmd.Context()
 	c, err := config.Load(filepath.Join(dir, "master.star"), config.Options{Print: func(s string) { log.Info("master.star: " + s) }})
 	if err != nil {
@@ -85,7 +88,7 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, st
 	if err != nil && c.WWW.Listen != "" {
 		return fmt.Errorf("%w\n\"dormouse init\" makes one; --token-file names it", err)
 	}
-	m, err := master.Start(ctx, master.Options{Config: c, Token: token, Version: version(), Log: log})
+	m, err := master.Start(ctx, master.Options{Config: c, Token: token, Version: version(), Log: log, TimeScale: timeScale})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// figures are what a run, or many, came to.
+type figures struct {
+	runs, requests, builds, retries, resumed int
+	kills, agentKills, cuts, lies            int
+	instances                                int
+	alive, wasted                            time.Duration // of instances; wasted: with no build on them
+	lost, wrong, leaked, shared, broken      int           // broken: the run itself failed
+	losses                                   []string
+}
+
+func (f *figures) add(g figures) {
+	f.runs += g.runs
+	f.requests += g.requests
+	f.builds += g.builds
+	f.retries += g.retries
+	f.resumed += g.resumed
+	f.kills += g.kills
+	f.agentKills += g.agentKills
+	f.cuts += g.cuts
+	f.lies += g.lies
+	f.instances += g.instances
+	f.alive += g.alive
+	f.wasted += g.wasted
+	f.lost += g.lost
+	f.wrong += g.wrong
+	f.leaked += g.leaked
+	f.shared += g.shared
+	f.broken += g.broken
+}
+
+func (f *figures) bad() bool { return f.lost+f.wrong+f.leaked+f.shared+f.broken > 0 || f.runs == 0 }
+
+func (f *figures) lose(count *int, format string, args ...any) {
+	*count++
+	f.losses = append(f.losses, fmt.Sprintf(format, args...))
+}
+
+// String is the line of figures.
+func (f *figures) String() string {
+	text := fmt.Sprintf("%d runs: %d requests, %d lost; %d builds (%d retried, %d went on under another master), %d logs wrong; "+
+		"%d instances, %d leaked, %d shared; %.0f of %.0f instance-seconds without a build; "+
+		"%d masters and %d agents killed, %d connections cut, %d lies told",
+		f.runs, f.requests, f.lost, f.builds, f.retries, f.resumed, f.wrong,
+		f.instances, f.leaked, f.shared, f.wasted.Seconds(), f.alive.Seconds(),
+		f.kills, f.agentKills, f.cuts, f.lies)
+	if f.broken > 0 {
+		text += fmt.Sprintf("; %d runs broken", f.broken)
+	}
+	return text
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+)
+
+// The judge is judged: each kind of loss, planted, is found, and nothing else
+// is.
+
+var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
+
+func request(id int64, result ...dormouse.Result) dormouse.BuildRequest {
+	r := dormouse.BuildRequest{ID: id}
+	if len(result) > 0 {
+		r.Result = &result[0]
+	}
+	return r
+}
+
+func build(number int, request int64, result dormouse.Result, instance string, from, to int) dormouse.Build {
+	return dormouse.Build{
+		Builder: "b", Number: number, RequestID: request, Result: &result, Worker: "w", InstanceID: instance,
+		StartedAt: at(from), FinishedAt: at(to),
+	}
+}
+
+func TestRequestsAreJudged(t *testing.T) {
+	good := build(1, 1, dormouse.Success, "i-1", 0, 1)
+	for _, tc := range []struct {
+		name     string
+		accepted []int64
+		requests []dormouse.BuildRequest
+		builds   []dormouse.Build
+		lost     int
+	}{
+		{"as it should be", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 0},
+		{"tried twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{build(1, 1, dormouse.Retry, "i-1", 0, 1), build(2, 1, dormouse.Success, "i-2", 1, 2)}, 0},
+		{"gone", []int64{1, 2}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 1},
+		{"built twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good, build(2, 1, dormouse.Success, "i-2", 1, 2)}, 1},
+		{"failed", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Exception)}, []dormouse.Build{build(1, 1, dormouse.Exception, "i-1", 0, 1)}, 1},
+		{"a build without an end", nil, nil, []dormouse.Build{{Builder: "b", Number: 1}}, 1},
+	} {
+		var f figures
+		judgeRequests(&f, tc.accepted, tc.requests, tc.builds)
+		if f.lost != tc.lost || f.bad() != (tc.lost > 0) && f.runs > 0 {
+			t.Errorf("%s: %d lost, want %d: %q", tc.name, f.lost, tc.lost, f.losses)
+		}
+	}
+}
+
+func TestLogsAreJudged(t *testing.T) {
+	log := func(lines ...string) (out []string) {
+		for i := range 3 {
+			out = append(out, fmt.Sprintf("oline %d", i))
+		}
+		return append(out, lines...)
+	}
+	end := "hprogram finished with exit code 0"
+	for _, tc := range []struct {
+		name  string
+		said  []string
+		wrong bool
+	}{
+		{"as it should be", log(end), false},
+		{"a line lost", append([]string{"oline 0", "oline 2"}, end), true},
+		{"a line twice", append([]string{"oline 0", "oline 1", "oline 1", "oline 2"}, end), true},
+		{"out of order", append([]string{"oline 1", "oline 0", "oline 2"}, end), true},
+		{"cut short", []string{"oline 0", end}, true},
+		{"more than there is", log("oline 3", end), true},
+		{"no end", log(), true},
+		{"two ends", log(end, end), true},
+	} {
+		if wrong := wrongLines(tc.said, 3); (wrong != "") != tc.wrong {
+			t.Errorf("%s: %q", tc.name, wrong)
+		}
+	}
+}
+
+func TestInstancesAreJudged(t *testing.T) {
+	row := func(id string, generation int64) dormouse.Instance {
+		return dormouse.Instance{ID: id, Worker: "w", Generation: generation}
+	}
+	entry := func(id string, from, to int) ec2sim.LedgerEntry {
+		return ec2sim.LedgerEntry{ID: id, LaunchedAt: at(from), EndedAt: at(to)}
+	}
+	builds := []dormouse.Build{build(1, 1, dormouse.Success, "i-1", 1, 4)}
+	for _, tc := range []struct {
+		name           string
+		rows           []dormouse.Instance
+		builds         []dormouse.Build
+		ledger         []ec2sim.LedgerEntry
+		shared, leaked int
+	}{
+		{"as it should be", []dormouse.Instance{row("i-1", 1), row("i-2", 2)}, builds, []ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 5, 9)}, 0, 0},
+		{"two of one generation", []dormouse.Instance{row("i-1", 1), row("i-2", 1)}, builds, []ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 5, 9)}, 1, 0},
+		{
+			"two in use at a time",
+			[]dormouse.Instance{row("i-1", 1), row("i-2", 2)},
+			append(builds, build(2, 2, dormouse.Success, "i-2", 3, 6)),
+			[]ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 2, 9)},
+			1, 0,
+		},
+		{"one that the master does not know", []dormouse.Instance{row("i-1", 1)}, builds, []ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 5, 9)}, 0, 1},
+	} {
+		var f figures
+		judgeInstances(&f, tc.rows, tc.builds, ec2sim.Ledger{Instances: tc.ledger})
+		if f.shared != tc.shared || f.leaked != tc.leaked {
+			t.Errorf("%s: %d shared, %d leaked: %q", tc.name, f.shared, f.leaked, f.losses)
+		}
+		if len(tc.ledger) == 2 && tc.shared+tc.leaked == 0 && (f.alive != 9*time.Second || f.wasted != 6*time.Second) {
+			t.Errorf("%s: %v alive, %v wasted", tc.name, f.alive, f.wasted)
+		}
+	}
+}
+
+func TestWentOn(t *testing.T) {
+	builds := []dormouse.Build{build(1, 1, dormouse.Success, "i-1", 0, 4), build(2, 2, dormouse.Retry, "i-1", 0, 4), build(3, 3, dormouse.Success, "i-1", 6, 8)}
+	if n := wentOn(builds, []time.Time{at(1), at(2), at(5)}); n != 1 {
+		t.Errorf("%d", n)
+	}
+}

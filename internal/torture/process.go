@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a dormouse command that serves.
+type process struct {
+	cmd  *exec.Cmd
+	said map[string]any // the JSON object that it began with
+	done chan struct{}
+}
+
+// startTimeout is how long a command may take to serve on a loaded machine.
+const startTimeout = 30 * time.Second
+
+func start(ctx context.Context, log, program string, args ...string) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	p := &process{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
+	p.cmd.Stderr = out
+	// It ends with this program, however that ends.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line := make(chan error, 1)
+	go func() {
+		defer close(p.done)
+		text, err := bufio.NewReader(stdout).ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(text, &p.said)
+		}
+		line <- err
+		_ = p.cmd.Wait() // how it ended is asked of ProcessState
+	}()
+	select {
+	case err = <-line:
+	case <-time.After(startTimeout):
+		err = fmt.Errorf("it says nothing for %v", startTimeout)
+	}
+	if err != nil {
+		p.kill()
+		return nil, fmt.Errorf("%s %s: %w", filepath.Base(program), args[0], err)
+	}
+	return p, nil
+}
+
+// kill ends it as the kernel would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have gone
+	<-p.done
+}
+
+// stop asks it to end, and reports whether it did so in good order.
+func (p *process) stop(patience time.Duration) error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.kill()
+		return fmt.Errorf("it did not stop within %v", patience)
+	}
+	if !p.cmd.ProcessState.Success() {
+		return fmt.Errorf("it stopped with %v", p.cmd.ProcessState)
+	}
+	return nil
+}
+
+// agents are the agents' processes on the machines below a directory.
+func agents(dir string) (pids []int) {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return nil
+	}
+	for _, path := range environs {
+		env, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(env, []byte("HOME="+dir+"/")) {
+			continue
+		}
+		cmdline, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		if err != nil || !strings.Contains(string(cmdline), "\x00worker\x00--from-user-data") {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/environ", &pid); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// makeRepository makes a repository for Git steps.
+func makeRepository(ctx context.Context, dir string) (string, error) {
+	repo := filepath.Join(dir, "repository")
+	for _, args := range [][]string{
+		{"init", "-q", repo},
+		{"-C", repo, "-c", "user.name=torture", "-c", "user.email=torture@localhost", "commit", "-q", "--allow-empty", "-m", "nothing"},
+	} {
+		if out, err := exec.CommandContext(ctx, "git", args...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("git %s: %w: %s", args[0], err, out)
+		}
+	}
+	return repo, nil
+}
