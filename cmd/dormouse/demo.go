@@ -48,6 +48,7 @@ type demoFlags struct {
 	json             bool
 	spot             bool
 	scenario         string
+	kill             bool
 }
 
 func newDemoCommand() *cobra.Command {
@@ -68,6 +69,7 @@ runs its steps; after the idle time the instance is terminated. The exit code is
   dormouse demo --repo . --command 'make check'
   dormouse demo --spot
   dormouse demo --scenario examples/scenarios/throttled.json
+  dormouse demo --kill-master
   dormouse demo --keep              and then, elsewhere: dormouse workers`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, f) },
@@ -81,6 +83,7 @@ runs its steps; after the idle time the instance is terminated. The exit code is
 	flags.BoolVar(&f.keep, "keep", false, "leave master and endpoint serving until interrupted")
 	flags.BoolVar(&f.json, "json", false, "print the summary as one JSON object; everything else goes to stderr")
 	flags.BoolVar(&f.spot, "spot", false, "run on spot instances, bidding by the price history, at most the on-demand price")
+	flags.BoolVar(&f.kill, "kill-master", false, "kill the master in the middle of a step, and start it again: the build goes on")
 	flags.StringVar(&f.scenario, "scenario", "", "`file` that says how the endpoint misbehaves, in JSON")
 	return cmd
 }
@@ -95,7 +98,7 @@ type demo struct {
 	scenario *ec2sim.Scenario // nil: the endpoint behaves
 	endpoint *ec2sim.Server
 	address  string // of the endpoint
-	master   *master.Master
+	master   demoMaster
 	token    string
 	client   *client.Client
 	live     *liveLine
@@ -105,6 +108,8 @@ func runDemo(cmd *cobra.Command, f demoFlags) (err error) {
 	switch {
 	case f.builds < 1 || f.builds > 1000:
 		return usageErrorf("--builds is from 1 to 1000")
+	case f.kill && (f.builds != 1 || f.repo != "" || f.command != ""):
+		return usageErrorf("--kill-master is about one build of the sample: leave --builds, --repo and --command out")
 	case f.bootDelay < 0 || f.buildWaitTimeout < 0:
 		return usageErrorf("--boot-delay and --build-wait-timeout can not be negative: a demo ends")
 	}
@@ -260,22 +265,30 @@ func (d *demo) startMaster(ctx context.Context, repo string) error {
 	if err := os.Mkdir(base, 0o700); err != nil {
 		return err
 	}
+	var ports [2]int // 0 takes any that is free
+	for i := range ports {
+		if !d.kill {
+			break
+		}
+		var err error
+		if ports[i], err = freePort(); err != nil {
+			return err
+		}
+	}
 	file := filepath.Join(base, "master.star")
-	if err := os.WriteFile(file, []byte(d.configuration(repo)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(d.configuration(repo, ports)), 0o600); err != nil {
 		return err
 	}
 	c, err := config.Load(file, config.Options{})
 	if err != nil {
 		return err
 	}
-	logFile, err := os.Create(filepath.Join(d.dir, "master.log"))
-	if err != nil {
-		return err
-	}
 	d.token = rand.Text()
-	d.master, err = master.Start(ctx, master.Options{
-		Config: c, Token: d.token, Version: version(), Log: slog.New(slog.NewTextHandler(logFile, nil)),
-	})
+	if d.kill {
+		err = d.startMasterProcess(base)
+	} else {
+		err = d.startMasterHere(ctx, c)
+	}
 	if err != nil {
 		return err
 	}
@@ -284,8 +297,22 @@ func (d *demo) startMaster(ctx context.Context, repo string) error {
 	return err
 }
 
+func (d *demo) startMasterHere(ctx context.Context, c *config.Master) error {
+	logFile, err := os.Create(filepath.Join(d.dir, "master.log"))
+	if err != nil {
+		return err
+	}
+	m, err := master.Start(ctx, master.Options{
+		Config: c, Token: d.token, Version: version(), Log: slog.New(slog.NewTextHandler(logFile, nil)),
+	})
+	if err == nil {
+		d.master = m
+	}
+	return err
+}
+
 // configuration is the demo's master.star.
-func (d *demo) configuration(repo string) string {
+func (d *demo) configuration(repo string, ports [2]int) string {
 	var steps strings.Builder
 	fmt.Fprintf(&steps, "    steps.Git(repourl=%q, mode='incremental'),\n", repo)
 	switch {
@@ -297,14 +324,15 @@ func (d *demo) configuration(repo string) string {
 		steps.WriteString("    steps.ShellCommand(name='compile', command=['sh', './build.sh'], logEnviron=False),\n")
 		steps.WriteString("    steps.ShellCommand(name='test', command=['sh', './test.sh'], logEnviron=False),\n")
 		steps.WriteString(d.longStep())
+		steps.WriteString(d.killSteps())
 	}
 	return fmt.Sprintf(`from buildbot.plugins import schedulers, steps, util, worker
 import boto3
 
 c = BuildmasterConfig = {}
 c['title'] = 'Dormouse demo'
-c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:0:interface=127.0.0.1'}}
-c['www'] = {'port': 'tcp:0:interface=127.0.0.1'}
+c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:%[11]d:interface=127.0.0.1'}}
+c['www'] = {'port': 'tcp:%[12]d:interface=127.0.0.1'}
 
 session = boto3.session.Session(
     aws_access_key_id=%[1]q,
@@ -334,7 +362,7 @@ c['builders'] = [
 ]
 c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=['demo'])]
 `, ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, d.address, rand.Text(), demoInstanceType, ec2sim.WorkerImageID,
-		min(d.demoFlags.builds, demoMaxInstances), d.buildWaitTimeout.Seconds(), steps.String(), d.placement())
+		min(d.demoFlags.builds, demoMaxInstances), d.buildWaitTimeout.Seconds(), steps.String(), d.placement(), ports[0], ports[1])
 }
 
 // builds asks for the builds, follows them, and waits for their instances'
@@ -352,6 +380,9 @@ func (d *demo) builds(ctx context.Context) (*summary, error) {
 		return nil, err
 	}
 	s, err := d.summarize(ctx, f.ends(made))
+	if err == nil && d.kill {
+		err = d.checkKilled(ctx, s)
+	}
 	if err != nil || d.keep {
 		return s, err
 	}
@@ -416,7 +447,9 @@ func (d *demo) tellInstances() (stop func()) {
 		defer close(done)
 		told := map[string]dormouse.Instance{}
 		state := newDemoState(d.demoFlags.builds)
+		kill := &killer{demo: d}
 		for e := range events {
+			kill.take(e)
 			if i := e.Instance; i != nil {
 				d.tellInstance(told[i.ID], *i)
 				told[i.ID] = *i
