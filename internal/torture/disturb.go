@@ -47,7 +47,7 @@ func (r *run) disturbance() disturbance {
 	}
 	switch r.rng.IntN(10) {
 	case 0, 1, 2:
-		return disturbance{fmt.Sprintf("the master is killed, and away for %v", away), func() { r.killMaster() }, away, again}
+		return disturbance{fmt.Sprintf("the master is killed, and away for %v", away), r.killMaster, away, again}
 	case 3:
 		return disturbance{"the agents are killed", r.killAgents, 0, nil}
 	case 4:

@@ -33,8 +33,9 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory of every run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := torture(ctx, o); err != nil {
+	err := torture(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
 		os.Exit(1)
 	}

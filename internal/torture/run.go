@@ -171,17 +171,16 @@ func (r *run) startMaster(ctx context.Context) error {
 }
 
 // killMaster kills the master, if it runs.
-func (r *run) killMaster() bool {
+func (r *run) killMaster() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.master == nil {
-		return false
+		return
 	}
 	r.master.kill()
 	r.killed = append(r.killed, time.Now())
 	r.master = nil
 	r.fig.kills++
-	return true
 }
 
 func (r *run) api() *client.Client {
