@@ -42,6 +42,7 @@ var ec2Class = &class{
 		{name: "session"},
 	}, workerParams, []param{
 		{name: "build_wait_timeout"},
+		{name: "on_shutdown"},
 		{name: "check_instance_interval"},
 		{name: "instances"},
 		{name: "fallback_to_on_demand"},
@@ -105,6 +106,7 @@ func (a arguments) ec2Worker() any {
 		UserData:              a.userData(),
 		Bootstrap:             a.bootstrap(),
 		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
+		OnShutdown:            a.onShutdown(),
 		MissingTimeout:        w.MissingTimeout,
 		CheckInstanceInterval: a.seconds("check_instance_interval", defaultCheckInterval, positive),
 		Session:               a.session(),
@@ -132,6 +134,19 @@ func (a arguments) ec2Worker() any {
 	a.spotRules(e)
 	w.EC2 = e
 	return w
+}
+
+func (a arguments) onShutdown() string {
+	const terminate, keep = "terminate", "keep"
+	f, ok := a.some("on_shutdown")
+	if !ok {
+		return terminate
+	}
+	if f.v != starlark.String(terminate) && f.v != starlark.String(keep) {
+		f.bad("'terminate' or 'keep'")
+	}
+	v, _ := starlark.AsString(f.v)
+	return v
 }
 
 func (a arguments) keypairName() string {

@@ -132,7 +132,7 @@ func defaultsOf(w Worker) map[string]string {
 		"spot_instance": e.SpotInstance, "max_spot_price": e.MaxSpotPrice, "price_multiplier": e.PriceMultiplier,
 		"product_description": e.ProductDescription, "fallback_to_on_demand": e.FallbackToOnDemand, "price_per_hour": e.PricePerHour,
 		"volumes": e.Volumes, "block_device_map": e.BlockDeviceMap, "tags": e.Tags, "instances": e.Instances,
-		"build_wait_timeout": e.BuildWaitTimeout, "missing_timeout": e.MissingTimeout, "check_instance_interval": e.CheckInstanceInterval,
+		"build_wait_timeout": e.BuildWaitTimeout, "on_shutdown": "'" + e.OnShutdown + "'", "missing_timeout": e.MissingTimeout, "check_instance_interval": e.CheckInstanceInterval,
 		"max_builds": w.MaxBuilds, "notify_on_missing": w.NotifyOnMissing, "properties": w.Properties,
 		"defaultProperties": w.DefaultProperties, "keepalive_interval": w.KeepaliveInterval, "locks": w.Locks,
 	} {

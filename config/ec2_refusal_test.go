@@ -287,6 +287,10 @@ var refusals = map[string][]refusal{
 		refused(wrongType, `▸keepalive_interval='1h'`, "keepalive_interval"+notSeconds+`"1h"`),
 		refused(impossible, `▸keepalive_interval=-1`, "keepalive_interval"+notSeconds+"-1"),
 	},
+	"on_shutdown": {
+		refused(wrongType, `▸on_shutdown=True`, "on_shutdown must be 'terminate' or 'keep', not True"),
+		refused(impossible, `▸on_shutdown='stop'`, `on_shutdown must be 'terminate' or 'keep', not "stop"`),
+	},
 	"build_wait_timeout": {
 		refused(wrongType, `▸build_wait_timeout='10m'`, `build_wait_timeout must be a number of seconds, not "10m"`),
 		refused(impossible, `▸build_wait_timeout=float('nan')`, "build_wait_timeout must be a number of seconds, not nan"),

@@ -121,6 +121,7 @@ type EC2LatentWorker struct {
 	// BuildWaitTimeout is how long an idle instance is kept: 0 not at all,
 	// negative until the master stops.
 	BuildWaitTimeout      time.Duration
+	OnShutdown            string        // "terminate" or "keep": what becomes of it when the master stops
 	MissingTimeout        time.Duration // the same as in Worker
 	CheckInstanceInterval time.Duration
 

@@ -58,7 +58,7 @@ func TestPage(t *testing.T) {
 		e := config.EC2LatentWorker{
 			InstanceTypes: []string{"m1.large"}, AMI: "ami-12345",
 			KeypairName: name, SecurityName: name,
-			BuildWaitTimeout: 10 * time.Minute, MissingTimeout: 20 * time.Minute, CheckInstanceInterval: 10 * time.Second,
+			BuildWaitTimeout: 10 * time.Minute, OnShutdown: "terminate", MissingTimeout: 20 * time.Minute, CheckInstanceInterval: 10 * time.Second,
 			MaxSpotPrice: new(1.6), PriceMultiplier: new(1.2), ProductDescription: "Linux/UNIX",
 			Instances: 1,
 		}

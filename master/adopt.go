@@ -87,10 +87,8 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 	if err != nil {
 		return err
 	}
-	r := &runningBuild{
-		build: whole, request: request, builder: *m.builder(b.Builder), worker: m.workers.get(b.Worker),
-		generation: b.Generation, instanceID: b.InstanceID, session: kept.Session, stop: make(chan string, 1),
-	}
+	r := m.newRunning(m.workers.get(b.Worker), request, *m.builder(b.Builder))
+	r.build, r.generation, r.instanceID, r.session = whole, b.Generation, b.InstanceID, kept.Session
 	for _, s := range steps {
 		r.past = append(r.past, build.PastStep{Step: s, Progress: kept.Progress[s.ID]})
 	}

@@ -39,6 +39,10 @@ func (m *Master) dispatchLoop(ctx context.Context) {
 
 // dispatch makes a plan and carries it out.
 func (m *Master) dispatch(ctx context.Context) {
+	if m.draining.Load() {
+		m.holdAll()
+		return
+	}
 	plan := schedule.Plan(m.planInput())
 	m.collapse(ctx, plan.Collapses)
 	for _, a := range plan.Assignments {
@@ -54,6 +58,18 @@ func (m *Master) dispatch(ctx context.Context) {
 		w.want(plan.Demand[w.name] > 0)
 	}
 	m.queue.setWaiting(plan.Waiting)
+}
+
+// holdAll keeps every request waiting.
+func (m *Master) holdAll() {
+	waiting := map[int64]string{}
+	for _, r := range m.queue.all() {
+		waiting[r.ID] = drainReason
+	}
+	for _, w := range m.workers.order {
+		w.want(false)
+	}
+	m.queue.setWaiting(waiting)
 }
 
 func (w *worker) want(wanted bool) {
@@ -140,7 +156,7 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 	if builder == nil {
 		return nil
 	}
-	r := &runningBuild{worker: w, request: request, builder: *builder, stop: make(chan string, 1)}
+	r := m.newRunning(w, request, *builder)
 	if w.latent != nil {
 		generation, ok := w.latent.Acquire()
 		if !ok {
@@ -192,8 +208,15 @@ func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
 	return nil
 }
 
+func (m *Master) newRunning(w *worker, request dormouse.BuildRequest, builder dormouse.Builder) *runningBuild {
+	r := &runningBuild{worker: w, request: request, builder: builder, stop: make(chan string, 1)}
+	r.ctx, r.leave = context.WithCancelCause(m.buildCtx)
+	return r
+}
+
 // runBuild runs a build to its durable end.
 func (m *Master) runBuild(r *runningBuild) {
+	defer r.leave(nil)
 	outcome := m.runSteps(r)
 	if outcome.Left {
 		return // it is the next master's
@@ -276,7 +299,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		job.Worker = r.conn
 	}
 	job.Build = r.build
-	return m.runner.Run(m.buildCtx, job, r.stop)
+	return m.runner.Run(r.ctx, job, r.stop)
 }
 
 // addWorkerProperties adds the properties that a worker's configuration gives

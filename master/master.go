@@ -98,6 +98,7 @@ type Master struct {
 	failed    chan error // holds what ended the master, if something did
 	failedOne sync.Once
 	lost      atomic.Bool // another master owns the store now
+	draining  atomic.Bool // no more builds are started
 	goneOnce  sync.Once
 }
 

@@ -1,7 +1,10 @@
 package master
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +28,10 @@ type runningBuild struct {
 	session    string           // of the agent's process; "" if the build ends with its connection
 	past       []build.PastStep // of a build that an earlier master began
 	stop       chan string      // holds one reason
+	// ctx is of its steps; leave ends it for the build to be left to the next
+	// master.
+	ctx   context.Context
+	leave context.CancelCauseFunc
 	// ending says that the result is being stored: it is too late to stop.
 	ending bool // guarded by the table's mutex
 }
@@ -76,6 +83,13 @@ func (t *runningBuilds) holders() []schedule.Holder {
 	}
 	slices.SortFunc(out, func(a, b schedule.Holder) int { return strings.Compare(a.Build, b.Build) })
 	return out
+}
+
+// all returns the builds that run, oldest first.
+func (t *runningBuilds) all() []*runningBuild {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.SortedFunc(maps.Values(t.byID), func(a, b *runningBuild) int { return cmp.Compare(a.build.ID, b.build.ID) })
 }
 
 // on returns the builds that run on a worker.

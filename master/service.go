@@ -16,7 +16,7 @@ var _ web.Service = (*Master)(nil)
 
 // Info implements web.Service.
 func (m *Master) Info() web.MasterInfo {
-	return web.MasterInfo{Title: m.config.Title, Version: m.version, BuildbotURL: m.config.BuildbotURL, StartedAt: m.startedAt}
+	return web.MasterInfo{Title: m.config.Title, Version: m.version, BuildbotURL: m.config.BuildbotURL, StartedAt: m.startedAt, Draining: m.draining.Load()}
 }
 
 // Builders implements web.Service.

@@ -13,13 +13,15 @@ import (
 const connectionGrace = 5 * time.Second
 
 // Stop ends the master: no new builds, running ones go back to the queue,
-// instances are terminated, and everything is closed. What ctx's end leaves
+// instances are terminated, and everything is closed. Workers with
+// on_shutdown='keep' keep their instances, and our agents on them their builds,
+// for the next master. What ctx's end leaves
 // undone, such as an instance whose termination EC2 has not accepted, the next
 // master takes up. Calling it again waits for the first call.
 func (m *Master) Stop(ctx context.Context) {
 	m.stopOnce.Do(func() {
 		m.dispatcher()
-		m.endBuilds(nil)
+		m.endRunning()
 		m.awaitBuilds(ctx)
 		if !m.lost.Load() {
 			m.stopWorkers(ctx)
@@ -42,14 +44,14 @@ func (m *Master) stopWorkers(ctx context.Context) {
 	events, cancel := m.bus.Subscribe()
 	defer func() { cancel() }()
 	for _, w := range m.workers.order {
-		if w.latent != nil {
+		if w.latent != nil && !w.kept() {
 			w.latent.Post(latent.MasterStops{})
 		}
 	}
 	for {
 		var open []string
 		for _, w := range m.workers.order {
-			if w.latent != nil && w.latent.State().Phase != latent.ShutDown {
+			if w.latent != nil && !w.kept() && w.latent.State().Phase != latent.ShutDown {
 				open = append(open, w.name)
 			}
 		}
@@ -73,6 +75,10 @@ func (m *Master) stopWorkers(ctx context.Context) {
 // end them.
 func (m *Master) tellAlive() {
 	for _, r := range m.fleet.Rows() {
+		if w := m.workers.get(r.Worker); w != nil && w.kept() {
+			m.log.Info("an instance is left to the next master (on_shutdown='keep')", "instance", r.ID, "worker", r.Worker)
+			continue
+		}
 		m.log.Error("an instance is left running: no configured worker has its account", "instance", r.ID, "account", r.Account, "region", r.Region, "worker", r.Worker)
 	}
 }

@@ -72,6 +72,7 @@ type MasterInfo struct {
 	Version     string    `json:"version" doc:"The version of Dormouse it runs"`
 	BuildbotURL string    `json:"buildbot_url,omitempty" doc:"The address people reach it at"`
 	StartedAt   time.Time `json:"started_at" doc:"When this process started to serve"`
+	Draining    bool      `json:"draining,omitempty" doc:"It is shutting down: builds that run may end, no more are started"`
 }
 
 // BuilderInfo is a configured builder with what is going on in it.

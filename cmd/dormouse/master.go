@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +22,7 @@ import (
 
 func newMasterCommand() *cobra.Command {
 	var tokenFile, logFormat, logLevel string
-	var stopTime time.Duration
+	var grace, stopTime time.Duration
 	var timeScale float64
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -28,9 +31,13 @@ func newMasterCommand() *cobra.Command {
 		Long: `Serve the build master whose configuration is master.star in a directory, by
 default this one. Its database and its token are kept there too.
 
-SIGTERM and SIGINT stop it: builds that run go back to the queue, and instances
-are terminated. What that does not finish in time, or a kill prevents, the next
-master takes up. The configuration is checked first: with a mistake in it nothing
+SIGTERM and SIGINT drain it: no more builds are started, and those that run may
+end, for up to --grace; then the rest goes back to the queue, and instances are
+terminated. A second signal ends the waiting for builds, a third the waiting for
+instances. Requests that wait are kept; what is not finished, or a kill prevents,
+the next master takes up. Workers with on_shutdown='keep' keep their instances
+for the next master, and our agents on them their builds, which are not waited
+for: so an upgrade costs nobody a build. The configuration is checked first: with a mistake in it nothing
 is started, and the exit code is 1.`,
 		Example: `  dormouse init ci && dormouse master ci`,
 		Args:    cobra.MaximumNArgs(1),
@@ -46,13 +53,18 @@ is started, and the exit code is 1.`,
 			if tokenFile == "" {
 				tokenFile = filepath.Join(dir, "token")
 			}
-			return serveMaster(cmd, dir, tokenFile, log, stopTime, timeScale, asJSON)
+			if grace < 0 || stopTime < 0 {
+				return usageErrorf("--grace and --stop-time can not be negative")
+			}
+			o := master.Options{Log: log, TimeScale: timeScale}
+			return serveMaster(cmd, dir, tokenFile, o, grace, stopTime, asJSON)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&tokenFile, "token-file", "", "the `file` with the token that callers must present (default: token in the directory)")
 	f.StringVar(&logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&logLevel, "log-level", "info", "what to log: debug, info, warn or error")
+	f.DurationVar(&grace, "grace", 10*time.Minute, "how long builds that run may take to end, once the master is told to stop; 0s: not at all")
 	f.DurationVar(&stopTime, "stop-time", 2*time.Minute, "how long to wait for instances to end before stopping all the same")
 	f.Float64Var(&timeScale, "time-scale", 1, "multiplies the master's own limits of time, for tests")
 	_ = f.MarkHidden("time-scale")
@@ -75,8 +87,8 @@ func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {
 	return nil, usageErrorf("--log-format %q is neither text nor json", format)
 }
 
-func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, stopTime time.Duration, timeScale float64, asJSON bool) error {
-	ctx := cmd.Context()
+func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, grace, stopTime time.Duration, asJSON bool) error {
+	ctx, log := cmd.Context(), o.Log
 	c, err := config.Load(filepath.Join(dir, "master.star"), config.Options{Print: func(s string) { log.Info("master.star: " + s) }})
 	if err != nil {
 		return explainConfig(err)
@@ -88,7 +100,8 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, st
 	if err != nil && c.WWW.Listen != "" {
 		return fmt.Errorf("%w\n\"dormouse init\" makes one; --token-file names it", err)
 	}
-	m, err := master.Start(ctx, master.Options{Config: c, Token: token, Version: version(), Log: log, TimeScale: timeScale})
+	o.Config, o.Token, o.Version = c, token, version()
+	m, err := master.Start(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -98,14 +111,71 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, log *slog.Logger, st
 	var failed error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping: no new builds; builds that run go back to the queue, instances are terminated")
+		// Those that come after the first, which has ended ctx.
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(signals)
+		drain(ctx, m, log, grace, signals)
+		failed = stopMaster(ctx, m, stopTime, signals)
 	case failed = <-m.Failed():
 		log.Error("the master can not go on", "error", failed)
+		_ = stopMaster(ctx, m, stopTime, nil)
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	m.Stop(stopping)
 	return failed
+}
+
+// drain waits for the builds that run, for the time of grace, until a signal.
+func drain(ctx context.Context, m *master.Master, log *slog.Logger, grace time.Duration, signals <-chan os.Signal) {
+	limit, done := untilSignal(ctx, grace, signals)
+	defer done()
+	until := time.Now().Add(grace)
+	m.Drain(limit, func(left []dormouse.Build) {
+		if len(left) == 0 {
+			log.Info("stopping: no build runs")
+			return
+		}
+		const named = 5
+		var names []string
+		for _, b := range left[:min(len(left), named)] {
+			names = append(names, fmt.Sprintf("%s/%d on %s", b.Builder, b.Number, b.Worker))
+		}
+		if more := len(left) - named; more > 0 {
+			names = append(names, fmt.Sprintf("%d more", more))
+		}
+		log.Info("draining: no more builds are started, and these may end; signal again to have them go back to the queue",
+			"running", strings.Join(names, ", "), "until", until.Format("15:04:05"))
+	})
+}
+
+// stopMaster stops the master, and waits for instances until a signal.
+func stopMaster(ctx context.Context, m *master.Master, limit time.Duration, signals <-chan os.Signal) error {
+	stopping, done := untilSignal(ctx, limit, signals)
+	defer done()
+	m.Stop(stopping)
+	select {
+	case err := <-m.Failed():
+		return err
+	default:
+		return nil
+	}
+}
+
+// untilSignal is a context of its own that ends after a time, or with a signal.
+func untilSignal(ctx context.Context, limit time.Duration, signals <-chan os.Signal) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-done
+	}
 }
 
 func announceMaster(cmd *cobra.Command, m *master.Master, asJSON bool) error {
