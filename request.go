@@ -38,6 +38,9 @@ type BuildRequest struct {
 
 	// BuildID is the request's newest build, 0 while it never had one.
 	BuildID int64 `json:"build_id,omitempty"`
+	// Interrupted is how often EC2 has taken the spot instance of one of its
+	// builds back. After the first time the request goes before all others.
+	Interrupted int `json:"interrupted,omitempty"`
 	// CollapsedInto is the request that this one was merged into (it then is
 	// complete with result SKIPPED), 0 when it was not.
 	CollapsedInto int64 `json:"collapsed_into,omitempty"`

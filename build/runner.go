@@ -93,6 +93,21 @@ type Outcome struct {
 	Left bool
 }
 
+// Interrupted, as the cause of the end of Run's context, is why a build has to be
+// tried again elsewhere, in words: its commands are ended, and it is RETRY.
+type Interrupted struct{ Reason string }
+
+func (e Interrupted) Error() string { return e.Reason }
+
+// whyEnded says why a context has ended, as people read it.
+func whyEnded(ctx context.Context) string {
+	var interrupted Interrupted
+	if errors.As(context.Cause(ctx), &interrupted) {
+		return interrupted.Reason
+	}
+	return "master is shutting down"
+}
+
 // ErrLeft, as the cause of the end of Run's context, has the build left as it
 // is, for another master to go on with: its commands run on.
 var ErrLeft = errors.New("the build is left to the next master")
@@ -306,7 +321,7 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	case b.lost:
 		return Outcome{Result: dormouse.Retry, StateString: "retry lost connection"}
 	case ctx.Err() != nil:
-		return Outcome{Result: dormouse.Retry, StateString: "retry master is shutting down"}
+		return Outcome{Result: dormouse.Retry, StateString: "retry " + whyEnded(ctx)}
 	}
 	text := append([]string{outcomeWord(b.result)}, b.text...)
 	if b.stopped {

@@ -61,7 +61,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	} else if err := s.begin(ctx, index, name); err != nil {
 		b.storeFailed(err)
 		if b.storeErr == nil {
-			return dormouse.Retry, "master is shutting down"
+			return dormouse.Retry, whyEnded(ctx)
 		}
 		return dormouse.Exception, name + " could not be started"
 	}
@@ -158,7 +158,7 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 	case errors.As(err, &stopped):
 		return dormouse.Cancelled
 	case ctx.Err() != nil:
-		s.header(last, "the master is shutting down; the build will be tried again")
+		s.header(last, whyEnded(ctx)+": the build will be tried again")
 		return dormouse.Retry
 	default:
 		b.log.Warn("step ended with an exception", "step", s.row.Name, "err", b.mask.apply(err.Error()))

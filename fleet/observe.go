@@ -133,6 +133,14 @@ func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 	return false
 }
 
+// NoteInterrupted counts what a generation's instance was bought as as short: EC2
+// has announced that it takes the instance back.
+func (f *Fleet) NoteInterrupted(worker string, generation int64) {
+	for _, r := range f.instancesOf(worker, generation) {
+		f.rememberTaken(r, time.Now())
+	}
+}
+
 // rememberTaken counts an instance that EC2 took back as a shortage: of its zone,
 // and of the offering it was bought as, which may name a subnet instead.
 func (f *Fleet) rememberTaken(r dormouse.Instance, now time.Time) {

@@ -62,7 +62,8 @@
 //	BuildFinished    substantiated                 build_wait_timeout 0 and no other build: stop;
 //	                                               any result but RETRY or EXCEPTION resets the quarantine
 //	BuildWithdrawn   substantiated                 nothing: it never ran
-//	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline
+//	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline,
+//	                                               where there is one
 //	Pause            any                           no new builds and no new generation; what runs goes on
 //	Graceful         any                           no new builds; stop when idle, then shut down
 //	ShutDownNow      any                           stop, then shut down

@@ -74,7 +74,8 @@ type (
 		Generation int64
 		Reason     string
 	}
-	// Interruption: EC2 will take the instance back.
+	// Interruption: EC2 will take the instance back, at a time or, where At is
+	// zero, perhaps.
 	Interruption struct {
 		Generation int64
 		At         time.Time

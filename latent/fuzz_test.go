@@ -52,6 +52,9 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 17:
 		return PrepareFailed{g, "no"}
 	case 18:
+		if arg%4 == 0 {
+			return Interruption{Generation: g}
+		}
 		return Interruption{g, t0.Add(time.Duration(arg) * time.Minute)}
 	case 19:
 		return StopAccepted{g}

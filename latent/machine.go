@@ -240,8 +240,13 @@ func (m *machine) interruption(at time.Time) {
 		return
 	}
 	m.Retiring = true
-	m.TakenAt = at
-	m.Reason = "EC2 takes the instance back at " + clock(at)
+	switch {
+	case !at.IsZero():
+		m.TakenAt = at
+		m.Reason = "EC2 takes the instance back at " + clock(at)
+	case m.TakenAt.IsZero():
+		m.Reason = "EC2 recommends to leave the instance: it may be taken back soon"
+	}
 }
 
 func (m *machine) stopAccepted() {

@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -90,7 +91,7 @@ func (m *Master) planInput() schedule.Input {
 	var in schedule.Input
 	for _, r := range m.queue.all() {
 		in.Requests = append(in.Requests, schedule.Request{
-			ID: r.ID, Builder: r.Builder, Priority: r.Priority, SubmittedAt: r.SubmittedAt,
+			ID: r.ID, Builder: r.Builder, Priority: r.Priority, SubmittedAt: r.SubmittedAt, First: r.Interrupted == 1,
 			Sources: r.Sources, Properties: r.Properties,
 		})
 	}
@@ -223,8 +224,10 @@ func (m *Master) runBuild(r *runningBuild) {
 	}
 	outcome = m.running.end(r, outcome)
 	requeue := outcome.Result == dormouse.Retry
+	var taken build.Interrupted
+	interrupted := requeue && errors.As(context.Cause(r.ctx), &taken)
 	at := time.Now()
-	if !m.storeEnd(r, outcome, at, requeue) {
+	if !m.storeEnd(r, outcome, at, requeue, interrupted) {
 		return // the next master finds the build unfinished, and requeues it
 	}
 	r.build.FinishedAt, r.build.Result, r.build.StateString = at, &outcome.Result, outcome.StateString
@@ -233,6 +236,9 @@ func (m *Master) runBuild(r *runningBuild) {
 	request := r.request
 	if requeue {
 		request.State = dormouse.RequestPending
+		if interrupted {
+			request.Interrupted++
+		}
 		m.requeue(request)
 	} else {
 		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &outcome.Result, at
@@ -252,10 +258,16 @@ func (m *Master) runBuild(r *runningBuild) {
 
 // storeEnd makes the end of a build durable, however long that takes. It returns
 // false when the master ended first.
-func (m *Master) storeEnd(r *runningBuild, outcome build.Outcome, at time.Time, requeue bool) bool {
+func (m *Master) storeEnd(r *runningBuild, outcome build.Outcome, at time.Time, requeue, interrupted bool) bool {
+	// The end of a build is stored even while the master stops.
+	ctx := context.WithoutCancel(m.ctx)
 	for {
-		// The end of a build is stored even while the master stops.
-		err := m.db.FinishBuild(context.WithoutCancel(m.ctx), m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
+		var err error
+		if interrupted {
+			err = m.db.FinishInterrupted(ctx, m.fence, r.build.ID, outcome.StateString, at)
+		} else {
+			err = m.db.FinishBuild(ctx, m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
+		}
 		if err == nil {
 			return true
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/web"
+	"github.com/dormouse-ci/dormouse/wire"
 	"github.com/dormouse-ci/dormouse/worker"
 )
 
@@ -36,6 +37,8 @@ type site struct {
 	url      string
 	// boot, when set, is called instead of starting an agent.
 	boot func(ec2sim.Machine)
+	// watch, when set, is where agents hear of EC2's notices.
+	watch func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
 	// seen, when set, is told of each machine that boots.
 	seen func(ec2sim.Machine)
 }
@@ -88,6 +91,7 @@ func (s *site) bootMachine(ctx context.Context, m ec2sim.Machine) (ec2sim.Proces
 	w, err := worker.New(worker.Config{
 		Master: settings["DORMOUSE_MASTER"], Name: settings["DORMOUSE_WORKER_NAME"], Password: settings["DORMOUSE_WORKER_PASSWORD"],
 		InstanceID: m.ID, BaseDir: filepath.Join(s.dir, "agents", m.ID), MaxDelay: 200 * time.Millisecond,
+		WatchInterruptions: s.watch,
 	})
 	if err != nil {
 		return a, err

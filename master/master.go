@@ -374,7 +374,7 @@ func (m *Master) builder(name string) *dormouse.Builder {
 // serve opens the doors: from here on the world can see and change things.
 func (m *Master) serve(token string) {
 	m.wire = wire.NewServer(wire.ServerOptions{
-		Authenticate: m.authenticate, Attach: m.attach, Detached: m.detached, Log: m.log,
+		Authenticate: m.authenticate, Attach: m.attach, Detached: m.detached, Interrupted: m.interrupted, Log: m.log,
 	})
 	// The timeout is for the handshake's header; an attached worker's
 	// connection is the wire server's own.

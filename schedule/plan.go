@@ -10,8 +10,10 @@ import (
 
 // Request is a waiting build request, as far as planning looks at it.
 type Request struct {
-	ID          int64
-	Builder     string
+	ID      int64
+	Builder string
+	// First puts it before all others, whatever their priority.
+	First       bool
 	Priority    int // higher goes first
 	SubmittedAt time.Time
 	Sources     []dormouse.SourceStamp
@@ -171,12 +173,24 @@ func (n *network) order(requests []Request) (queue []queued, unknown []*Request)
 	}
 	slices.SortFunc(queue, func(a, b queued) int {
 		return cmp.Or(
+			first(a, b),
 			cmp.Compare(b.req.Priority, a.req.Priority),
 			a.req.SubmittedAt.Compare(b.req.SubmittedAt),
 			cmp.Compare(a.req.ID, b.req.ID),
 		)
 	})
 	return queue, unknown
+}
+
+// first compares what goes before everything else.
+func first(a, b queued) int {
+	switch {
+	case a.req.First == b.req.First:
+		return 0
+	case a.req.First:
+		return -1
+	}
+	return 1
 }
 
 // takeTurns puts the queue, which is in order of priority and age, in the order
@@ -189,6 +203,7 @@ func (n *network) takeTurns(queue []queued) {
 	}
 	slices.SortStableFunc(queue, func(a, b queued) int {
 		return cmp.Or(
+			first(a, b),
 			cmp.Compare(b.req.Priority, a.req.Priority),
 			cmp.Compare(a.turn, b.turn),
 		)

@@ -327,3 +327,19 @@ func TestPlanCollapsesAllIntoTheNewest(t *testing.T) {
 		t.Errorf("collapses (-want +got):\n%s", diff)
 	}
 }
+
+// TestFirst: what is to go first goes before a higher priority, and before the
+// turns of builders.
+func TestFirst(t *testing.T) {
+	out := schedule.Plan(schedule.Input{
+		Builders: []schedule.Builder{{Name: "a", WorkerNames: []string{"w"}}, {Name: "b", WorkerNames: []string{"w"}}},
+		Workers:  []schedule.Worker{{Name: "w", Ready: true, MaxBuilds: 1}},
+		Requests: []schedule.Request{
+			{ID: 1, Builder: "a", Priority: 9, SubmittedAt: epoch},
+			{ID: 2, Builder: "b", SubmittedAt: epoch.Add(time.Hour), First: true},
+		},
+	})
+	if len(out.Assignments) != 1 || out.Assignments[0].RequestID != 2 {
+		t.Errorf("%+v", out)
+	}
+}

@@ -79,12 +79,22 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 	return b, nil
 }
 
+// FinishInterrupted is FinishBuild with RETRY and requeue, for a build whose spot
+// instance EC2 takes back: that is counted with its request.
+func (db *DB) FinishInterrupted(ctx context.Context, fence, buildID int64, stateString string, at time.Time) error {
+	return db.finishBuild(ctx, fence, buildID, dormouse.Retry, stateString, at, true, true)
+}
+
 // FinishBuild ends a running build, and with it, in the same step, its steps
 // that have not finished (they get the build's result), the logs still open,
 // and its request: complete with the result, or, with requeue, pending again at
 // its old place in the queue. A build that has finished is a
 // [dormouse.Conflict].
 func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue bool) error {
+	return db.finishBuild(ctx, fence, buildID, result, stateString, at, requeue, false)
+}
+
+func (db *DB) finishBuild(ctx context.Context, fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue, interrupted bool) error {
 	what := "finishing " + buildName(buildID)
 	var closed []int64
 	err := db.fenced(ctx, fence, what, func(t *tx) error {
@@ -108,7 +118,7 @@ func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dorm
 			return err
 		}
 		if requeue {
-			_, err = t.exec(`UPDATE requests SET state = 'pending' WHERE id = $1`, request)
+			_, err = t.exec(`UPDATE requests SET state = 'pending', interrupted = interrupted + $2 WHERE id = $1`, request, flag(interrupted))
 		} else {
 			_, err = t.exec(`UPDATE requests SET state = 'complete', result = $2, complete_at = $3 WHERE id = $1`,
 				request, int64(result), micros(at))

@@ -10,12 +10,12 @@ import (
 )
 
 const requestColumns = `id, builder, priority, reason, sources, properties, submitted_at, state,
-	build_id, collapsed_into, result, complete_at`
+	build_id, collapsed_into, result, complete_at, interrupted`
 
 func scanRequest(row scanner) (dormouse.BuildRequest, error) {
 	var r dormouse.BuildRequest
 	err := row.Scan(&r.ID, &r.Builder, &r.Priority, &r.Reason, jsonColumn{&r.Sources}, propertiesColumn{&r.Properties},
-		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt})
+		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt}, &r.Interrupted)
 	return r, err
 }
 

@@ -166,6 +166,13 @@
 // Our master answers a worker's own keepalive;
 // a stock one refuses it, which proves as much.
 //
+// # Interruptions
+//
+// With this extension the agent tells, once on each connection, what the
+// metadata of a spot instance say of its end:
+//
+//	interruption  rebalance (bool), at (seconds since 1970)
+//
 // # Resume
 //
 // With this extension a command that was started with one more key,

@@ -20,7 +20,7 @@ func TestExtensions(t *testing.T) {
 	m := startMaster(t, wire.ServerOptions{Attach: func(_ context.Context, w *wire.Worker) error {
 		attached <- w
 		return nil
-	}})
+	}, Interrupted: func(*wire.Worker, wire.Notice) {}})
 	c := dial(t, m.addr, "bot", newAgent())
 	all := wire.Extensions{wire.Resume, wire.Interruption}
 	if diff := cmp.Diff(all, receive(t, attached).Extensions()); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,10 @@ type ServerOptions struct {
 	// Detached is called exactly once after the connection of a worker for
 	// which Attach returned nil has ended, and before Attach is called for the
 	// next connection with that name.
-	Detached    func(w *Worker)
+	Detached func(w *Worker)
+	// Interrupted hears of EC2's notices to a worker on a spot instance. nil:
+	// workers are not asked to tell.
+	Interrupted func(w *Worker, n Notice)
 	Log         *slog.Logger  // default: discard
 	PingTimeout time.Duration // default: 10 s
 }
@@ -121,6 +125,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusBadRequest)
 		return
+	}
+	if s.o.Interrupted == nil {
+		h.Extensions = slices.DeleteFunc(h.Extensions, func(x Extension) bool { return x == Interruption })
 	}
 	log := s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
 	id, err := s.authenticate(ctx, h)

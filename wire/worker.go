@@ -279,6 +279,10 @@ var requestKeys = map[string][]string{
 // dispatch gives a request to the command it is for. It runs in the reader,
 // and holds the reader back while the commands have too much to do.
 func (w *Worker) dispatch(f *frame, buf []byte) {
+	if f.op == "interruption" && w.hello.Extensions.Has(Interruption) {
+		w.interruption(f, buf)
+		return
+	}
 	keys, known := requestKeys[f.op]
 	var err error
 	var r *Running

@@ -84,6 +84,9 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 	if interval := w.cfg.Keepalive; interval > 0 {
 		a.wg.Go(func() { a.keepalive(interval) })
 	}
+	if a.conn.Extensions().Has(wire.Interruption) {
+		a.wg.Go(a.tellNotices)
+	}
 	how := endLost
 	select {
 	case <-a.conn.Done():

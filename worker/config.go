@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // DefaultKeepalive is the stock worker's interval: below the quarter of an
@@ -64,8 +65,11 @@ type Config struct {
 	// Version is how the agent introduces itself.
 	Version string
 	// DialContext makes the connections; nil is plain TCP.
-	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log         *slog.Logger // nil discards
+	// WatchInterruptions tells of EC2's notices to this instance until ctx ends;
+	// nil: it can have none. See [WatchInterruptions].
+	WatchInterruptions func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
+	DialContext        func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log                *slog.Logger // nil discards
 }
 
 // check completes the configuration, or says all that is wrong with it.

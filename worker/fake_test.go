@@ -34,6 +34,7 @@ type fakeConn struct {
 	serve     func() // runs once the agent has the connection
 
 	extensions wire.Extensions
+	notices    []wire.Notice
 	lost       bool // nothing can be sent
 
 	done     chan struct{}
@@ -111,7 +112,14 @@ func (c *fakeConn) Complete(_ context.Context, id, failure string) error {
 	return nil
 }
 
-func (c *fakeConn) Extensions() wire.Extensions         { return c.extensions }
+func (c *fakeConn) Extensions() wire.Extensions { return c.extensions }
+func (c *fakeConn) Interruption(_ context.Context, n wire.Notice) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notices = append(c.notices, n)
+	c.notify()
+	return nil
+}
 func (c *fakeConn) SecretBound() bool                   { return false }
 func (c *fakeConn) Keepalive(ctx context.Context) error { return c.keepalive(ctx) }
 func (c *fakeConn) Done() <-chan struct{}               { return c.done }

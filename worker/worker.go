@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ var ErrGaveUp = errors.New("gave up attaching to the master")
 type conn interface {
 	link
 	Extensions() wire.Extensions
+	Interruption(ctx context.Context, n wire.Notice) error
 	SecretBound() bool
 	Keepalive(ctx context.Context) error
 	Done() <-chan struct{}
@@ -54,6 +56,8 @@ type Worker struct {
 	secret string
 	held   held
 	ctx    context.Context // of the held commands
+	// notices are what EC2 has said of this instance's end.
+	notices *notices
 }
 
 // New checks the configuration; its error is Invalid and names every mistake.
@@ -61,7 +65,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text()}, nil
+	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text(), notices: newNotices()}, nil
 }
 
 // hashSecret is what the agent commits to its secret by.
@@ -92,9 +96,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	if watch := w.cfg.WatchInterruptions; watch != nil {
+		watching.Go(func() {
+			watch(w.ctx, log, func(n wire.Notice) {
+				if w.notices.add(n) {
+					log.Warn("EC2 will take this instance back", "rebalance", n.Rebalance, "at", n.At)
+				}
+			})
+		})
+	}
 	defer func() {
 		cancel()
 		w.held.end()
+		watching.Wait()
 	}()
 	failures := 0
 	for {

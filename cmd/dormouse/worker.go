@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
 	"github.com/dormouse-ci/dormouse/worker"
 )
 
@@ -123,7 +125,13 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	if err != nil {
 		return workerExit(err)
 	}
+	var watch func(context.Context, *slog.Logger, func(wire.Notice))
+	if f.fromUserData || f.instanceID == instanceAuto { // there is a metadata service
+		watch = worker.WatchInterruptions
+	}
 	w, err := worker.New(worker.Config{
+		WatchInterruptions: watch,
+
 		Master:          f.master,
 		Name:            f.name,
 		Password:        password,

@@ -113,6 +113,15 @@ func testRequeue(t *testing.T, f *fixture) {
 
 	again, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(3)})
 	check(t, err)
+	defer func() {
+		check(t, f.FinishInterrupted(ctx, f.fence, again.ID, "EC2 takes it", at(4)))
+		got, err := f.Request(ctx, first.ID)
+		check(t, err)
+		if got.Interrupted != 1 || got.State != dormouse.RequestPending {
+			t.Errorf("after an interruption: %+v", got)
+		}
+		refused(t, "twice", f.FinishInterrupted(ctx, f.fence, again.ID, "", at(5)), dormouse.Conflict)
+	}()
 	if again.Number != 2 {
 		t.Errorf("number %d, want 2", again.Number)
 	}
