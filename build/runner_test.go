@@ -268,7 +268,7 @@ func TestRunWhenTheMasterEnds(t *testing.T) {
 	if out.Result != dormouse.Retry || !slices.Equal(m.results(), []string{"a retry"}) {
 		t.Errorf("%+v, %v", out, m.results())
 	}
-	if !strings.Contains(m.text(0), "the master is shutting down") {
+	if !strings.Contains(m.text(0), "master is shutting down: the build will be tried again") {
 		t.Errorf("log:\n%s", m.text(0))
 	}
 }

@@ -82,7 +82,7 @@ c['protocols'] = {'msgpack_experimental_v7': {'port': @port}}
 # when there has been none for build_wait_timeout seconds.
 c['workers'] = [
     worker.EC2LatentWorker(
-        'linux', @password, 'm7i.large',
+        'linux', @password, 'm5.large',
         ami=@ami,  # an image that runs "dormouse worker --from-user-data" when it boots
         # Tells the worker where its master is, and who it is itself.
         user_data=util.Interpolate('\n'.join([

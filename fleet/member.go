@@ -262,6 +262,25 @@ func (m *Member) keepConsole(ctx context.Context, rows []dormouse.Instance) {
 	}
 }
 
+// lastConsole keeps what a machine that never attached has printed to its end:
+// EC2 has the console's output once more when an instance stops, and then more of
+// it.
+func (a *account) lastConsole(ctx context.Context, r dormouse.Instance) {
+	text, err := a.cloud.Console(ctx, r.ID)
+	if err != nil || text == "" {
+		return // what was kept before is all there is
+	}
+	attempts, err := a.fleet.opt.Store.Attempts(ctx, r.Worker, r.Generation)
+	for _, at := range attempts {
+		if at.ID == r.AttemptID && len(at.Console) < len(text) {
+			err = a.fleet.opt.Store.SetAttemptConsole(ctx, at.ID, text)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		a.fleet.opt.Log.Warn("the console output could not be stored", "worker", r.Worker, "instance", r.ID, "error", err)
+	}
+}
+
 // accountOf returns the account that an instance lives in, nil when it is not
 // known here.
 func (f *Fleet) accountOf(r dormouse.Instance) *account {

@@ -89,6 +89,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		f.rememberTaken(r, now)
 	}
 	for _, r := range ended {
+		if r.AttachedAt.IsZero() && r.AttemptID != 0 {
+			f.wg.Go(func() { a.lastConsole(f.ctx, r) })
+		}
 		f.opt.Ended(r.Worker, r.Generation, reasonOf(r))
 	}
 	for _, r := range doomed {

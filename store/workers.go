@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -71,8 +72,21 @@ func (db *DB) Generations(ctx context.Context, worker string, open bool) (genera
 		query += ` AND worker = $1`
 		args = append(args, worker)
 	}
+	return db.generations(ctx, query+` ORDER BY worker, number`, args)
+}
+
+// NewestGenerations returns the last generations of a worker, at most limit of
+// them, the newest last.
+func (db *DB) NewestGenerations(ctx context.Context, worker string, limit int) ([]dormouse.Generation, error) {
+	newest, err := db.generations(ctx, `SELECT worker, number, account, region, opened_at, attached_at, closed_at, reason FROM generations
+		WHERE worker = $1 ORDER BY number DESC LIMIT $2`, []any{worker, limit})
+	slices.Reverse(newest)
+	return newest, err
+}
+
+func (db *DB) generations(ctx context.Context, query string, args []any) (generations []dormouse.Generation, err error) {
 	err = db.read(ctx, "reading generations", func(t *tx) (err error) {
-		generations, err = all(t, query+` ORDER BY worker, number`, args, func(row scanner) (dormouse.Generation, error) {
+		generations, err = all(t, query, args, func(row scanner) (dormouse.Generation, error) {
 			var g dormouse.Generation
 			err := row.Scan(&g.Worker, &g.Number, &g.Account, &g.Region, timeColumn{&g.OpenedAt},
 				timeColumn{&g.AttachedAt}, timeColumn{&g.ClosedAt}, &g.Reason)

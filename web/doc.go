@@ -17,6 +17,7 @@
 //	GET  /api/v1/builders/{builder}/builds/{number}
 //	GET  /api/v1/buildrequests          ?builder= state= before= limit=
 //	GET  /api/v1/buildrequests/{id}
+//	GET  /api/v1/buildrequests/{id}/story
 //	POST /api/v1/buildrequests/{id}/cancel
 //	GET  /api/v1/builds                 ?builder= worker= running= before= limit=
 //	GET  /api/v1/builds/{id}

@@ -90,6 +90,7 @@ func TestClientAndDescriptionAgree(t *testing.T) {
 	}
 	for range c.Events(ctx, client.EventQuery{}) {
 	}
+	_, _ = c.Story(ctx, 1)
 	_, _ = c.Workers(ctx)
 	_, _ = c.Worker(ctx, "w")
 	_ = c.PauseWorker(ctx, "w", true)

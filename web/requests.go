@@ -47,6 +47,17 @@ func (h *Handler) registerRequests() {
 			}
 			return &requestOutput{Body: r}, nil
 		})
+	type storyOutput struct{ Body dormouse.Story }
+	huma.Register(h.api, operation("getBuildRequestStory", http.MethodGet, "/buildrequests/{id}/story",
+		"Why a build request waits: what was tried for it on each worker, and what EC2 answered", "buildrequests"),
+		func(ctx context.Context, in *byID) (*storyOutput, error) {
+			s, err := h.service.Story(ctx, in.ID)
+			if err != nil {
+				return nil, problemOf(ctx, h.log, err)
+			}
+			s.Workers = list(s.Workers)
+			return &storyOutput{Body: s}, nil
+		})
 	huma.Register(h.api, doing("cancelBuildRequest", "/buildrequests/{id}/cancel", "Cancel a build request and stop its build", "buildrequests"),
 		func(ctx context.Context, in *byID) (*done, error) {
 			if err := h.service.CancelRequest(ctx, in.ID); err != nil {

@@ -57,6 +57,8 @@ type Service interface {
 	// Instances lists the instances that live, or with all every one that ever
 	// did, the newest first.
 	Instances(ctx context.Context, all bool) ([]dormouse.Instance, error)
+	// Story tells all there is to say about why a request waits.
+	Story(ctx context.Context, id int64) (dormouse.Story, error)
 	// Cost adds up what instances cost in a range, as far as is known now.
 	Cost(ctx context.Context, q CostQuery) (dormouse.CostReport, error)
 

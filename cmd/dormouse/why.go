@@ -15,7 +15,10 @@ func newWhyCommand() *cobra.Command {
 		Short: "Say why a build request waits, or what became of it",
 		Long: `Say why a build request waits, or what became of it.
 
-REQUEST is the number that "dormouse force" printed.`,
+REQUEST is the number that "dormouse force" printed. Of one that waits it tells
+the whole story: what it waits for; of each worker that could take it, what EC2
+was asked for of late and what it answered, how far the instances came, and what
+they printed on their console; and when something is tried again.`,
 		Args: cobra.ExactArgs(1),
 	}
 	connectionFlags(cmd)(func(ctx context.Context, c *connection, args []string) error {
@@ -23,13 +26,14 @@ REQUEST is the number that "dormouse force" printed.`,
 		if err != nil || id < 1 {
 			return usageErrorf("%q is not the number of a build request", args[0])
 		}
-		r, err := c.Request(ctx, id)
+		s, err := c.Story(ctx, id)
 		if err != nil {
 			return err
 		}
 		if c.json {
-			return c.printJSON(r)
+			return c.printJSON(s)
 		}
+		r := s.Request
 		var b *dormouse.Build
 		if r.BuildID != 0 {
 			build, err := c.Build(ctx, r.BuildID)
@@ -39,6 +43,9 @@ REQUEST is the number that "dormouse force" printed.`,
 			b = &build
 		}
 		c.printf("request %d for %s, made %s: %s\n", r.ID, plain(r.Builder), c.ago(r.SubmittedAt), c.requestStory(r, b))
+		if r.State == dormouse.RequestPending {
+			c.story(s)
+		}
 		return nil
 	})
 	return cmd

@@ -61,6 +61,12 @@ func (c *Client) Request(ctx context.Context, id int64) (dormouse.BuildRequest, 
 	return out, c.call(ctx, http.MethodGet, path("buildrequests", num(id)), nil, nil, &out)
 }
 
+// Story returns all there is to say about why a build request waits.
+func (c *Client) Story(ctx context.Context, id int64) (dormouse.Story, error) {
+	var out dormouse.Story
+	return out, c.call(ctx, http.MethodGet, path("buildrequests", num(id), "story"), nil, nil, &out)
+}
+
 // CancelRequest cancels a build request and stops its build.
 func (c *Client) CancelRequest(ctx context.Context, id int64) error {
 	return c.call(ctx, http.MethodPost, path("buildrequests", num(id), "cancel"), nil, nil, nil)

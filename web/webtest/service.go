@@ -39,6 +39,12 @@ func (m *Master) Request(_ context.Context, id int64) (dormouse.BuildRequest, er
 	return byID(m, "build request", &m.requests, id)
 }
 
+// Story implements web.Service: no worker has anything to tell.
+func (m *Master) Story(ctx context.Context, id int64) (dormouse.Story, error) {
+	r, err := m.Request(ctx, id)
+	return dormouse.Story{Request: r}, err
+}
+
 // CancelRequest implements web.Service.
 func (m *Master) CancelRequest(_ context.Context, id int64) error {
 	r, err := byID(m, "build request", &m.requests, id)
