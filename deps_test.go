@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"ec2/ec2sim/strangers": {},
 	"fleet":                {},
 	"latent":               {},
+	"notify":               {},
 	"schedule":             {},
 	"store":                {},
 	"store/migrations":     {},

@@ -90,10 +90,10 @@ func (a arguments) flag(name string, def bool) bool {
 	return def
 }
 
-// count reads an integer of at least least.
-func (a arguments) count(name string, def, least int) int {
+// count reads a positive integer.
+func (a arguments) count(name string, def int) int {
 	if f, ok := a.some(name); ok {
-		if n, ok := f.integer(least, math.MaxInt32); ok {
+		if n, ok := f.integer(1, math.MaxInt32); ok {
 			return n
 		}
 	}

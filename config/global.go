@@ -13,11 +13,11 @@ import (
 var keySupport = func() map[string]support {
 	keys := make(map[string]support)
 	for s, words := range map[support]string{
-		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget ec2_rates",
+		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget ec2_rates services",
 		ignored: `buildbotNetUsageData caches buildCacheSize changeCacheSize changeHorizon logCompressionLimit logCompressionMethod
 			logEncoding logMaxSize logMaxTailSize metrics mq validation`,
 		later: `change_source codebaseGenerator configurators machines manhole multiMaster prioritizeBuilders revlink secretsProviders
-			services user_managers`,
+			user_managers`,
 	} {
 		for w := range wordSet(words) {
 			keys[w] = s
@@ -73,6 +73,7 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 	g.bootstraps(m)
 	g.builders(m)
 	g.schedulers(m)
+	g.services(m)
 	g.unused()
 	return m
 }

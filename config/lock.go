@@ -42,7 +42,7 @@ func accessTo(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tu
 // one.
 func (a arguments) lock() dormouse.Lock {
 	l := dormouse.Lock{
-		Name: a.requiredText("name"), PerWorker: a.o.class == workerLockClass, MaxCount: a.count("maxCount", 1, 1),
+		Name: a.requiredText("name"), PerWorker: a.o.class == workerLockClass, MaxCount: a.count("maxCount", 1),
 	}
 	if f, ok := a.some("maxCountForWorker"); ok {
 		names, values := f.pairs()
@@ -70,7 +70,7 @@ const maxLockCount = 1_000_000
 // access reads a use of a lock.
 func (a arguments) access() dormouse.LockAccess {
 	l, _ := a.r.value(a.o.of).(dormouse.Lock)
-	out := dormouse.LockAccess{Lock: l, Count: a.count("count", 1, 1)}
+	out := dormouse.LockAccess{Lock: l, Count: a.count("count", 1)}
 	switch mode := a.requiredText("mode"); mode {
 	case "exclusive":
 		out.Exclusive = true

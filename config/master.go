@@ -25,6 +25,7 @@ type Master struct {
 	Budget           Budget
 	EC2Rates         map[string]Rate // by action
 
+	MailNotifiers   []MailNotifier
 	Workers         []Worker
 	Builders        []dormouse.Builder
 	ForceSchedulers []dormouse.ForceScheduler

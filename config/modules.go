@@ -51,6 +51,7 @@ var classes = map[string][]*class{
 	"buildbot.steps":      {shellClass, compileClass, testClass, gitClass},
 	"buildbot.schedulers": {forceClass},
 	"buildbot.util":       {factoryClass, builderClass, interpolateClass, propertyClass, secretClass, masterLockClass, workerLockClass},
+	"buildbot.reporters":  {mailClass, missingClass},
 	"boto3":               {sessionClass},
 }
 
@@ -69,7 +70,7 @@ var notYet = map[string]string{
 		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher ShellArg Nightly GNUAutoconf Trial`,
 	"buildbot.changes": `GitPoller GitHubPullrequestPoller HgPoller SVNPoller PBChangeSource GerritChangeSource P4Source
 		BitbucketPullrequestPoller MaildirSource`,
-	"buildbot.reporters": `MailNotifier IRC GitHubStatusPush GitLabStatusPush HttpStatusPush GerritStatusPush BuildStatusGenerator
+	"buildbot.reporters": `IRC GitHubStatusPush GitLabStatusPush HttpStatusPush GerritStatusPush BuildStatusGenerator
 		BuildStartEndStatusGenerator MessageFormatter TelegramBot ZulipStatusPush PushoverNotifier`,
 	"buildbot.secrets": "SecretInAFile HashiCorpVaultKvSecretProvider SecretInPass",
 	"buildbot.www":     "",

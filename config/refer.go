@@ -246,7 +246,7 @@ func (g *global) schedulers(m *Master) {
 
 // unused warns of what was made and then not used.
 func (g *global) unused() {
-	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers"}
+	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers", mailClass: "services"}
 	for _, o := range g.r.objects {
 		if key, ok := lists[o.class]; ok && !g.listed[o] {
 			g.r.warnf(o.at, "", "%s is not in %s", o, g.entry(key))

@@ -158,7 +158,7 @@ func (a arguments) shellCommand(def dormouse.StepSpec, command any) any {
 		Timeout:      a.limit("timeout", defaultStepTimeout, positive),
 		MaxTime:      a.limit("maxTime", 0, positive),
 		SigtermTime:  a.limit("sigtermTime", 0, notNegative),
-		MaxLines:     a.count("max_lines", 0, 1),
+		MaxLines:     a.count("max_lines", 0),
 		DecodeRC:     a.decodeRC(),
 		LogEnviron:   a.flag("logEnviron", true),
 		WantStdout:   a.flag("want_stdout", true),
@@ -339,7 +339,7 @@ func (a arguments) shallow() int {
 		return 1
 	}
 	if n, ok := f.v.(starlark.Int); ok && n.Sign() > 0 {
-		return a.count("shallow", 0, 1)
+		return a.count("shallow", 0)
 	}
 	f.bad("True, False or a positive integer")
 	return 0

@@ -46,6 +46,10 @@ func (r *reader) read(o *object) any {
 		return a.lock()
 	case accessClass:
 		return a.access()
+	case mailClass:
+		return a.mailNotifier()
+	case missingClass:
+		return a.missingGenerator()
 	case forceClass:
 		return a.forceScheduler()
 	case interpolateClass:

@@ -44,7 +44,7 @@ var workerName = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0
 func (a arguments) worker(missing time.Duration) Worker {
 	w := Worker{
 		Name:              a.workerName(),
-		MaxBuilds:         a.count("max_builds", 0, 1),
+		MaxBuilds:         a.count("max_builds", 0),
 		MissingTimeout:    a.seconds("missing_timeout", missing, positive),
 		NotifyOnMissing:   a.mailAddresses("notify_on_missing"),
 		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),

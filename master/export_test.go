@@ -2,7 +2,10 @@ package master
 
 import (
 	"context"
+	"testing"
+	"time"
 
+	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
 )
 
@@ -30,4 +33,30 @@ func (m *Master) Freeze() {
 	m.lost.Store(true)
 	m.endBuilds(build.ErrLeft)
 	m.builds.Wait()
+}
+
+// Mails returns how many mails wait in the outbox.
+func (m *Master) Mails() int {
+	mails, err := m.db.Mails(m.ctx)
+	if err != nil {
+		return -1
+	}
+	return len(mails)
+}
+
+// Hurry has the mails in the outbox tried now.
+func (m *Master) Hurry(t *testing.T) {
+	t.Helper()
+	mails, err := m.db.Mails(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mail := range mails {
+		if err := m.db.PostponeMail(t.Context(), m.fence, mail.ID, mail.Attempts, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.outbox.Add(t.Context(), dormouse.Mail{MessageID: mails[0].MessageID}); err != nil { // wakes it
+		t.Fatal(err)
+	}
 }

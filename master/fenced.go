@@ -51,6 +51,18 @@ func (f fenced) SetBuildState(ctx context.Context, buildID int64, s string) erro
 	return f.DB.SetBuildState(ctx, f.fence, buildID, s)
 }
 
+func (f fenced) AddMail(ctx context.Context, m dormouse.Mail) error {
+	return f.DB.AddMail(ctx, f.fence, m)
+}
+
+func (f fenced) PostponeMail(ctx context.Context, id int64, attempts int, next time.Time) error {
+	return f.DB.PostponeMail(ctx, f.fence, id, attempts, next)
+}
+
+func (f fenced) RemoveMail(ctx context.Context, id int64) error {
+	return f.DB.RemoveMail(ctx, f.fence, id)
+}
+
 func (f fenced) OpenAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
 	return f.DB.OpenAttempts(ctx, f.fence, attempts...)
 }

@@ -247,7 +247,6 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 	}
 	e := w.config.EC2
 	spec := LaunchSpec(w.name, e, w.member.Cloud.Region())
-	log := m.log.With("worker", w.name)
 	w.latent = latent.NewWorker(latent.Options{
 		Name: w.name,
 		Policy: latent.Policy{
@@ -255,15 +254,13 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 			CheckInterval: e.CheckInstanceInterval, Grace: m.reconnectGrace(),
 			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(), TimeScale: m.timeScale,
 		},
-		Provider:   w.member,
-		Save:       m.saveState(w.name, w.member.Cloud),
-		Superseded: m.lostStore,
-		Changed:    func(latent.State) { m.workerChanged(w) },
-		Disconnect: func(generation int64, reason string) { m.disconnect(w, generation, reason) },
-		NotifyMissing: func(generation int64, reason string) {
-			log.Error("an instance did not attach", "generation", generation, "why", reason, "notify", w.config.NotifyOnMissing)
-		},
-		Log: m.log,
+		Provider:      w.member,
+		Save:          m.saveState(w.name, w.member.Cloud),
+		Superseded:    m.lostStore,
+		Changed:       func(latent.State) { m.workerChanged(w) },
+		Disconnect:    func(generation int64, reason string) { m.disconnect(w, generation, reason) },
+		NotifyMissing: func(generation int64, reason string) { m.missing(w, generation, reason) },
+		Log:           m.log,
 	}, initial)
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/fleet"
 	"github.com/dormouse-ci/dormouse/latent"
+	"github.com/dormouse-ci/dormouse/notify"
 	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/store/postgres"
 	"github.com/dormouse-ci/dormouse/store/sqlite"
@@ -69,6 +70,7 @@ type Master struct {
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
+	outbox   *notify.Outbox
 	binaries *bootstrap.Binaries // what machines install; nil where none does
 	// adopted are builds of an earlier master that go on once this one serves.
 	adopted []*runningBuild
@@ -124,6 +126,7 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 		return nil, err
 	}
 	m.metrics = newMetrics(m)
+	m.startOutbox()
 	if err := m.listen(); err != nil {
 		return nil, err
 	}

@@ -114,6 +114,9 @@ func (m *Master) release() {
 	m.giveUp()
 	m.loops.Wait()
 	m.aside.Wait()
+	if m.outbox != nil {
+		m.outbox.Stop()
+	}
 	for _, l := range []interface{ Close() error }{m.workerLn, m.wwwLn} {
 		if l != nil {
 			_ = l.Close() // a server may have closed it already

@@ -118,7 +118,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			log.Info("the worker ends: it was told to")
-			return nil //nolint:nilerr // how the connection ended does not matter any more
+			return nil
 		case end == endOrdered:
 			log.Info("the worker ends: the master ordered it")
 			w.powerOff(ctx, log)

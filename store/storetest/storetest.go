@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Attempts/Settle", testSettle},
 		{"Attempts/Console", testConsole},
 		{"Instances", testInstances},
+		{"Mails", testMails},
 		{"Usage", testUsage},
 		{"Usage/Many", testUsageMany},
 		{"Text", testText},

@@ -1,0 +1,69 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/notify"
+)
+
+// consoleTime bounds the question for the console output that a mail shows.
+const consoleTime = 15 * time.Second
+
+// startOutbox begins to send mails: those that an earlier master has left, too.
+func (m *Master) startOutbox() {
+	servers := map[string]notify.Server{}
+	for _, n := range m.config.MailNotifiers {
+		servers[n.Name()] = notify.SMTP{
+			Host: n.RelayHost, Port: n.SMTPPort, STARTTLS: n.UseTLS, TLS: n.UseSMTPS, User: n.SMTPUser, Password: n.SMTPPassword,
+		}
+	}
+	m.outbox = notify.Start(fenced{m.db, m.fence}, servers, m.log)
+}
+
+// missing tells people that an instance of a worker did not attach.
+func (m *Master) missing(w *worker, generation int64, reason string) {
+	m.log.Error("an instance did not attach", "worker", w.name, "generation", generation, "why", reason)
+	m.aside.Go(func() {
+		for _, n := range m.config.MailNotifiers {
+			to := slices.Concat(w.config.NotifyOnMissing, n.ExtraRecipients)
+			if !n.Tells(w.config.Name) || len(to) == 0 {
+				continue
+			}
+			for i, address := range to {
+				if !strings.Contains(address, "@") { // somebody on this machine
+					to[i] = address + "@localhost"
+				}
+			}
+			mail := dormouse.Mail{
+				// The same for ever: of one generation this is told once.
+				MessageID: fmt.Sprintf("missing.%s.%d.%s.%s@dormouse", w.name, generation, n.Name(), m.deployment.ID),
+				Server:    n.Name(), From: n.FromAddr, To: to,
+			}
+			mail.Subject, mail.Text = notify.Missing(m.missingWorker(w, generation, reason))
+			if err := m.outbox.Add(m.ctx, mail); err != nil && m.ctx.Err() == nil && !m.superseded(err) {
+				m.log.Error("the mail about a missing worker could not be stored", "worker", w.name, "to", to, "error", err)
+			}
+		}
+	})
+}
+
+// missingWorker collects what there is to tell. What can not be read is left
+// out: that the worker is missing is the news.
+func (m *Master) missingWorker(w *worker, generation int64, reason string) notify.MissingWorker {
+	ctx, cancel := context.WithTimeout(m.ctx, consoleTime)
+	defer cancel()
+	out := notify.MissingWorker{Title: m.config.Title, URL: m.config.BuildbotURL, Worker: w.name, Generation: generation, Reason: reason}
+	out.Attempts, _ = m.db.Attempts(ctx, w.name, generation)
+	out.Instances, _ = fenced{m.db, m.fence}.InstancesOf(ctx, w.name, generation)
+	for _, i := range out.Instances {
+		if text, err := w.member.Cloud.Console(ctx, i.ID); err == nil && text != "" {
+			out.Console = consoleEnd(text)
+		}
+	}
+	return out
+}
