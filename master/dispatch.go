@@ -230,8 +230,12 @@ func (m *Master) runBuild(r *runningBuild) {
 	if !m.storeEnd(r, outcome, at, requeue, interrupted) {
 		return // the next master finds the build unfinished, and requeues it
 	}
-	r.build.FinishedAt, r.build.Result, r.build.StateString = at, &outcome.Result, outcome.StateString
-	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &r.build})
+	finished := r.build
+	finished.FinishedAt, finished.Result, finished.StateString = at, &outcome.Result, outcome.StateString
+	if r.properties != nil {
+		finished.Properties = r.properties
+	}
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &finished})
 	m.running.remove(r)
 	request := r.request
 	if requeue {
@@ -252,7 +256,7 @@ func (m *Master) runBuild(r *runningBuild) {
 	if leave {
 		m.shutDownPlain(r.worker)
 	}
-	m.metrics.finished(r.build)
+	m.metrics.finished(finished)
 	m.wakeUp()
 }
 
@@ -294,7 +298,7 @@ func (m *Master) requeue(request dormouse.BuildRequest) {
 
 func (m *Master) runSteps(r *runningBuild) build.Outcome {
 	job := build.Job{
-		Request: r.request, Builder: r.builder, Secret: m.config.Secrets.Lookup,
+		Build: r.build, Request: r.request, Builder: r.builder, Secret: m.config.Secrets.Lookup,
 		Resumable: r.session != "", Past: r.past,
 		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
 	}
@@ -307,10 +311,9 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		if err != nil {
 			return build.Outcome{Result: dormouse.Exception, StateString: err.Error()}
 		}
-		r.build.Properties = properties
-		job.Worker = r.conn
+		r.properties = properties
+		job.Build.Properties, job.Worker = properties, r.conn
 	}
-	job.Build = r.build
 	return m.runner.Run(r.ctx, job, r.stop)
 }
 

@@ -18,7 +18,8 @@ import (
 
 // runningBuild is a build with all it has hold of.
 type runningBuild struct {
-	build      dormouse.Build
+	build      dormouse.Build      // as it began; read by all, so never changed
+	properties dormouse.Properties // of a build that began here; its own goroutine's
 	request    dormouse.BuildRequest
 	builder    dormouse.Builder
 	worker     *worker

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,17 +215,17 @@ func TestHeldBackAtTheBound(t *testing.T) {
 			r.out.Close()
 		}()
 		const lines = 200
-		printed := 0
+		var printed atomic.Int64
 		printer := make(chan struct{})
 		go func() {
 			defer close(printer)
 			for range lines {
 				p.print(strings.Repeat("x", 49) + "\n")
-				printed++
+				printed.Add(1)
 			}
 		}()
 		time.Sleep(time.Hour) // held back is not silent
-		before := printed
+		before := printed.Load()
 		if before == 0 || before > lines/2 {
 			t.Errorf("%d lines are taken with a bound of 2000 bytes", before)
 		}
