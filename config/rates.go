@@ -6,8 +6,8 @@ import (
 
 // ratedActions are the actions of EC2 whose rates can be given: those that are
 // called.
-var ratedActions = wordSet(`AssociateAddress AttachVolume CreateKeyPair CreateSecurityGroup DescribeAddresses DescribeImages
-	DescribeInstances DescribeKeyPairs DescribeLaunchTemplateVersions DescribeRegions DescribeSecurityGroups DescribeSpotPriceHistory
+var ratedActions = wordSet(`AssociateAddress AttachVolume CancelSpotInstanceRequests CreateKeyPair CreateSecurityGroup DescribeAddresses DescribeImages
+	DescribeInstances DescribeKeyPairs DescribeLaunchTemplateVersions DescribeRegions DescribeSecurityGroups DescribeSpotInstanceRequests DescribeSpotPriceHistory
 	DescribeSubnets DescribeVolumes DisassociateAddress GetConsoleOutput RunInstances TerminateInstances`)
 
 // instanceActions also have a bucket that is counted in instances.

@@ -70,10 +70,7 @@ const listPage = 1000
 // spoil the call. An instance that was started moments ago may be missing.
 func (a *Account) List(ctx context.Context) ([]dormouse.CloudInstance, error) {
 	in := &ec2.DescribeInstancesInput{
-		Filters: []types.Filter{{
-			Name:   new("tag:" + TagDeployment),
-			Values: []string{filterLiteral(a.deployment)},
-		}},
+		Filters:    []types.Filter{a.tagged()},
 		MaxResults: new(int32(listPage)),
 	}
 	var instances []dormouse.CloudInstance

@@ -53,9 +53,9 @@ type Rate struct {
 // of its own, and those that have a bucket of instances.
 var (
 	Actions = []string{
-		"AssociateAddress", "AttachVolume", "CreateKeyPair", "CreateSecurityGroup", "DescribeAddresses", "DescribeImages",
-		"DescribeInstances", "DescribeKeyPairs", "DescribeLaunchTemplateVersions", "DescribeRegions", "DescribeSecurityGroups",
-		"DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DisassociateAddress", "GetConsoleOutput",
+		"AssociateAddress", "AttachVolume", "CancelSpotInstanceRequests", "CreateKeyPair", "CreateSecurityGroup", "DescribeAddresses",
+		"DescribeImages", "DescribeInstances", "DescribeKeyPairs", "DescribeLaunchTemplateVersions", "DescribeRegions",
+		"DescribeSecurityGroups", "DescribeSpotInstanceRequests", "DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DisassociateAddress", "GetConsoleOutput",
 		"RunInstances", "TerminateInstances",
 	}
 	InstanceActions = []string{"RunInstances", "TerminateInstances"}

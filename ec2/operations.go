@@ -48,26 +48,28 @@ type operation[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*
 // operations holds the few calls that are used as functions. A *ec2.Client in
 // an interface would keep the client's 700 methods, 30 MB, in the binary.
 type operations struct {
-	associateAddress       operation[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
-	attachVolume           operation[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
-	createKeyPair          operation[ec2.CreateKeyPairInput, ec2.CreateKeyPairOutput]
-	createSecurityGroup    operation[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
-	describeAddresses      operation[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
-	describeImages         operation[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
-	describeInstances      operation[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
-	describeKeyPairs       operation[ec2.DescribeKeyPairsInput, ec2.DescribeKeyPairsOutput]
-	describeRegions        operation[ec2.DescribeRegionsInput, ec2.DescribeRegionsOutput]
-	describeSecurityGroups operation[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
-	describeSpotPrices     operation[ec2.DescribeSpotPriceHistoryInput, ec2.DescribeSpotPriceHistoryOutput]
-	describeSubnets        operation[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
-	describeTemplate       operation[ec2.DescribeLaunchTemplateVersionsInput, ec2.DescribeLaunchTemplateVersionsOutput]
-	describeVolumes        operation[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
-	disassociateAddress    operation[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
-	getCallerIdentity      operation[sts.GetCallerIdentityInput, sts.GetCallerIdentityOutput]
-	getConsoleOutput       operation[ec2.GetConsoleOutputInput, ec2.GetConsoleOutputOutput]
-	getProducts            operation[pricing.GetProductsInput, pricing.GetProductsOutput]
-	runInstances           operation[ec2.RunInstancesInput, ec2.RunInstancesOutput]
-	terminateInstances     operation[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
+	associateAddress             operation[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
+	attachVolume                 operation[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
+	cancelSpotInstanceRequests   operation[ec2.CancelSpotInstanceRequestsInput, ec2.CancelSpotInstanceRequestsOutput]
+	createKeyPair                operation[ec2.CreateKeyPairInput, ec2.CreateKeyPairOutput]
+	createSecurityGroup          operation[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
+	describeAddresses            operation[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
+	describeImages               operation[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
+	describeInstances            operation[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeKeyPairs             operation[ec2.DescribeKeyPairsInput, ec2.DescribeKeyPairsOutput]
+	describeRegions              operation[ec2.DescribeRegionsInput, ec2.DescribeRegionsOutput]
+	describeSecurityGroups       operation[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
+	describeSpotPrices           operation[ec2.DescribeSpotPriceHistoryInput, ec2.DescribeSpotPriceHistoryOutput]
+	describeSpotInstanceRequests operation[ec2.DescribeSpotInstanceRequestsInput, ec2.DescribeSpotInstanceRequestsOutput]
+	describeSubnets              operation[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
+	describeTemplate             operation[ec2.DescribeLaunchTemplateVersionsInput, ec2.DescribeLaunchTemplateVersionsOutput]
+	describeVolumes              operation[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
+	disassociateAddress          operation[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
+	getCallerIdentity            operation[sts.GetCallerIdentityInput, sts.GetCallerIdentityOutput]
+	getConsoleOutput             operation[ec2.GetConsoleOutputInput, ec2.GetConsoleOutputOutput]
+	getProducts                  operation[pricing.GetProductsInput, pricing.GetProductsOutput]
+	runInstances                 operation[ec2.RunInstancesInput, ec2.RunInstancesOutput]
+	terminateInstances           operation[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
 }
 
 func newOperations(cfg aws.Config, t *transit) operations {
@@ -88,21 +90,23 @@ func newOperations(cfg aws.Config, t *transit) operations {
 	cfg.Region = priceListRegion
 	prices := pricing.NewFromConfig(cfg)
 	return operations{
-		associateAddress:       client.AssociateAddress,
-		attachVolume:           client.AttachVolume,
-		createKeyPair:          client.CreateKeyPair,
-		createSecurityGroup:    client.CreateSecurityGroup,
-		describeAddresses:      client.DescribeAddresses,
-		describeImages:         client.DescribeImages,
-		describeInstances:      client.DescribeInstances,
-		describeKeyPairs:       client.DescribeKeyPairs,
-		describeRegions:        client.DescribeRegions,
-		describeSecurityGroups: client.DescribeSecurityGroups,
-		describeSpotPrices:     client.DescribeSpotPriceHistory,
-		describeSubnets:        client.DescribeSubnets,
-		describeTemplate:       client.DescribeLaunchTemplateVersions,
-		describeVolumes:        client.DescribeVolumes,
-		disassociateAddress:    client.DisassociateAddress,
+		associateAddress:             client.AssociateAddress,
+		attachVolume:                 client.AttachVolume,
+		cancelSpotInstanceRequests:   client.CancelSpotInstanceRequests,
+		createKeyPair:                client.CreateKeyPair,
+		createSecurityGroup:          client.CreateSecurityGroup,
+		describeAddresses:            client.DescribeAddresses,
+		describeImages:               client.DescribeImages,
+		describeInstances:            client.DescribeInstances,
+		describeKeyPairs:             client.DescribeKeyPairs,
+		describeRegions:              client.DescribeRegions,
+		describeSecurityGroups:       client.DescribeSecurityGroups,
+		describeSpotPrices:           client.DescribeSpotPriceHistory,
+		describeSpotInstanceRequests: client.DescribeSpotInstanceRequests,
+		describeSubnets:              client.DescribeSubnets,
+		describeTemplate:             client.DescribeLaunchTemplateVersions,
+		describeVolumes:              client.DescribeVolumes,
+		disassociateAddress:          client.DisassociateAddress,
 		getCallerIdentity: func(ctx context.Context, in *sts.GetCallerIdentityInput, _ ...func(*ec2.Options)) (*sts.GetCallerIdentityOutput, error) {
 			return identity.GetCallerIdentity(ctx, in)
 		},

@@ -109,13 +109,17 @@ func (a *account) list() {
 
 // watch lists the account now and then, and quickly while something ends.
 func (a *account) watch() {
-	polls := 0
+	polls, sweeps := 0, 0
+	said := map[string]bool{} // bounded by what was left behind
 	for {
 		wait := a.fleet.scaled(sweepInterval)
 		if a.fleet.stoppingIn(a.cloud.Key()) {
 			wait = a.fleet.scaled(endPolls[min(polls, len(endPolls)-1)])
 			polls++
 		} else {
+			if sweeps++; polls == 0 && sweeps%tidySweeps == 0 {
+				a.tidy(a.fleet.ctx, said)
+			}
 			polls = 0
 		}
 		select {

@@ -41,6 +41,7 @@
 // by the deployment's tag. A listing updates the ledger, tells workers of
 // instances that ended, and is also the reaper: an instance that carries our tag
 // but belongs to no live generation is terminated, again and again until it is
-// gone. Accounts are listed quickly while something ends, and every five
+// gone. What is no instance is looked for now and then ([Fleet.Reap] looks at
+// once). Accounts are listed quickly while something ends, and every five
 // minutes otherwise.
 package fleet

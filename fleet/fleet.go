@@ -25,6 +25,12 @@ type Cloud interface {
 	// Terminate returns an error for each id that was not accepted.
 	Terminate(ctx context.Context, ids []string) (map[string]error, error)
 	Console(ctx context.Context, id string) (string, error)
+	// Belongings returns the volumes and open spot requests with the
+	// deployment's tag, and the addresses that the given instances have; with an
+	// error, those that it could find out.
+	Belongings(ctx context.Context, instances []string) ([]dormouse.Belonging, error)
+	// LetGo takes an address from who has it, or cancels a spot request.
+	LetGo(ctx context.Context, kind dormouse.LeftoverKind, handle string) error
 }
 
 // Store keeps attempts and the ledger.

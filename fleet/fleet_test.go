@@ -29,6 +29,9 @@ type region struct {
 	sent      []string // token + " " + bytes of each launch
 	lists     int
 	batches   [][]string
+	things    []dormouse.Belonging
+	letGo     []string
+	denied    error // what asking for things returns
 	// launch, list and terminate may refuse or lose a call.
 	launch    func(n int) (err error, lost bool)
 	list      func() error
@@ -133,6 +136,25 @@ func (r *region) Terminate(_ context.Context, ids []string) (map[string]error, e
 		}
 	}
 	return errs, nil
+}
+
+func (r *region) Belongings(_ context.Context, instances []string) (out []dormouse.Belonging, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.things {
+		if b.Kind != dormouse.LeftoverAddress || slices.Contains(instances, b.Instance) {
+			out = append(out, b)
+		}
+	}
+	return out, r.denied
+}
+
+func (r *region) LetGo(_ context.Context, kind dormouse.LeftoverKind, handle string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.letGo = append(r.letGo, string(kind)+" "+handle)
+	r.things = slices.DeleteFunc(r.things, func(b dormouse.Belonging) bool { return b.Handle == handle })
+	return nil
 }
 
 func (r *region) Console(_ context.Context, id string) (string, error) {

@@ -68,12 +68,8 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		f.unowned[c.ID] = stray{a.cloud.Key(), now}
 		r := f.rows[c.ID]
 		if r == nil {
-			// Ours by its tag, and in no ledger. From here on the ledger has it.
-			row := f.row(c, c.LaunchTime)
-			row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
-			f.rows[c.ID] = &row
-			changed = append(changed, row)
-			r = &row
+			r = a.enter(c)
+			changed = append(changed, *r)
 		}
 		doomed = append(doomed, *r)
 	}
@@ -104,6 +100,15 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			}
 		})
 	}
+}
+
+// enter gives an instance that is ours by its tag, and in no ledger, a row there.
+// The fleet's mutex is held.
+func (a *account) enter(c dormouse.CloudInstance) *dormouse.Instance {
+	row := a.fleet.row(c, c.LaunchTime)
+	row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
+	a.fleet.rows[c.ID] = &row
+	return &row
 }
 
 // take updates a row with what EC2 says now. An accepted termination is not

@@ -13,15 +13,20 @@ import (
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 )
 
+// client calls the endpoint as a person would.
+func (s *site) client() *awsec2.Client {
+	return awsec2.New(awsec2.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(s.url), HTTPClient: &http.Client{Transport: s.endpoint},
+		Credentials: credentials.NewStaticCredentialsProvider(ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, ""),
+	})
+}
+
 // TestAWorkerWithAVolumeAndAnAddress has two builds on two instances, one after
 // the other: each has the volume and the address while it builds, and the second
 // waits until the first has given them up.
 func TestAWorkerWithAVolumeAndAnAddress(t *testing.T) {
 	s := newSite(t)
-	client := awsec2.New(awsec2.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(s.url), HTTPClient: &http.Client{Transport: s.endpoint},
-		Credentials: credentials.NewStaticCredentialsProvider(ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, ""),
-	})
+	client := s.client()
 	address, err := client.AllocateAddress(t.Context(), &awsec2.AllocateAddressInput{})
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,9 @@ func (m *Master) Freeze() {
 	m.builds.Wait()
 }
 
+// DeploymentID is what the master's instances are tagged with.
+func (m *Master) DeploymentID() string { return m.deployment.ID }
+
 // Mails returns how many mails wait in the outbox.
 func (m *Master) Mails() int {
 	mails, err := m.db.Mails(m.ctx)

@@ -161,8 +161,16 @@ func (s *site) config(text string) *config.Master {
 // start starts a master, which ends with the test.
 func (s *site) start(text string) *run {
 	s.t.Helper()
+	return s.startWith(text, func(*master.Options) {})
+}
+
+// startWith starts a master with options that a test sets.
+func (s *site) startWith(text string, set func(*master.Options)) *run {
+	s.t.Helper()
 	var log syncBuffer
-	m, err := master.Start(s.t.Context(), master.Options{Config: s.config(text), Token: testToken, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	options := master.Options{Config: s.config(text), Token: testToken, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	set(&options)
+	m, err := master.Start(s.t.Context(), options)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -241,6 +249,21 @@ func (r *run) until(what string, done func() bool) {
 			workers, _ := r.Workers(r.t.Context())
 			requests, _ := r.Requests(r.t.Context(), web.RequestQuery{Limit: 10})
 			r.t.Fatalf("%s has not come about; workers %+v; requests %+v", what, workers, requests)
+		}
+	}
+}
+
+// look waits for a condition that no event tells of.
+func (r *run) look(what string, done func() bool) {
+	r.t.Helper()
+	limit := time.After(patience)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !done() {
+		select {
+		case <-again.C:
+		case <-limit:
+			r.t.Fatalf("%s has not come about", what)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 )
@@ -66,17 +65,10 @@ forced([builder('b', ['bot'], 'true')])
 	m.awaitMails(0)
 }
 
-// awaitMails waits until so many mails are in the outbox, of which no event
-// tells.
+// awaitMails waits until so many mails are in the outbox.
 func (r *run) awaitMails(n int) {
 	r.t.Helper()
-	for limit := time.After(patience); r.Mails() != n; {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-limit:
-			r.t.Fatalf("%d mails are in the outbox", r.Mails())
-		}
-	}
+	r.look(fmt.Sprintf("%d mails in the outbox", n), func() bool { return r.Mails() == n })
 }
 
 // takeMail is the least that a mail server says.

@@ -302,5 +302,13 @@ func (m *Master) Instances(ctx context.Context, all bool) ([]dormouse.Instance, 
 	return m.db.Instances(ctx, store.InstanceFilter{Live: !all, Limit: web.MaxPage})
 }
 
+// Leftovers implements web.Service.
+func (m *Master) Leftovers(ctx context.Context, reap bool) (dormouse.LeftoverReport, error) {
+	if reap {
+		return m.fleet.Reap(ctx), nil
+	}
+	return m.fleet.Leftovers(ctx), nil
+}
+
 // Subscribe implements web.Service.
 func (m *Master) Subscribe() (<-chan dormouse.Event, func()) { return m.bus.Subscribe() }

@@ -102,6 +102,21 @@ func TestEveryCall(t *testing.T) {
 	same("instances", one[[]dormouse.Instance](t)(s.Client.Instances(ctx, false)), one[[]dormouse.Instance](t)(m.Instances(ctx, false)))
 	same("all instances", one[[]dormouse.Instance](t)(s.Client.Instances(ctx, true)), one[[]dormouse.Instance](t)(m.Instances(ctx, true)))
 
+	m.SetLeftovers(dormouse.LeftoverReport{
+		Leftovers: []dormouse.Leftover{
+			{Account: "a", Kind: dormouse.LeftoverInstance, ID: "i-9", Since: noon, Action: dormouse.ReapTerminate, Why: "nobody's"},
+			{Account: "a", Kind: dormouse.LeftoverVolume, ID: "vol-9", Action: dormouse.ReapKeep, Why: "its data"},
+		},
+		Failed: map[string]string{"b": "AuthFailure"},
+	})
+	same("leftovers", one[dormouse.LeftoverReport](t)(s.Client.Leftovers(ctx, false)), one[dormouse.LeftoverReport](t)(m.Leftovers(ctx, false)))
+	if r := one[dormouse.LeftoverReport](t)(s.Client.Leftovers(ctx, true)); !r.Leftovers[0].Done || r.Leftovers[1].Done {
+		t.Errorf("reaping returns %+v", r)
+	}
+	if r := one[dormouse.LeftoverReport](t)(m.Leftovers(ctx, false)); len(r.Leftovers) != 1 {
+		t.Errorf("after reaping there are %+v", r)
+	}
+
 	m.SetInstance(dormouse.Instance{
 		ID: "i-1", Worker: "w1", State: dormouse.InstanceTerminated, PricePerHour: new(0.5),
 		RunningAt: noon.Add(-time.Hour), EndedAt: noon.Add(time.Hour),

@@ -31,6 +31,8 @@
 //	GET  /api/v1/workers/{worker}
 //	POST /api/v1/workers/{worker}/pause, /unpause, /stop
 //	GET  /api/v1/instances              ?all=
+//	GET  /api/v1/leftovers              what was left behind in the accounts
+//	POST /api/v1/leftovers/reap         ends it
 //	GET  /api/v1/cost                   ?by= from= to=
 //	GET  /api/v1/events                 ?kind= builder= build=  server-sent events
 //	GET  /healthz, /metrics

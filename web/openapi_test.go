@@ -97,6 +97,8 @@ func TestClientAndDescriptionAgree(t *testing.T) {
 	_ = c.PauseWorker(ctx, "w", false)
 	_ = c.StopWorker(ctx, "w", false)
 	_, _ = c.Instances(ctx, false)
+	_, _ = c.Leftovers(ctx, false)
+	_, _ = c.Leftovers(ctx, true)
 	_, _ = c.Cost(ctx, web.CostQuery{})
 
 	for _, call := range rec.calls {

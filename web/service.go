@@ -57,6 +57,9 @@ type Service interface {
 	// Instances lists the instances that live, or with all every one that ever
 	// did, the newest first.
 	Instances(ctx context.Context, all bool) ([]dormouse.Instance, error)
+	// Leftovers looks in every account for what no live generation has use for,
+	// and with reap ends what may be ended.
+	Leftovers(ctx context.Context, reap bool) (dormouse.LeftoverReport, error)
 	// Story tells all there is to say about why a request waits.
 	Story(ctx context.Context, id int64) (dormouse.Story, error)
 	// Cost adds up what instances cost in a range, as far as is known now.

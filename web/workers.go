@@ -89,4 +89,19 @@ func (h *Handler) registerWorkers() {
 			out.Body.Instances = list(instances)
 			return out, nil
 		})
+
+	type leftoversOutput struct{ Body dormouse.LeftoverReport }
+	leftovers := func(reap bool) func(context.Context, *struct{}) (*leftoversOutput, error) {
+		return func(ctx context.Context, _ *struct{}) (*leftoversOutput, error) {
+			report, err := h.service.Leftovers(ctx, reap)
+			if err != nil {
+				return nil, problemOf(ctx, h.log, err)
+			}
+			return &leftoversOutput{Body: report}, nil
+		}
+	}
+	huma.Register(h.api, operation("listLeftovers", http.MethodGet, "/leftovers",
+		"What was left behind in the accounts, and what the reaper would do about it", "instances"), leftovers(false))
+	huma.Register(h.api, operation("reapLeftovers", http.MethodPost, "/leftovers/reap",
+		"End what was left behind in the accounts", "instances"), leftovers(true))
 }

@@ -11,14 +11,31 @@ import (
 )
 
 func newInstancesCommand() *cobra.Command {
-	var all bool
+	var all, reap, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "instances",
 		Short: "List the instances that live, and what they cost",
-		Args:  cobra.NoArgs,
+		Long: `List the instances that live, and what they cost.
+
+With --reap, look in every account for what no worker has use for any more, and
+end it: instances, elastic addresses that they hold, open spot requests. The
+master does so by itself, within minutes; --reap does it now, and --dry-run says
+what there is and why it would go. Volumes are listed and never deleted.`,
+		Example: `  dormouse instances --all
+  dormouse instances --reap --dry-run`,
+		Args: cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "those that have ended, too")
+	cmd.Flags().BoolVar(&reap, "reap", false, "end what was left behind in the accounts")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --reap: only say what would be done, and why")
+	cmd.MarkFlagsMutuallyExclusive("all", "reap")
 	connectionFlags(cmd)(func(ctx context.Context, c *connection, _ []string) error {
+		switch {
+		case reap:
+			return c.reap(ctx, dryRun)
+		case dryRun:
+			return usageErrorf("--dry-run goes with --reap")
+		}
 		instances, err := c.Instances(ctx, all)
 		if err != nil {
 			return err

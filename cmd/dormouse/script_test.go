@@ -48,6 +48,10 @@ func TestScripts(t *testing.T) {
 				Name: "w2", Latent: true, Phase: "not substantiated", Reason: "no such AMI: ami-123; correct ami in master.star",
 				QuarantinedUntil: time.Now().Add(time.Hour), Paused: true,
 			})
+			m.SetLeftovers(dormouse.LeftoverReport{Leftovers: []dormouse.Leftover{
+				{Kind: dormouse.LeftoverInstance, ID: "i-0lost", Worker: "w9", Region: "us-east-1", Since: time.Now().Add(-2 * time.Hour), Action: dormouse.ReapTerminate, Why: "it is running, and belongs to no live generation"},
+				{Kind: dormouse.LeftoverVolume, ID: "vol-0lost", Region: "us-east-1", Since: time.Now().Add(-2 * time.Hour), Action: dormouse.ReapKeep, Why: "nothing has it"},
+			}})
 			url, stop, err := serveTest(m)
 			if err != nil {
 				return err

@@ -174,6 +174,16 @@ func (c *Client) Instances(ctx context.Context, all bool) ([]dormouse.Instance, 
 	return out.Instances, err
 }
 
+// Leftovers returns what was left behind in the accounts; with reap what may be
+// ended is.
+func (c *Client) Leftovers(ctx context.Context, reap bool) (dormouse.LeftoverReport, error) {
+	var out dormouse.LeftoverReport
+	if reap {
+		return out, c.call(ctx, http.MethodPost, path("leftovers", "reap"), nil, nil, &out)
+	}
+	return out, c.call(ctx, http.MethodGet, path("leftovers"), nil, nil, &out)
+}
+
 // Cost returns what instances cost in a range, by default in this month.
 func (c *Client) Cost(ctx context.Context, q web.CostQuery) (dormouse.CostReport, error) {
 	v := url.Values{}

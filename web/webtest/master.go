@@ -32,6 +32,7 @@ type Master struct {
 	lines       map[int64][]dormouse.LogLine
 	workers     []dormouse.WorkerStatus
 	instances   []dormouse.Instance
+	leftovers   dormouse.LeftoverReport
 	seq         uint64
 	subscribers map[chan dormouse.Event]struct{}
 	fail        error
@@ -203,6 +204,13 @@ func (m *Master) SetInstance(in dormouse.Instance) {
 		m.instances[i] = in
 	}
 	m.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &in})
+}
+
+// SetLeftovers sets what was left behind.
+func (m *Master) SetLeftovers(r dormouse.LeftoverReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leftovers = r
 }
 
 // Announce sends an event as it is, but for its number and time.

@@ -184,6 +184,21 @@ func (m *Master) Instances(_ context.Context, all bool) ([]dormouse.Instance, er
 	return out, m.fail
 }
 
+// Leftovers implements web.Service: what [Master.SetLeftovers] has set, of which
+// reaping ends what has an action.
+func (m *Master) Leftovers(_ context.Context, reap bool) (dormouse.LeftoverReport, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := dormouse.LeftoverReport{Leftovers: slices.Clone(m.leftovers.Leftovers), Failed: m.leftovers.Failed}
+	if reap {
+		for i, l := range out.Leftovers {
+			out.Leftovers[i].Done = l.Action.Acts() && l.Error == ""
+		}
+		m.leftovers.Leftovers = slices.DeleteFunc(slices.Clone(out.Leftovers), func(l dormouse.Leftover) bool { return l.Done })
+	}
+	return out, m.fail
+}
+
 func (m *Master) did(format string, args ...any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
