@@ -71,7 +71,8 @@
 //	StopAccepted     insubstantiating              close the generation
 //	StopFailed       insubstantiating              stop again after a back-off, for as long as it takes
 //	Resumed          starting                      start ordered again if it was in flight, else check;
-//	                                               builds that go on count as before
+//	                                               builds that go on count as before; it is wanted
+//	                                               until the first Demand says otherwise
 //	                 substantiated                 grace time for the worker to come back
 //	                 insubstantiating              stop ordered again
 //

@@ -269,11 +269,12 @@ func (m *machine) stopFailed(reason string) {
 	m.Reason = fmt.Sprintf("could not be stopped: %s; trying again at %s", reason, clock(m.RetryAt))
 }
 
-// resume takes up a state that an earlier process left. Connections died with
+// resume takes up a state that an earlier process left. What it had started counts
+// as wanted until this one has found out what waits. Connections died with
 // it, and builds, but for those that go on; whatever it had in flight is ordered
 // again, which the provider makes harmless.
 func (m *machine) resume(builds int) {
-	m.Connected, m.Builds, m.Wanted = false, 0, false
+	m.Connected, m.Builds, m.Wanted = false, 0, m.Live()
 	if m.Live() {
 		m.Builds = builds
 	}

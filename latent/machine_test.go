@@ -274,6 +274,16 @@ func TestResumed(t *testing.T) {
 		s := newScript(t).send(Demand{true})
 		reload(s).phase(Starting).did(Start{1})
 	})
+	t.Run("without an idle time", func(t *testing.T) {
+		// What is booting is not given up before it is known what waits.
+		s := newScript(t)
+		s.policy.BuildWaitTimeout = 0
+		s.send(Demand{true}, StartAccepted{1, "i-1"})
+		reload(s).phase(Starting)
+		s.send(Demand{true}, Attached{1}).phase(Substantiated)
+		reload(s).phase(Substantiated)
+		s.send(Demand{false}).phase(Insubstantiating)
+	})
 	t.Run("with a launch accepted", func(t *testing.T) {
 		s := newScript(t).send(Demand{true}, StartAccepted{1, "i-1"})
 		s.now = s.now.Add(5 * time.Minute)
@@ -298,7 +308,7 @@ func TestResumed(t *testing.T) {
 	})
 	t.Run("with a worker that does not come back", func(t *testing.T) {
 		s := newScript(t).running()
-		reload(s).wait(time.Minute).phase(Insubstantiating)
+		reload(s).send(Demand{false}).wait(time.Minute).phase(Insubstantiating)
 	})
 	t.Run("with a stop in flight", func(t *testing.T) {
 		s := newScript(t).running().wait(10 * time.Minute)

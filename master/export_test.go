@@ -7,7 +7,11 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/store"
 )
+
+// OnOpen has f called with the store, before anything is written.
+func (o *Options) OnOpen(f func(*store.DB)) { o.opened = f }
 
 // Crash ends a master without its ending anything: what a kill leaves, but for
 // the process.

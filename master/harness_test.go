@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ type site struct {
 	boot func(ec2sim.Machine)
 	// watch, when set, is where agents hear of EC2's notices.
 	watch func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
+	// around, when set, stands around every call of the endpoint.
+	around atomic.Pointer[func(w http.ResponseWriter, r *http.Request, call http.Handler)]
 	// seen, when set, is told of each machine that boots.
 	seen func(ec2sim.Machine)
 }
@@ -52,7 +55,13 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(s.endpoint)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if around := s.around.Load(); around != nil {
+			(*around)(w, r, s.endpoint)
+			return
+		}
+		s.endpoint.ServeHTTP(w, r)
+	}))
 	s.url = server.URL
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -151,6 +160,9 @@ func (s *site) config(text string) *config.Master {
 		}
 	}
 	source := s.prelude(strings.Join(names, ", ")) + text
+	if err := os.WriteFile(filepath.Join(base, "master.star"), []byte(source), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 	c, err := config.Parse(filepath.Join(base, "master.star"), []byte(source), config.Options{BaseDir: base})
 	if err != nil {
 		s.t.Fatal(err)
@@ -253,9 +265,19 @@ func (r *run) until(what string, done func() bool) {
 	}
 }
 
-// look waits for a condition that no event tells of.
 func (r *run) look(what string, done func() bool) {
 	r.t.Helper()
+	look(r.t, what, done)
+}
+
+func (s *site) look(what string, done func() bool) {
+	s.t.Helper()
+	look(s.t, what, done)
+}
+
+// look waits for a condition that no event tells of.
+func look(t *testing.T, what string, done func() bool) {
+	t.Helper()
 	limit := time.After(patience)
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -263,7 +285,7 @@ func (r *run) look(what string, done func() bool) {
 		select {
 		case <-again.C:
 		case <-limit:
-			r.t.Fatalf("%s has not come about", what)
+			t.Fatalf("%s has not come about", what)
 		}
 	}
 }

@@ -262,5 +262,6 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 		NotifyMissing: func(generation int64, reason string) { m.missing(w, generation, reason) },
 		Log:           m.log,
 	}, initial)
+	w.demand = initial.Live() // as it counts until the first plan
 	return nil
 }

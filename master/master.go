@@ -49,6 +49,8 @@ type Options struct {
 	// worker may take to come back, but not those of the configuration: for
 	// tests in which hours must fit into seconds. 0 is 1.
 	TimeScale float64
+
+	opened func(*store.DB) // hears of the store once it is open; for tests
 }
 
 // Master is a running build master.
@@ -56,6 +58,7 @@ type Master struct {
 	config     *config.Master
 	version    string
 	timeScale  float64
+	opened     func(*store.DB)
 	log        *slog.Logger
 	startedAt  time.Time
 	db         *store.DB
@@ -108,7 +111,7 @@ type Master struct {
 // context is of the start only. On an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	m := &Master{
-		config: o.Config, version: o.Version, timeScale: o.TimeScale, log: o.Log, startedAt: time.Now(),
+		config: o.Config, version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(),
 		bus: newBus(), workers: workers{byName: map[string]*worker{}},
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{},
@@ -198,6 +201,9 @@ func (m *Master) openStore(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if m.opened != nil {
+		m.opened(m.db)
 	}
 	if m.deployment, err = m.db.Deployment(ctx); err != nil {
 		return err

@@ -42,6 +42,7 @@ type Backend struct {
 // goroutine.
 type DB struct {
 	backend Backend
+	around  func(what string, write func() error) error // nil: nothing is
 }
 
 // New makes a DB of an opened database, giving it an identity when it has none.
@@ -63,11 +64,21 @@ func (db *DB) Close() error {
 // write runs f in a transaction. What says what it is for, in messages of
 // errors that are not f's own.
 func (db *DB) write(ctx context.Context, what string, f func(*tx) error) error {
-	err := db.backend.Writer.Write(ctx, func(ctx context.Context, raw Tx) error {
-		return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
-	})
-	return db.classify(what, err)
+	carryOut := func() error {
+		return db.backend.Writer.Write(ctx, func(ctx context.Context, raw Tx) error {
+			return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
+		})
+	}
+	if db.around != nil {
+		return db.classify(what, db.around(what, carryOut))
+	}
+	return db.classify(what, carryOut())
 }
+
+// Around has f stand around every write: it is told what the write is for, and
+// carries it out by calling it. It is for tests that end a process right before
+// or after a write, and must be called before the first one.
+func (db *DB) Around(f func(what string, write func() error) error) { db.around = f }
 
 // fenced is write for those that only the present master may do.
 func (db *DB) fenced(ctx context.Context, fence int64, what string, f func(*tx) error) error {
