@@ -236,18 +236,18 @@ func (c *child) kill() {
 	<-c.gone
 }
 
-// actionOf reads which action of EC2 a call is, "" for none.
-func actionOf(r *http.Request) string {
+// formOf reads a call's parameters; those that are no form have none.
+func formOf(r *http.Request) url.Values {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return ""
+		return nil
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return ""
+		return nil
 	}
-	return form.Get("Action")
+	return form
 }
 
 // live begins a life under a master of its own, which is killed at a point, and
@@ -269,7 +269,7 @@ func (s *site) live(l life, end point) (done []string, accepted []int64, reached
 	var c *child
 	spawned := make(chan struct{})
 	around := func(w http.ResponseWriter, r *http.Request, call http.Handler) {
-		action := actionOf(r)
+		action := formOf(r).Get("Action")
 		if action == "" {
 			call.ServeHTTP(w, r)
 			return

@@ -139,6 +139,9 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 			return id, false, refused
 		case known && row.Worker != h.Name:
 			return id, false, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
+		case !known && h.InstanceID != "" && state.InstanceID != "":
+			return id, false, dormouse.Errorf(dormouse.Conflict,
+				"instance %s is not wanted any more and should end: generation %d of worker %s has instance %s", h.InstanceID, generation, h.Name, state.InstanceID)
 		}
 	}
 	id.Generation = generation

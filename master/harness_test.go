@@ -36,12 +36,15 @@ type site struct {
 	dir      string
 	endpoint *ec2sim.Server
 	url      string
-	// boot, when set, is called instead of starting an agent.
+	// boot, when set, is called instead of starting an agent: for the first
+	// deaf machines, or for all where that is 0.
 	boot func(ec2sim.Machine)
+	deaf int64
 	// watch, when set, is where agents hear of EC2's notices.
 	watch func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
 	// around, when set, stands around every call of the endpoint.
 	around atomic.Pointer[func(w http.ResponseWriter, r *http.Request, call http.Handler)]
+	boots  atomic.Int64
 	// seen, when set, is told of each machine that boots.
 	seen func(ec2sim.Machine)
 }
@@ -89,7 +92,7 @@ func (s *site) bootMachine(ctx context.Context, m ec2sim.Machine) (ec2sim.Proces
 	if s.seen != nil {
 		s.seen(m)
 	}
-	if s.boot != nil {
+	if n := s.boots.Add(1); s.boot != nil && (s.deaf == 0 || n <= s.deaf) {
 		s.boot(m)
 		return a, nil
 	}
@@ -124,6 +127,10 @@ c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:0:interface=127.0.0.1
 c['www'] = {'port': 'tcp:0:interface=127.0.0.1'}
 USER_DATA = util.Interpolate('''DORMOUSE_MASTER=%%(worker:master)s
 DORMOUSE_WORKER_NAME=%%(worker:name)s
+DORMOUSE_WORKER_PASSWORD=%%(worker:secret)s
+''')
+# Of machines that learn who they are when they attach, so that they start in one launch.
+ANONYMOUS = util.Interpolate('''DORMOUSE_MASTER=%%(worker:master)s
 DORMOUSE_WORKER_PASSWORD=%%(worker:secret)s
 ''')
 def session(url=%q, secret=%q):

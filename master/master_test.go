@@ -339,10 +339,7 @@ func TestMachinesLearnWhoTheyAre(t *testing.T) {
 		secrets[m.ID] = strings.TrimSpace(password)
 	}
 	r := s.start(`
-anonymous = util.Interpolate('''DORMOUSE_MASTER=%(worker:master)s
-DORMOUSE_WORKER_PASSWORD=%(worker:secret)s
-''')
-c['workers'] = [ec2('bot', instances=3, user_data=anonymous, build_wait_timeout=3600), ec2('other', user_data=anonymous, build_wait_timeout=3600)]
+c['workers'] = [ec2('bot', instances=3, user_data=ANONYMOUS, build_wait_timeout=3600), ec2('other', user_data=ANONYMOUS, build_wait_timeout=3600)]
 # Each build waits for the others, so that each has a worker of its own.
 forced([builder('b', ['bot'], 'mkdir -p ` + s.dir + `/met; mktemp ` + s.dir + `/met/XXXXXX; until [ $(ls ` + s.dir + `/met | wc -l) = 3 ]; do sleep 0.05; done'),
         builder('b2', ['other'], 'true')])

@@ -97,7 +97,7 @@ func (c *call) available(s subject, bid string, least, most int) (int, error) {
 		if most, err := strconv.ParseFloat(bid, 64); err == nil && most < price {
 			return 0, refuse("SpotMaxPriceTooLow",
 				"Your Spot request price of %s is lower than the minimum required Spot request fulfillment price of %s.",
-				bid, strconv.FormatFloat(price, 'f', -1, 64))
+				bid, writePrice(price))
 		}
 	}
 	for r := range c.playing.struck(doCapacity, s, c.now) {
