@@ -26,7 +26,9 @@ type reservation struct {
 // anew. It ends with [Fleet.settled], which must follow every admission: after
 // what was started is in the ledger, or when it is certain that nothing was.
 func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count int) (n int, err error) {
+	f.mu.Lock()
 	budget := f.opt.Budget
+	f.mu.Unlock()
 	if !budget.Set() {
 		return count, nil
 	}
@@ -49,6 +51,13 @@ func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count 
 		err = dormouse.Errorf(dormouse.Budget, "%s", reason)
 	}
 	return n, err
+}
+
+// SetBudget puts another budget in force, for launches from now on.
+func (f *Fleet) SetBudget(b Budget) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.opt.Budget = b
 }
 
 // reserve counts a launch among what runs, without asking, in place of what it

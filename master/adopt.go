@@ -49,7 +49,7 @@ func (m *Master) takeUp(ctx context.Context, unfinished []dormouse.Build) error 
 
 // whyNotResumed says why a build can not be gone on with, "" if it can.
 func (m *Master) whyNotResumed(b dormouse.Build, kept store.Resumable, steps int) string {
-	w, builder := m.workers.get(b.Worker), m.builder(b.Builder)
+	w, builder := m.now().worker(b.Worker), m.builder(b.Builder)
 	switch {
 	case steps == 0:
 		return "it had not begun its first step"
@@ -87,7 +87,7 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 	if err != nil {
 		return err
 	}
-	r := m.newRunning(m.workers.get(b.Worker), request, *m.builder(b.Builder))
+	r := m.newRunning(m.now().worker(b.Worker), request, *m.builder(b.Builder))
 	r.build, r.generation, r.instanceID, r.session = whole, b.Generation, b.InstanceID, kept.Session
 	for _, s := range steps {
 		r.past = append(r.past, build.PastStep{Step: s, Progress: kept.Progress[s.ID]})

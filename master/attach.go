@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/wire"
 )
@@ -16,18 +15,15 @@ const keepaliveAnswer = time.Minute
 
 // attach takes a worker's connection into service.
 func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
-	w := m.workers.get(conn.Name())
+	w := m.hosted(conn.Name())
 	if w == nil {
 		return dormouse.Errorf(dormouse.Unauthorized, "no worker %q is configured", conn.Name())
 	}
-	var dirs []wire.BuilderDir
-	for _, name := range w.builders {
-		dirs = append(dirs, wire.BuilderDir{Name: name, Dir: build.BuildDir(*m.builder(name))})
-	}
+	d := w.defined()
 	if err := m.keepCommands(ctx, w, conn); err != nil {
 		return err
 	}
-	if err := conn.SetBuilders(ctx, dirs); err != nil {
+	if err := conn.SetBuilders(ctx, m.dirsOf(w)); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -41,7 +37,10 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 		}
 		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
 	}
-	if interval := w.config.KeepaliveInterval; interval > 0 {
+	if w.defined() != d { // the configuration was read again meanwhile
+		m.tellBuilders(w)
+	}
+	if interval := d.config.KeepaliveInterval; interval > 0 {
 		m.aside.Go(func() { m.keepAlive(conn, interval) })
 	}
 	m.workerChanged(w)
@@ -71,7 +70,7 @@ func (m *Master) keepAlive(conn *wire.Worker, interval time.Duration) {
 }
 
 func (m *Master) detached(conn *wire.Worker) {
-	w := m.workers.get(conn.Name())
+	w := m.hosted(conn.Name())
 	if w == nil || !w.detach(conn) {
 		return
 	}

@@ -110,6 +110,7 @@ const oneBuilder = "forced([builder('b', ['bot'], 'true')])\n"
 // A master that was killed leaves its instance to the next, which uses and ends
 // it.
 func TestBuildbotDefect01KilledMasterForgetsItsInstance(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := workersPort(t) + "c['workers'] = [ec2('bot', build_wait_timeout=3600)]\n" + oneBuilder
 	m := s.start(text)
@@ -128,6 +129,7 @@ func TestBuildbotDefect01KilledMasterForgetsItsInstance(t *testing.T) {
 // The worker of an instance that was given up does not get the build that the
 // next instance is started for.
 func TestBuildbotDefect02OldInstanceTakesTheBuild(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	secret := make(chan string, 1)
 	s.deaf = 1
@@ -168,6 +170,7 @@ func TestBuildbotDefect02OldInstanceTakesTheBuild(t *testing.T) {
 // An address that can not be associated does not keep the instance from being
 // ended.
 func TestBuildbotDefect03FailedAddressLeaksTheInstance(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	address, err := s.client().AllocateAddress(t.Context(), &awsec2.AllocateAddressInput{})
 	if err != nil {
@@ -190,6 +193,7 @@ func TestBuildbotDefect03FailedAddressLeaksTheInstance(t *testing.T) {
 
 // However often an instance that is to end can not be looked at, it is ended.
 func TestBuildbotDefect04FailedDescribesKeepTheInstance(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(fmt.Sprintf("c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], %q)])\n", gated(gate)))
@@ -208,6 +212,7 @@ func TestBuildbotDefect04FailedDescribesKeepTheInstance(t *testing.T) {
 
 // A spot launch names the image that was chosen by owner and location.
 func TestBuildbotDefect05SpotWithoutImage(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	rec := s.record(nil)
 	images, err := s.client().DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: []string{ec2sim.WorkerImageID}})
@@ -227,6 +232,7 @@ func TestBuildbotDefect05SpotWithoutImage(t *testing.T) {
 // Without a placement the bid is the mean over the region's zones: no zone is
 // asked for, least of all one called None.
 func TestBuildbotDefect06PriceMultiplierWithoutPlacement(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	rec := s.record(prices(
 		"us-east-1a", "0.010000",
@@ -266,6 +272,7 @@ func prices(zonesAndPrices ...string) func(url.Values) string {
 
 // User data is in base64 for both markets.
 func TestBuildbotDefect07SpotUserDataIsRaw(t *testing.T) {
+	t.Parallel()
 	for _, spot := range []string{"False", "True"} {
 		s := newSite(t)
 		rec := s.record(nil)
@@ -281,6 +288,7 @@ func TestBuildbotDefect07SpotUserDataIsRaw(t *testing.T) {
 // The price history is asked for by type and product, all its pages count, the
 // bid is a plain decimal, and nothing is made up where there is no price.
 func TestBuildbotDefect08SpotPrices(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, options string
 		history       []string
@@ -310,6 +318,7 @@ func TestBuildbotDefect08SpotPrices(t *testing.T) {
 
 // Where there is no spot capacity nothing stays open, and the master can stop.
 func TestBuildbotDefect09SpotRequestIsNeverCancelled(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.scenario(`{"rules": [{"name": "no spot", "when": {"market": "spot"}, "do": {"capacity": 0}}]}`)
 	m := s.start("c['workers'] = [ec2('bot', spot_instance=True)]\n" + oneBuilder)
@@ -336,6 +345,7 @@ func TestBuildbotDefect09SpotRequestIsNeverCancelled(t *testing.T) {
 // A master with many instances, some of which build, stops in a few listings of
 // all of them, and loses nothing.
 func TestBuildbotDefect12StoppingTakesMinutes(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := fmt.Sprintf("c['workers'] = [ec2('bot', instances=12, user_data=ANONYMOUS, build_wait_timeout=3600)]\nforced([builder('b', ['bot'], %q)])\n", gated(gate))
@@ -368,6 +378,7 @@ func TestBuildbotDefect12StoppingTakesMinutes(t *testing.T) {
 
 // An offering that EC2 is short of is passed over within the same build.
 func TestBuildbotDefect13CapacityErrorsMakeRetries(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.scenario(`{"rules": [{"name": "no spot", "when": {"market": "spot"}, "do": {"capacity": 0}}]}`)
 	m := s.start("c['workers'] = [ec2('bot', spot_instance=True, fallback_to_on_demand=True)]\n" + oneBuilder)
@@ -380,6 +391,7 @@ func TestBuildbotDefect13CapacityErrorsMakeRetries(t *testing.T) {
 
 // Everything that a launch makes has its tags from that very call.
 func TestBuildbotDefect14TagsComeLater(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	rec := s.record(nil)
 	m := s.start("c['workers'] = [ec2('bot', spot_instance=True, tags={'team': 'tools'})]\n" + oneBuilder)
@@ -408,6 +420,7 @@ func TestBuildbotDefect14TagsComeLater(t *testing.T) {
 
 // A launch that is sent again by another process is the same launch to EC2.
 func TestBuildbotDefect15TokenIsRandom(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	l := life{text: "c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n", instances: 1}.at(workersPort(t))
 	_, accepted, killed := s.live(l, point{"RunInstances", 1, true})
@@ -424,6 +437,7 @@ func TestBuildbotDefect15TokenIsRandom(t *testing.T) {
 
 // Forty instances start at once, and one listing looks after all of them.
 func TestBuildbotDefect17TenAtOnceEachPolled(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(fmt.Sprintf("c['workers'] = [ec2('bot', instances=40, user_data=ANONYMOUS)]\nforced([builder('b', ['bot'], %q)])\n", gated(gate)))

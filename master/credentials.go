@@ -101,7 +101,7 @@ func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity,
 // all. once says that it came with what its launch gave it.
 func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, once bool, err error) {
 	refused := dormouse.Errorf(dormouse.Unauthorized, "no worker %q with this password is configured", h.Name)
-	w := m.workers.get(h.Name)
+	w := m.hosted(h.Name)
 	if w == nil {
 		// As much work for any name, so that the time tells nothing.
 		launch, proven := provenLaunch(m.deployment.Key, h.Password)
@@ -120,7 +120,7 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 		return id, false, err
 	}
 	if w.latent == nil {
-		if !wire.EqualSecret(h.Password, w.config.Password) {
+		if !wire.EqualSecret(h.Password, w.defined().config.Password) {
 			return id, false, refused
 		}
 		return id, false, nil
@@ -135,7 +135,7 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 		}
 		switch {
 		case m.bound(ctx, h.Password, h.Name, generation):
-		case !wire.EqualSecret(h.Password, w.config.Password):
+		case !wire.EqualSecret(h.Password, w.defined().config.Password):
 			return id, false, refused
 		case known && row.Worker != h.Name:
 			return id, false, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
@@ -171,7 +171,7 @@ func (m *Master) enrol(h wire.Hello, launch string) (wire.Identity, error) {
 	case row.Launch != launch:
 		return wire.Identity{}, dormouse.Errorf(dormouse.Unauthorized, "instance %s was not started by the launch whose secret this is", h.InstanceID)
 	}
-	w := m.workers.get(row.Worker)
+	w := m.hosted(row.Worker)
 	if w == nil || w.latent == nil {
 		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, which is not configured any more: it should end", h.InstanceID, row.Worker)
 	}

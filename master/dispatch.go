@@ -44,10 +44,11 @@ func (m *Master) dispatch(ctx context.Context) {
 		m.holdAll()
 		return
 	}
-	plan := schedule.Plan(m.planInput())
+	now := m.now()
+	plan := schedule.Plan(m.planInput(now))
 	m.collapse(ctx, plan.Collapses)
 	for _, a := range plan.Assignments {
-		if err := m.startBuild(ctx, a); err != nil && ctx.Err() == nil {
+		if err := m.startBuild(ctx, now, a); err != nil && ctx.Err() == nil {
 			// The request is pending still; nothing is lost but a moment.
 			m.log.Warn("a build could not be started; trying again", "builder", a.Builder, "request", a.RequestID, "worker", a.Worker, "error", err)
 			time.AfterFunc(storeRetry, m.wakeUp)
@@ -55,7 +56,7 @@ func (m *Master) dispatch(ctx context.Context) {
 	}
 	// After the assignments, so that a worker whose last waiting request has
 	// just become its build is not told that it is not wanted before it has it.
-	for _, w := range m.workers.order {
+	for _, w := range now.workers {
 		w.want(plan.Demand[w.name] > 0)
 	}
 	m.queue.setWaiting(plan.Waiting)
@@ -67,7 +68,7 @@ func (m *Master) holdAll() {
 	for _, r := range m.queue.all() {
 		waiting[r.ID] = drainReason
 	}
-	for _, w := range m.workers.order {
+	for _, w := range m.now().workers {
 		w.want(false)
 	}
 	m.queue.setWaiting(waiting)
@@ -86,7 +87,7 @@ func (w *worker) want(wanted bool) {
 	}
 }
 
-func (m *Master) planInput() schedule.Input {
+func (m *Master) planInput(setup *setup) schedule.Input {
 	now := time.Now()
 	var in schedule.Input
 	for _, r := range m.queue.all() {
@@ -95,13 +96,13 @@ func (m *Master) planInput() schedule.Input {
 			Sources: r.Sources, Properties: r.Properties,
 		})
 	}
-	for _, b := range m.builders {
+	for _, b := range setup.builders {
 		in.Builders = append(in.Builders, schedule.Builder{
 			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests, Locks: b.Locks,
 		})
 	}
 	in.Holders = m.running.holders()
-	for _, w := range m.workers.order {
+	for _, w := range setup.workers {
 		in.Workers = append(in.Workers, w.plan(now))
 	}
 	return in
@@ -147,14 +148,13 @@ func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse)
 
 // startBuild gives a request to a worker: the worker first, which may have
 // changed its mind, then the claim and the build, durable, then the run.
-func (m *Master) startBuild(ctx context.Context, a schedule.Assignment) error {
+func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignment) error {
 	request, ok := m.queue.get(a.RequestID)
 	if !ok {
 		return nil // cancelled a moment ago
 	}
-	w := m.workers.get(a.Worker)
-	builder := m.builder(a.Builder)
-	if builder == nil {
+	w, builder := now.worker(a.Worker), now.builder(a.Builder)
+	if w == nil || builder == nil {
 		return nil
 	}
 	r := m.newRunning(w, request, *builder)
@@ -298,14 +298,14 @@ func (m *Master) requeue(request dormouse.BuildRequest) {
 
 func (m *Master) runSteps(r *runningBuild) build.Outcome {
 	job := build.Job{
-		Build: r.build, Request: r.request, Builder: r.builder, Secret: m.config.Secrets.Lookup,
+		Build: r.build, Request: r.request, Builder: r.builder, Secret: m.now().config.Secrets.Lookup,
 		Resumable: r.session != "", Past: r.past,
 		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
 	}
 	if r.past == nil {
 		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
 		if err == nil {
-			addWorkerProperties(properties, r.worker.config)
+			addWorkerProperties(properties, r.worker.defined().config)
 			err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
 		}
 		if err != nil {

@@ -60,7 +60,8 @@ func (r *runningBuild) leftToNext() bool {
 
 // kept reports whether the worker's instance outlives the master.
 func (w *worker) kept() bool {
-	return w.config.EC2 != nil && w.config.EC2.OnShutdown == onShutdownKeep
+	e := w.defined().config.EC2
+	return e != nil && e.OnShutdown == onShutdownKeep
 }
 
 // endRunning ends the builds that run: what can go on is left as it is, the rest

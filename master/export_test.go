@@ -30,7 +30,7 @@ func (m *Master) Crash() {
 }
 
 // Drop cuts a worker's connection.
-func (m *Master) Drop(name string) { m.workers.get(name).connection().Close("dropped by a test") }
+func (m *Master) Drop(name string) { m.hosted(name).connection().Close("dropped by a test") }
 
 // Freeze leaves all builds as they are, whatever is asked of them.
 func (m *Master) Freeze() {

@@ -20,7 +20,7 @@ const (
 // interrupted hears that EC2 takes a worker's instance back. No build is given
 // to it any more; those that run may end in the time that is left.
 func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
-	w := m.workers.get(conn.Name())
+	w := m.hosted(conn.Name())
 	if w == nil || w.latent == nil {
 		return
 	}

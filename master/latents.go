@@ -104,7 +104,11 @@ const probeTime = 10 * time.Second
 // probe ends a worker's connection unless it answers: one that was cut by a
 // change of address may look alive for minutes. The worker then attaches anew.
 func (m *Master) probe(ctx context.Context, name string) {
-	conn := m.workers.get(name).connection()
+	w := m.hosted(name)
+	if w == nil {
+		return
+	}
+	conn := w.connection()
 	if conn == nil {
 		return
 	}
@@ -121,6 +125,8 @@ type accountKey struct {
 }
 
 func (m *Master) account(ctx context.Context, s config.Session, region string) (*ec2.Account, error) {
+	m.opening.Lock()
+	defer m.opening.Unlock()
 	key := accountKey{s, region}
 	if a := m.accounts[key]; a != nil {
 		return a, nil
@@ -128,7 +134,7 @@ func (m *Master) account(ctx context.Context, s config.Session, region string) (
 	a, err := ec2.Open(ctx, ec2.Session{
 		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
 		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
-	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithRates(Rates(m.config)), ec2.WithLogger(m.log))
+	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithRates(Rates(m.now().config)), ec2.WithLogger(m.log))
 	if err != nil {
 		return nil, err
 	}
@@ -230,11 +236,22 @@ func (m *Master) workerURL() string {
 		return ""
 	}
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-		if u, err := url.Parse(m.config.BuildbotURL); err == nil && u.Hostname() != "" {
+		if u, err := url.Parse(m.now().config.BuildbotURL); err == nil && u.Hostname() != "" {
 			host = u.Hostname()
 		}
 	}
 	return "ws://" + net.JoinHostPort(host, port) + "/"
+}
+
+// policy is how a latent worker is to be kept.
+func (m *Master) policy(name string, d *definition) latent.Policy {
+	e := d.config.EC2
+	spec := LaunchSpec(name, e, d.member.Cloud.Region())
+	return latent.Policy{
+		BuildWaitTimeout: e.BuildWaitTimeout, MissingTimeout: e.MissingTimeout,
+		CheckInterval: e.CheckInstanceInterval, Grace: m.reconnectGrace(),
+		Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(), TimeScale: m.timeScale,
+	}
 }
 
 // host makes the host of a latent worker, at the state its stored record left.
@@ -245,17 +262,10 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 			return dormouse.Errorf(dormouse.Internal, "the stored state of worker %s can not be read: %w", w.name, err)
 		}
 	}
-	e := w.config.EC2
-	spec := LaunchSpec(w.name, e, w.member.Cloud.Region())
 	w.latent = latent.NewWorker(latent.Options{
-		Name: w.name,
-		Policy: latent.Policy{
-			BuildWaitTimeout: e.BuildWaitTimeout, MissingTimeout: e.MissingTimeout,
-			CheckInterval: e.CheckInstanceInterval, Grace: m.reconnectGrace(),
-			Prepares: spec.NeedsPreparation(), Exclusive: spec.Exclusive(), TimeScale: m.timeScale,
-		},
-		Provider:      w.member,
-		Save:          m.saveState(w.name, w.member.Cloud),
+		Name: w.name, Policy: m.policy(w.name, w.defined()),
+		Provider:      provider{w},
+		Save:          m.saveState(w.name, func(generation int64) fleet.Cloud { return w.memberOf(generation).Cloud }),
 		Superseded:    m.lostStore,
 		Changed:       func(latent.State) { m.workerChanged(w) },
 		Disconnect:    func(generation int64, reason string) { m.disconnect(w, generation, reason) },

@@ -27,7 +27,7 @@ func (m *Master) endLeftovers(ctx context.Context, stored map[string]store.Worke
 	}
 	m.openAccounts(ctx, open)
 	for _, g := range open {
-		if w := m.workers.get(g.Worker); w != nil && w.latent != nil {
+		if w := m.now().worker(g.Worker); w != nil && w.latent != nil {
 			continue
 		}
 		cloud, ok := m.fleet.Account(g.Account)
@@ -84,7 +84,7 @@ func (m *Master) openAccounts(ctx context.Context, open []dormouse.Generation) {
 
 // hostOf returns who hosts a latent worker's life, nil if nobody does.
 func (m *Master) hostOf(name string) *latent.Worker {
-	if w := m.workers.get(name); w != nil && w.latent != nil {
+	if w := m.hosted(name); w != nil && w.latent != nil {
 		return w.latent
 	}
 	m.caring.Lock()
@@ -109,7 +109,7 @@ func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRe
 		// Nothing is started, so that only the pauses of a stop matter.
 		Policy:     latent.Policy{MissingTimeout: time.Minute, CheckInterval: time.Minute, Grace: time.Minute},
 		Provider:   member,
-		Save:       m.saveState(name, cloud),
+		Save:       m.saveState(name, func(int64) fleet.Cloud { return cloud }),
 		Superseded: m.lostStore, Changed: func(latent.State) {},
 		Disconnect: func(int64, string) {}, NotifyMissing: func(int64, string) {},
 		Log: m.log,
@@ -119,14 +119,15 @@ func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRe
 
 // saveState makes a latent worker's states durable, with the generations that
 // they open and close.
-func (m *Master) saveState(name string, cloud fleet.Cloud) func(context.Context, latent.State, []dormouse.Generation) error {
+func (m *Master) saveState(name string, cloud func(generation int64) fleet.Cloud) func(context.Context, latent.State, []dormouse.Generation) error {
 	return func(ctx context.Context, s latent.State, rows []dormouse.Generation) error {
 		state, err := json.Marshal(s)
 		if err != nil {
 			return err
 		}
 		for i := range rows {
-			rows[i].Account, rows[i].Region = cloud.Key(), cloud.Region()
+			c := cloud(rows[i].Number)
+			rows[i].Account, rows[i].Region = c.Key(), c.Region()
 		}
 		err = m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
 			Name: name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),

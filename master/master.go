@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +53,7 @@ type Options struct {
 
 // Master is a running build master.
 type Master struct {
-	config     *config.Master
+	setup      atomic.Pointer[setup]
 	version    string
 	timeScale  float64
 	opened     func(*store.DB)
@@ -68,8 +66,6 @@ type Master struct {
 
 	bus      *bus
 	queue    *queue
-	builders []dormouse.Builder
-	workers  workers
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
@@ -78,11 +74,16 @@ type Master struct {
 	// adopted are builds of an earlier master that go on once this one serves.
 	adopted []*runningBuild
 	// caretakers end what workers that are not configured any more have left.
-	caring     sync.Mutex // guards caretakers
+	caring     sync.Mutex // guards caretakers and retiring
 	caretakers map[string]*latent.Worker
-	accounts   map[accountKey]*ec2.Account
-	runner     *build.Runner
-	metrics    *metrics
+	// retiring are workers that left the configuration while the master runs,
+	// until nothing of them is left.
+	retiring map[string]*worker
+	changing sync.Mutex // held while the configuration is changed
+	opening  sync.Mutex // guards accounts
+	accounts map[accountKey]*ec2.Account
+	runner   *build.Runner
+	metrics  *metrics
 
 	wire       *wire.Server
 	workerLn   net.Listener
@@ -111,12 +112,12 @@ type Master struct {
 // context is of the start only. On an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	m := &Master{
-		config: o.Config, version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(),
-		bus: newBus(), workers: workers{byName: map[string]*worker{}},
+		version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(), bus: newBus(),
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
-		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{},
+		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{}, retiring: map[string]*worker{},
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), failed: make(chan error, 1),
 	}
+	m.setup.Store(&setup{config: o.Config})
 	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.buildCtx, m.endBuilds = context.WithCancelCause(m.ctx)
@@ -187,17 +188,17 @@ func (m *Master) storeFailed(what string, err error) {
 
 // openStore locks the base directory, opens the database and becomes its owner.
 func (m *Master) openStore(ctx context.Context) error {
-	base := m.config.BaseDir
+	base := m.now().config.BaseDir
 	lock, err := lockDir(base)
 	if err != nil {
 		return err
 	}
 	m.lock = lock
-	switch m.config.DB.Driver {
+	switch m.now().config.DB.Driver {
 	case "postgresql":
-		m.db, err = postgres.Open(ctx, m.config.DB.URL)
+		m.db, err = postgres.Open(ctx, m.now().config.DB.URL)
 	default:
-		m.db, err = sqlite.Open(ctx, m.config.DB.Path)
+		m.db, err = sqlite.Open(ctx, m.now().config.DB.Path)
 	}
 	if err != nil {
 		return err
@@ -219,14 +220,14 @@ func (m *Master) openStore(ctx context.Context) error {
 }
 
 func (m *Master) listen() (err error) {
-	if m.workerLn, err = net.Listen("tcp", m.config.Protocols.MsgpackListen); err != nil {
-		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.config.Protocols.MsgpackListen, err)
+	if m.workerLn, err = net.Listen("tcp", m.now().config.Protocols.MsgpackListen); err != nil {
+		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.now().config.Protocols.MsgpackListen, err)
 	}
-	if m.config.WWW.Listen == "" {
+	if m.now().config.WWW.Listen == "" {
 		return nil
 	}
-	if m.wwwLn, err = net.Listen("tcp", m.config.WWW.Listen); err != nil {
-		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.config.WWW.Listen, err)
+	if m.wwwLn, err = net.Listen("tcp", m.now().config.WWW.Listen); err != nil {
+		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.now().config.WWW.Listen, err)
 	}
 	return nil
 }
@@ -252,7 +253,7 @@ func (m *Master) recover(ctx context.Context) error {
 			m.bus.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &i})
 		},
 		Token:  ec2.Token,
-		Budget: fleet.Budget(m.config.Budget), SpentToday: m.spentToday,
+		Budget: fleet.Budget(m.now().config.Budget), SpentToday: m.spentToday,
 		TimeScale: m.timeScale, Log: m.log,
 	})
 	if err != nil {
@@ -276,53 +277,28 @@ func (m *Master) recover(ctx context.Context) error {
 	return nil
 }
 
-// addWorkers makes the table of workers, each with what the store has of it and
-// of its builds, and begins their lives.
+// addWorkers makes what the configuration says of builders and workers, each
+// worker with what the store has of it and of its builds, and begins their lives.
 func (m *Master) addWorkers(ctx context.Context, unfinished []dormouse.Build) error {
-	records, err := m.db.Workers(ctx)
+	stored, err := m.storedWorkers(ctx)
 	if err != nil {
 		return err
 	}
-	stored := make(map[string]store.WorkerRecord, len(records))
-	for _, r := range records {
-		stored[r.Name] = r
+	next, added, err := m.newSetup(ctx, m.now().config)
+	if err != nil {
+		return err
 	}
-	m.builders = expandWorkerNames(m.config)
-	if slices.ContainsFunc(m.config.Workers, func(c config.Worker) bool { return c.EC2 != nil && c.EC2.Bootstrap != "" }) {
-		if m.binaries, err = bootstrap.FindBinaries(filepath.Join(m.config.BaseDir, "workers")); err != nil {
+	for _, w := range added {
+		if err := m.take(w.worker, w.definition, stored[w.worker.name]); err != nil {
 			return err
 		}
 	}
-	for _, c := range m.config.Workers {
-		for _, name := range workerNames(c) {
-			w := &worker{name: name, config: c, running: map[string]int64{}, since: m.startedAt, changed: make(chan struct{})}
-			for _, b := range m.builders {
-				for _, n := range b.WorkerNames {
-					if n == name {
-						w.builders = append(w.builders, b.Name)
-					}
-				}
-			}
-			if c.EC2 == nil {
-				w.paused = stored[name].Paused
-			} else if w.member, err = m.member(ctx, c, name); err != nil {
-				return fmt.Errorf("%s: worker %s: %w", c.Pos, name, err)
-			}
-			m.workers.add(w)
-		}
-	}
-	for _, w := range m.workers.order {
-		if w.member != nil {
-			if err := m.host(w, stored[w.name]); err != nil {
-				return err
-			}
-		}
-	}
+	m.setup.Store(next)
 	if err := m.takeUp(ctx, unfinished); err != nil {
 		return err
 	}
 	// Once the table is complete: what a host does first asks for others.
-	for _, w := range m.workers.order {
+	for _, w := range next.workers {
 		if w.latent != nil {
 			w.latent.Start()
 		}
@@ -330,9 +306,31 @@ func (m *Master) addWorkers(ctx context.Context, unfinished []dormouse.Build) er
 	return m.endLeftovers(ctx, stored)
 }
 
+func (m *Master) storedWorkers(ctx context.Context) (map[string]store.WorkerRecord, error) {
+	records, err := m.db.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[string]store.WorkerRecord, len(records))
+	for _, r := range records {
+		stored[r.Name] = r
+	}
+	return stored, nil
+}
+
+// take gives a worker its definition, and what the store has of it.
+func (m *Master) take(w *worker, d *definition, record store.WorkerRecord) error {
+	w.definition.Store(d)
+	if d.member == nil {
+		w.paused = record.Paused
+		return nil
+	}
+	return m.host(w, record)
+}
+
 // generationLives is the fleet's question before it ends an instance.
 func (m *Master) generationLives(name string, generation int64) bool {
-	w := m.workers.get(name)
+	w := m.hosted(name)
 	if w == nil || w.latent == nil {
 		return false
 	}
@@ -369,15 +367,6 @@ func expandWorkerNames(c *config.Master) []dormouse.Builder {
 		}
 	}
 	return out
-}
-
-func (m *Master) builder(name string) *dormouse.Builder {
-	for i := range m.builders {
-		if m.builders[i].Name == name {
-			return &m.builders[i]
-		}
-	}
-	return nil
 }
 
 // serve opens the doors: from here on the world can see and change things.

@@ -45,7 +45,7 @@ func newMetrics(m *Master) *metrics {
 		gauge("dormouse_requests_pending", "Build requests that wait.", func() float64 { return float64(len(m.queue.all())) }),
 		gauge("dormouse_workers_connected", "Workers that are attached.", func() float64 {
 			n := 0
-			for _, w := range m.workers.order {
+			for _, w := range m.everyWorker() {
 				if w.connection() != nil {
 					n++
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/notify"
 )
 
@@ -16,22 +17,28 @@ const consoleTime = 15 * time.Second
 
 // startOutbox begins to send mails: those that an earlier master has left, too.
 func (m *Master) startOutbox() {
-	servers := map[string]notify.Server{}
-	for _, n := range m.config.MailNotifiers {
-		servers[n.Name()] = notify.SMTP{
+	m.outbox = notify.Start(fenced{m.db, m.fence}, servers(m.now().config), m.log)
+}
+
+// servers are the mail servers of a configuration, by name.
+func servers(c *config.Master) map[string]notify.Server {
+	out := map[string]notify.Server{}
+	for _, n := range c.MailNotifiers {
+		out[n.Name()] = notify.SMTP{
 			Host: n.RelayHost, Port: n.SMTPPort, STARTTLS: n.UseTLS, TLS: n.UseSMTPS, User: n.SMTPUser, Password: n.SMTPPassword,
 		}
 	}
-	m.outbox = notify.Start(fenced{m.db, m.fence}, servers, m.log)
+	return out
 }
 
 // missing tells people that an instance of a worker did not attach.
 func (m *Master) missing(w *worker, generation int64, reason string) {
 	m.log.Error("an instance did not attach", "worker", w.name, "generation", generation, "why", reason)
 	m.aside.Go(func() {
-		for _, n := range m.config.MailNotifiers {
-			to := slices.Concat(w.config.NotifyOnMissing, n.ExtraRecipients)
-			if !n.Tells(w.config.Name) || len(to) == 0 {
+		c := w.defined().config
+		for _, n := range m.now().config.MailNotifiers {
+			to := slices.Concat(c.NotifyOnMissing, n.ExtraRecipients)
+			if !n.Tells(c.Name) || len(to) == 0 {
 				continue
 			}
 			for i, address := range to {
@@ -57,11 +64,12 @@ func (m *Master) missing(w *worker, generation int64, reason string) {
 func (m *Master) missingWorker(w *worker, generation int64, reason string) notify.MissingWorker {
 	ctx, cancel := context.WithTimeout(m.ctx, consoleTime)
 	defer cancel()
-	out := notify.MissingWorker{Title: m.config.Title, URL: m.config.BuildbotURL, Worker: w.name, Generation: generation, Reason: reason}
+	site := m.now().config
+	out := notify.MissingWorker{Title: site.Title, URL: site.BuildbotURL, Worker: w.name, Generation: generation, Reason: reason}
 	out.Attempts, _ = m.db.Attempts(ctx, w.name, generation)
 	out.Instances, _ = fenced{m.db, m.fence}.InstancesOf(ctx, w.name, generation)
 	for _, i := range out.Instances {
-		if text, err := w.member.Cloud.Console(ctx, i.ID); err == nil && text != "" {
+		if text, err := w.memberOf(generation).Cloud.Console(ctx, i.ID); err == nil && text != "" {
 			out.Console = consoleEnd(text)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 // of each kind, and one instance of somebody else: all of ours but the volume is
 // ended, and nothing of theirs.
 func TestReap(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.boot = func(ec2sim.Machine) {} // nothing on them calls
 	// The minute that everything young is spared is a second.

@@ -75,10 +75,10 @@ func (t *runningBuilds) holders() []schedule.Holder {
 	defer t.mu.Unlock()
 	var out []schedule.Holder
 	for _, r := range t.byID {
-		if len(r.builder.Locks)+len(r.worker.config.Locks) > 0 {
+		if locks := slices.Concat(r.builder.Locks, r.worker.defined().config.Locks); len(locks) > 0 {
 			out = append(out, schedule.Holder{
 				Build: fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number), Worker: r.worker.name,
-				Locks: slices.Concat(r.builder.Locks, r.worker.config.Locks),
+				Locks: locks,
 			})
 		}
 	}

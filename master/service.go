@@ -16,7 +16,8 @@ var _ web.Service = (*Master)(nil)
 
 // Info implements web.Service.
 func (m *Master) Info() web.MasterInfo {
-	return web.MasterInfo{Title: m.config.Title, Version: m.version, BuildbotURL: m.config.BuildbotURL, StartedAt: m.startedAt, Draining: m.draining.Load()}
+	c := m.now().config
+	return web.MasterInfo{Title: c.Title, Version: m.version, BuildbotURL: c.BuildbotURL, StartedAt: m.startedAt, Draining: m.draining.Load()}
 }
 
 // Builders implements web.Service.
@@ -25,8 +26,9 @@ func (m *Master) Builders() []web.BuilderInfo {
 	for _, r := range m.queue.all() {
 		pending[r.Builder]++
 	}
-	out := make([]web.BuilderInfo, 0, len(m.builders))
-	for _, b := range m.builders {
+	builders := m.now().builders
+	out := make([]web.BuilderInfo, 0, len(builders))
+	for _, b := range builders {
 		out = append(out, web.BuilderInfo{
 			Name: b.Name, Description: b.Description, Tags: b.Tags, Workers: b.WorkerNames,
 			Forceable: len(m.forceSchedulers(b.Name)) > 0,
@@ -39,7 +41,7 @@ func (m *Master) Builders() []web.BuilderInfo {
 
 func (m *Master) forceSchedulers(builder string) []string {
 	var names []string
-	for _, s := range m.config.ForceSchedulers {
+	for _, s := range m.now().config.ForceSchedulers {
 		if slices.Contains(s.BuilderNames, builder) {
 			names = append(names, s.Name)
 		}
@@ -54,7 +56,7 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 		return nil, err
 	}
 	properties := dormouse.Properties{}
-	for name, v := range m.config.Properties {
+	for name, v := range m.now().config.Properties {
 		properties.Set(name, v, "Config")
 	}
 	for name, v := range req.Properties {
@@ -235,8 +237,9 @@ func (m *Master) LogLines(ctx context.Context, id, first, limit int64) ([]dormou
 
 // Workers implements web.Service.
 func (m *Master) Workers(context.Context) ([]dormouse.WorkerStatus, error) {
-	out := make([]dormouse.WorkerStatus, 0, len(m.workers.order))
-	for _, w := range m.workers.order {
+	workers := m.everyWorker() // those that are on their way out, too
+	out := make([]dormouse.WorkerStatus, 0, len(workers))
+	for _, w := range workers {
 		out = append(out, w.status())
 	}
 	slices.SortFunc(out, func(a, b dormouse.WorkerStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -244,7 +247,7 @@ func (m *Master) Workers(context.Context) ([]dormouse.WorkerStatus, error) {
 }
 
 func (m *Master) worker(name string) (*worker, error) {
-	if w := m.workers.get(name); w != nil {
+	if w := m.hosted(name); w != nil {
 		return w, nil
 	}
 	return nil, dormouse.Errorf(dormouse.NotFound, "no worker %q is configured", name)

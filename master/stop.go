@@ -41,41 +41,32 @@ func (m *Master) awaitBuilds(ctx context.Context) {
 
 // stopWorkers ends the latent workers, and waits until EC2 has accepted.
 func (m *Master) stopWorkers(ctx context.Context) {
-	events, cancel := m.bus.Subscribe()
-	defer func() { cancel() }()
-	for _, w := range m.workers.order {
+	for _, w := range m.everyWorker() {
 		if w.latent != nil && !w.kept() {
 			w.latent.Post(latent.MasterStops{})
 		}
 	}
-	for {
-		var open []string
-		for _, w := range m.workers.order {
+	var open []string
+	if !m.await(ctx, func() bool {
+		open = nil
+		for _, w := range m.everyWorker() {
 			if w.latent != nil && !w.kept() && w.latent.State().Phase != latent.ShutDown {
 				open = append(open, w.name)
 			}
 		}
-		if len(open) == 0 && m.fleet.Stopping() == 0 {
-			m.tellAlive()
-			return
-		}
-		select {
-		case _, ok := <-events:
-			if !ok { // too many at once: listen anew
-				events, cancel = m.bus.Subscribe()
-			}
-		case <-ctx.Done():
-			m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
-			return
-		}
+		return len(open) == 0 && m.fleet.Stopping() == 0
+	}) {
+		m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
+		return
 	}
+	m.tellAlive()
 }
 
 // tellAlive says which instances outlive this master, because nobody here can
 // end them.
 func (m *Master) tellAlive() {
 	for _, r := range m.fleet.Rows() {
-		if w := m.workers.get(r.Worker); w != nil && w.kept() {
+		if w := m.hosted(r.Worker); w != nil && w.kept() {
 			m.log.Info("an instance is left to the next master (on_shutdown='keep')", "instance", r.ID, "worker", r.Worker)
 			continue
 		}
@@ -99,7 +90,7 @@ func (m *Master) closeServers() {
 // release gives up what a master holds, as far as it got; nothing of it needs
 // the others any more.
 func (m *Master) release() {
-	for _, w := range m.workers.order {
+	for _, w := range m.everyWorker() {
 		if w.latent != nil {
 			w.latent.Close()
 		}

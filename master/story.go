@@ -32,7 +32,7 @@ func (m *Master) Story(ctx context.Context, id int64) (s dormouse.Story, err err
 	}
 	var workers []*worker
 	for _, name := range builder.WorkerNames {
-		if w := m.workers.get(name); w != nil {
+		if w := m.hosted(name); w != nil {
 			workers = append(workers, w)
 		}
 	}

@@ -1,9 +1,11 @@
 package master
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -16,11 +18,9 @@ import (
 
 // worker is a configured worker with what is attached to it and runs on it.
 type worker struct {
-	name     string
-	config   config.Worker
-	builders []string // that may run on it, in the configuration's order
-	latent   *latent.Worker
-	member   *fleet.Member // of a latent worker
+	name       string
+	latent     *latent.Worker // nil for one that is not
+	definition atomic.Pointer[definition]
 
 	mu       sync.Mutex
 	conn     *wire.Worker // nil while detached
@@ -30,19 +30,59 @@ type worker struct {
 	running  map[string]int64 // builds by builder
 	changed  chan struct{}    // closed with each change, and made anew
 	demand   bool             // as last told to the latent host
+	telling  int              // times it is being told its builders
+	// before is where generations up to beforeUntil were started, when the
+	// worker has moved to another account or region since.
+	before      *fleet.Member
+	beforeUntil int64
 }
 
-// workers is the table of them. Its keys do not change while the master runs.
-type workers struct {
-	byName map[string]*worker
-	order  []*worker // as configured
+// definition is what the configuration says of a worker. It is replaced, as a
+// whole, when the configuration is read again.
+type definition struct {
+	config   config.Worker
+	builders []wire.BuilderDir // that may run on it, in the configuration's order
+	member   *fleet.Member     // of a latent worker
 }
 
-func (t *workers) get(name string) *worker { return t.byName[name] }
+func (w *worker) defined() *definition { return w.definition.Load() }
 
-func (t *workers) add(w *worker) {
-	t.byName[w.name] = w
-	t.order = append(t.order, w)
+func (d *definition) builderNames() []string {
+	names := make([]string, len(d.builders))
+	for i, b := range d.builders {
+		names[i] = b.Name
+	}
+	return names
+}
+
+// memberOf is the worker's part of the fleet that a generation belongs to.
+func (w *worker) memberOf(generation int64) *fleet.Member {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.before != nil && generation <= w.beforeUntil {
+		return w.before
+	}
+	return w.defined().member
+}
+
+// provider carries out what a latent worker's host orders by what the
+// configuration says at that moment.
+type provider struct{ w *worker }
+
+func (p provider) Start(ctx context.Context, generation int64) (string, error) {
+	return p.w.memberOf(generation).Start(ctx, generation)
+}
+
+func (p provider) Prepare(ctx context.Context, generation int64) error {
+	return p.w.memberOf(generation).Prepare(ctx, generation)
+}
+
+func (p provider) Check(ctx context.Context, generation int64) (dormouse.InstanceState, string, error) {
+	return p.w.memberOf(generation).Check(ctx, generation)
+}
+
+func (p provider) Stop(ctx context.Context, generation int64, console bool) error {
+	return p.w.memberOf(generation).Stop(ctx, generation, console)
 }
 
 func (w *worker) connection() *wire.Worker {
@@ -71,14 +111,15 @@ func (w *worker) tell() {
 func (w *worker) plan(now time.Time) schedule.Worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c := w.defined().config
 	p := schedule.Worker{
-		Name: w.name, Latent: w.latent != nil, MaxBuilds: w.config.MaxBuilds,
+		Name: w.name, Latent: w.latent != nil, MaxBuilds: c.MaxBuilds,
 		Builds: len(w.running), RunningBuilders: slices.Sorted(maps.Keys(w.running)),
-		Locks: w.config.Locks,
+		Locks: c.Locks,
 	}
 	if w.latent == nil {
 		p.Paused, p.Graceful = w.paused, w.graceful
-		p.Ready = w.conn != nil && !w.paused && !w.graceful
+		p.Ready = w.conn != nil && !w.paused && !w.graceful && w.telling == 0
 		if w.conn == nil {
 			p.Reason = "it is not attached"
 		}
@@ -86,7 +127,7 @@ func (w *worker) plan(now time.Time) schedule.Worker {
 	}
 	s := w.latent.State()
 	p.Paused, p.Graceful = s.Paused, s.Graceful
-	p.Ready = s.Ready() && w.conn != nil
+	p.Ready = s.Ready() && w.conn != nil && w.telling == 0
 	p.Startable = !p.Ready && s.Startable(now)
 	p.Starting = !p.Ready && s.Live()
 	p.Reason = whyNot(s)
@@ -111,9 +152,10 @@ func whyNot(s latent.State) string {
 func (w *worker) status() dormouse.WorkerStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	d := w.defined()
 	out := dormouse.WorkerStatus{
-		Name: w.name, Connected: w.conn != nil, Builds: len(w.running), MaxBuilds: w.config.MaxBuilds,
-		Builders: w.builders, Since: w.since, Paused: w.paused, Graceful: w.graceful,
+		Name: w.name, Connected: w.conn != nil, Builds: len(w.running), MaxBuilds: d.config.MaxBuilds,
+		Builders: d.builderNames(), Since: w.since, Paused: w.paused, Graceful: w.graceful,
 	}
 	if w.conn != nil {
 		out.Agent = w.conn.Hello().Agent
@@ -135,8 +177,10 @@ func (w *worker) status() dormouse.WorkerStatus {
 		out.Reason = "" // the phase says it
 	}
 	out.QuarantinedUntil = s.QuarantinedUntil
-	if w.member != nil {
-		out.InstanceType = w.member.InstanceType(s.Generation)
+	member := d.member
+	if w.before != nil && s.Generation <= w.beforeUntil {
+		member = w.before
 	}
+	out.InstanceType = member.InstanceType(s.Generation)
 	return out
 }

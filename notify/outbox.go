@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -37,7 +38,7 @@ type Server interface {
 // Outbox sends what is in its store. One goroutine does it all.
 type Outbox struct {
 	store   Store
-	servers map[string]Server
+	servers atomic.Pointer[map[string]Server]
 	log     *slog.Logger
 	wake    chan struct{}
 	cancel  context.CancelFunc
@@ -48,10 +49,14 @@ type Outbox struct {
 // what is added.
 func Start(store Store, servers map[string]Server, log *slog.Logger) *Outbox {
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &Outbox{store: store, servers: servers, log: log, wake: make(chan struct{}, 1), cancel: cancel}
+	o := &Outbox{store: store, log: log, wake: make(chan struct{}, 1), cancel: cancel}
+	o.SetServers(servers)
 	o.wg.Go(func() { o.run(ctx) })
 	return o
 }
+
+// SetServers replaces the servers, for what is sent from now on.
+func (o *Outbox) SetServers(servers map[string]Server) { o.servers.Store(&servers) }
 
 // Add makes a mail durable, and has it sent.
 func (o *Outbox) Add(ctx context.Context, m dormouse.Mail) error {
@@ -115,7 +120,7 @@ func (o *Outbox) round(ctx context.Context) (next time.Time, err error) {
 
 // send tries one mail, and stores what came of it.
 func (o *Outbox) send(ctx context.Context, m dormouse.Mail) error {
-	server, ok := o.servers[m.Server]
+	server, ok := (*o.servers.Load())[m.Server]
 	err := error(dormouse.Errorf(dormouse.Invalid, "mail server %s has left the configuration", m.Server))
 	if ok {
 		err = server.Send(ctx, m)

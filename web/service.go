@@ -13,7 +13,7 @@ import (
 // other error is logged and answered as an internal one without its text. All
 // methods may be called concurrently, and stop early when ctx ends.
 type Service interface {
-	// Info describes the master itself. It does not change while it runs.
+	// Info describes the master itself.
 	Info() MasterInfo
 
 	// Builders lists the configured builders, by name.

@@ -8,15 +8,33 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 )
 
+// hangupReloads says that SIGHUP asks the command that runs to read its
+// configuration again, and not to end.
+var hangupReloads atomic.Bool
+
 func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := context.WithCancel(ctx)
 	// A terminal that is closed ends what runs in it in the same orderly way:
 	// instances cost money.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			if !hangupReloads.Load() {
+				end()
+			}
+		}
+	}()
 	// The first signal asks a command to end; a second one does not ask.
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		stop()
+		signal.Stop(hangups)
+	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

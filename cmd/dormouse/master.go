@@ -37,8 +37,15 @@ terminated. A second signal ends the waiting for builds, a third the waiting for
 instances. Requests that wait are kept; what is not finished, or a kill prevents,
 the next master takes up. Workers with on_shutdown='keep' keep their instances
 for the next master, and our agents on them their builds, which are not waited
-for: so an upgrade costs nobody a build. The configuration is checked first: with a mistake in it nothing
-is started, and the exit code is 1.`,
+for: so an upgrade costs nobody a build.
+
+SIGHUP has it read master.star again: what runs goes on, and what is started from
+then on is started as the file now says. A file with a mistake changes nothing,
+and the log says why; where the database is kept and which addresses are served
+takes a restart.
+
+The configuration is checked first: with a mistake in it nothing is started, and
+the exit code is 1.`,
 		Example: `  dormouse init ci && dormouse master ci`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,12 +96,14 @@ func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {
 
 func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, grace, stopTime time.Duration, asJSON bool) error {
 	ctx, log := cmd.Context(), o.Log
-	c, err := config.Load(filepath.Join(dir, "master.star"), config.Options{Print: func(s string) { log.Info("master.star: " + s) }})
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	hangupReloads.Store(true)
+	defer hangupReloads.Store(false)
+	c, err := loadMaster(dir, log)
 	if err != nil {
 		return explainConfig(err)
-	}
-	for _, w := range c.Warnings {
-		log.Warn(w.Error())
 	}
 	token, err := readToken(tokenFile)
 	if err != nil && c.WWW.Listen != "" {
@@ -108,20 +117,47 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 	if err := announceMaster(cmd, m, asJSON); err != nil {
 		return err
 	}
-	var failed error
-	select {
-	case <-ctx.Done():
-		// Those that come after the first, which has ended ctx.
-		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-		defer signal.Stop(signals)
-		drain(ctx, m, log, grace, signals)
-		failed = stopMaster(ctx, m, stopTime, signals)
-	case failed = <-m.Failed():
-		log.Error("the master can not go on", "error", failed)
-		_ = stopMaster(ctx, m, stopTime, nil)
+	for {
+		select {
+		case <-hangups:
+			reload(ctx, m, dir, log)
+		case <-ctx.Done():
+			// Those that come after the first, which has ended ctx.
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+			defer signal.Stop(signals)
+			drain(ctx, m, log, grace, signals)
+			return stopMaster(ctx, m, stopTime, signals)
+		case failed := <-m.Failed():
+			log.Error("the master can not go on", "error", failed)
+			_ = stopMaster(ctx, m, stopTime, nil)
+			return failed
+		}
 	}
-	return failed
+}
+
+// loadMaster reads the configuration of a directory, and says what it warns of.
+func loadMaster(dir string, log *slog.Logger) (*config.Master, error) {
+	c, err := config.Load(filepath.Join(dir, "master.star"), config.Options{Print: func(s string) { log.Info("master.star: " + s) }})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		log.Warn(w.Error())
+	}
+	return c, nil
+}
+
+// reload puts the configuration as it is now in force; one with a mistake changes
+// nothing.
+func reload(ctx context.Context, m *master.Master, dir string, log *slog.Logger) {
+	c, err := loadMaster(dir, log)
+	if err == nil {
+		err = m.Reconfigure(ctx, c)
+	}
+	if err != nil {
+		log.Error("the configuration was not taken up; the one before stays in force", "error", err)
+	}
 }
 
 // drain waits for the builds that run, for the time of grace, until a signal.
