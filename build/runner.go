@@ -302,6 +302,15 @@ func passes(err error) bool {
 	return code == dormouse.Unavailable || code == dormouse.Unanswered
 }
 
+// NotBegun is the outcome of a build that could not be prepared: to be retried
+// where the store is to blame, an exception where its configuration is.
+func NotBegun(err error) Outcome {
+	if passes(err) {
+		return Outcome{Result: dormouse.Retry, StateString: "retry " + err.Error()}
+	}
+	return Outcome{Result: dormouse.Exception, StateString: err.Error()}
+}
+
 func (b *running) outcome(ctx context.Context) Outcome {
 	switch {
 	case b.left(ctx):

@@ -109,17 +109,16 @@ func (a *account) list() {
 
 // watch lists the account now and then, and quickly while something ends.
 func (a *account) watch() {
-	polls, sweeps := 0, 0
+	polls := 0
 	said := map[string]bool{} // bounded by what was left behind
+	listed := time.Now()
+	tidyAt := listed.Add(a.fleet.scaled(sweepInterval))
 	for {
-		wait := a.fleet.scaled(sweepInterval)
+		wait := a.fleet.scaled(sweepInterval) - time.Since(listed)
 		if a.fleet.stoppingIn(a.cloud.Key()) {
 			wait = a.fleet.scaled(endPolls[min(polls, len(endPolls)-1)])
 			polls++
 		} else {
-			if sweeps++; polls == 0 && sweeps%tidySweeps == 0 {
-				a.tidy(a.fleet.ctx, said)
-			}
 			polls = 0
 		}
 		select {
@@ -132,6 +131,11 @@ func (a *account) watch() {
 		}
 		if err := a.refresh(a.fleet.ctx); err != nil && a.fleet.ctx.Err() == nil {
 			a.fleet.opt.Log.Warn("the instances could not be listed", "account", a.cloud.Key(), "error", err)
+		}
+		listed = time.Now()
+		if !listed.Before(tidyAt) {
+			a.tidy(a.fleet.ctx, said)
+			tidyAt = listed.Add(a.fleet.scaled(tidyInterval))
 		}
 	}
 }

@@ -61,6 +61,10 @@ type Options struct {
 	// Changed hears of every change of a ledger row, after it is durable. It
 	// must not block.
 	Changed func(dormouse.Instance)
+	// InCharge is asked before anything is ended that no live generation owns:
+	// an error says that it is not certain that this process knows what lives,
+	// as when another has taken its place. Nil: it is always certain.
+	InCharge func(context.Context) error
 	// Token makes the idempotency token of an attempt: at most 64 characters,
 	// the same for the same attempt for ever.
 	Token func(deployment, launch string, attempt int) string
@@ -90,6 +94,10 @@ type Fleet struct {
 	launches map[string][]generationKey    // that have no answer yet, by id: whom they are for
 	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
+	watching bool                         // accounts are listed without being asked for
+	unsaved  map[string]dormouse.Instance // ledger rows that are not durable as they are, by id
+
+	saving sync.Mutex // held while ledger rows are written
 }
 
 // stray is when and in which account an instance was found that belongs to no
@@ -113,7 +121,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		launches: map[string][]generationKey{}, reserved: map[string]reservation{},
+		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, unsaved: map[string]dormouse.Instance{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
@@ -160,9 +168,9 @@ func (f *Fleet) noteShort(account string, o dormouse.Offering, now time.Time) {
 	f.short.add(account, o, now.Add(f.scaled(shortageMemory)))
 }
 
-// AddAccount makes an account known, so that it is listed. Every account that a
-// live generation used must be added before [Fleet.Reconcile]. Adding one again
-// changes nothing.
+// AddAccount makes an account known, so that it is listed, from [Fleet.Reconcile]
+// on. Every account that a live generation used must be added before. Adding one
+// again changes nothing.
 func (f *Fleet) AddAccount(c Cloud) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -171,14 +179,23 @@ func (f *Fleet) AddAccount(c Cloud) {
 	}
 	a := newAccount(f, c)
 	f.accounts[c.Key()] = a
-	f.wg.Go(a.watch)
+	if f.watching {
+		f.wg.Go(a.watch)
+	}
 }
 
 // Reconcile lists every account once, which updates the ledger and ends what no
-// live generation owns. It returns the accounts that could not be listed.
+// live generation owns, and begins to watch them: Options.Live must know all
+// generations by now. It returns the accounts that could not be listed.
 func (f *Fleet) Reconcile(ctx context.Context) map[string]error {
 	f.mu.Lock()
 	accounts := slices.Collect(maps.Values(f.accounts))
+	if !f.watching {
+		f.watching = true
+		for _, a := range accounts {
+			f.wg.Go(a.watch)
+		}
+	}
 	f.mu.Unlock()
 	failed := make(map[string]error)
 	var mu sync.Mutex
@@ -251,17 +268,52 @@ func markAttached(r *dormouse.Instance, at time.Time) {
 }
 
 // save writes ledger rows and announces them. A row that can not be written is
-// written again with its next change; what money depends on (the instance's
-// existence) was durable before.
+// written again with the next change of any, and the next listing; what money
+// depends on (the instance's existence) was durable before.
 func (f *Fleet) save(rows ...dormouse.Instance) {
+	f.mu.Lock()
+	for _, r := range rows {
+		if now := f.rows[r.ID]; now != nil {
+			r = *now // it may have changed again meanwhile
+		} else if r.EndedAt.IsZero() {
+			continue // it has ended meanwhile: whoever saw that saves it
+		}
+		f.unsaved[r.ID] = r
+	}
+	f.mu.Unlock()
+	f.saveUnsaved()
+}
+
+// saveUnsaved writes the rows that are not durable as they are, one after the
+// other, so that no older one comes last.
+func (f *Fleet) saveUnsaved() {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	f.mu.Lock()
+	rows := slices.Collect(maps.Values(f.unsaved))
+	f.mu.Unlock()
 	for _, r := range rows {
 		// Also what was learned in the last moment is worth keeping.
 		if err := f.opt.Store.SaveInstance(context.WithoutCancel(f.ctx), r); err != nil {
-			f.opt.Log.Error("the ledger could not be written", "instance", r.ID, "worker", r.Worker, "error", err)
+			f.opt.Log.Error("the ledger could not be written; it is tried again", "instance", r.ID, "worker", r.Worker, "error", err)
 			continue
 		}
+		f.mu.Lock()
+		if f.unsaved[r.ID] == r {
+			delete(f.unsaved, r.ID)
+		}
+		f.mu.Unlock()
 		f.opt.Changed(r)
 	}
+}
+
+// inCharge says why it is not certain that this process may end what it does not
+// know; nil that it may.
+func (f *Fleet) inCharge(ctx context.Context) error {
+	if f.opt.InCharge == nil {
+		return nil
+	}
+	return f.opt.InCharge(ctx)
 }
 
 // instancesOf returns the live ledger rows of a generation.

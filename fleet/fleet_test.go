@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,6 +267,9 @@ func (b *books) SetAttemptConsole(_ context.Context, id int64, text string) erro
 func (b *books) SaveInstance(_ context.Context, i dormouse.Instance) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := b.failure("SaveInstance"); err != nil {
+		return err
+	}
 	b.instances[i.ID] = i
 	return nil
 }
@@ -338,6 +342,7 @@ func newWorld(t *testing.T, r *region, b *books) *world {
 	}
 	w.Fleet = f
 	t.Cleanup(f.Close)
+	f.Reconcile(t.Context()) // of no account: those that are added are watched at once
 	return w
 }
 
@@ -779,6 +784,29 @@ func TestALaunchForAll(t *testing.T) {
 	}
 }
 
+// A launch waits on while more come who want the same, but not for ever.
+func TestWhoComesOneByOneStartsTogether(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var wg sync.WaitGroup
+		for i := range 30 {
+			m := w.member(fmt.Sprintf("bot%d", i), "a")
+			m.Batch = "bots"
+			w.alive(m.Worker, 1, true)
+			wg.Go(func() {
+				if _, err := m.Start(t.Context(), 1); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(gather / 2)
+			synctest.Wait()
+		}
+		wg.Wait()
+		if diff := gocmp.Diff([]string{"20 a for /0", "10 a for /0"}, w.region.sentFor()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestALostAnswerOfALaunchForSeveral(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.region.launch = func(n int) (error, bool) { return nil, n == 1 }
@@ -1140,6 +1168,71 @@ func TestOtherCredentialsForTheSameAccount(t *testing.T) {
 		synctest.Wait()
 		if row := w.books.instance("i-1"); row.EndedAt.IsZero() || row.Account != "us-east-1/rotated" {
 			t.Errorf("%+v", row)
+		}
+	})
+}
+
+// TestTheLedgerIsSavedInTheEnd: a store that fails while an instance ends does not
+// leave it alive in the ledger, and the last row that is written is the newest.
+func TestTheLedgerIsSavedInTheEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.books.mu.Lock()
+		w.books.fail = func(method string) error {
+			if method == "SaveInstance" {
+				return dormouse.Errorf(dormouse.Unavailable, "no space left on device")
+			}
+			return nil
+		}
+		w.books.mu.Unlock()
+		w.alive("bot1", 1, false)
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		w.region.set("i-1", dormouse.InstanceTerminated)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); !row.EndedAt.IsZero() {
+			t.Fatalf("the store has failed, and has %+v", row)
+		}
+		w.books.mu.Lock()
+		w.books.fail = nil
+		w.books.mu.Unlock()
+		time.Sleep(2 * sweepInterval)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); row.State != dormouse.InstanceTerminated || row.StoppingAt.IsZero() || time.Since(row.EndedAt) < sweepInterval {
+			t.Errorf("the ledger has %+v", row)
+		}
+	})
+}
+
+// TestNotInCharge: whoever is not certain to be in charge ends nothing that it
+// does not know.
+func TestNotInCharge(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var asked atomic.Int64
+		w.opt.InCharge = func(context.Context) error {
+			asked.Add(1)
+			return dormouse.Errorf(dormouse.Unavailable, "the database does not answer")
+		}
+		w.region.instances["i-other"] = &dormouse.CloudInstance{
+			ID: "i-other", State: dormouse.InstanceRunning, LaunchTime: time.Now(), Tags: tagsOf("bot9", "4", "l9"),
+		}
+		w.region.things = []dormouse.Belonging{{Kind: dormouse.LeftoverSpotRequest, ID: "sir-other", Handle: "sir-other", State: "open"}}
+		w.AddAccount(w.region)
+		time.Sleep(3 * sweepInterval)
+		synctest.Wait()
+		for _, l := range w.Reap(t.Context()).Leftovers {
+			if l.Done || l.Error == "" {
+				t.Errorf("%+v", l)
+			}
+		}
+		if asked.Load() == 0 || len(w.region.batches) != 0 || len(w.region.letGo) != 0 {
+			t.Errorf("asked %d times; ended %v and %v", asked.Load(), w.region.batches, w.region.letGo)
 		}
 	})
 }

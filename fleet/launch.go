@@ -15,6 +15,10 @@ import (
 // thousand; a tenth of that keeps what one refused call holds up small.
 const maxBatch = 100
 
+// maxWindows is how many times [gather] a launch waits for company while more
+// comes: half a second, next to a boot of half a minute.
+const maxWindows = 10
+
 // Launch is what a launch request is rendered for.
 type Launch struct {
 	ID    string // of the launch, unique in the deployment
@@ -76,7 +80,7 @@ func (a *account) join(ctx context.Context, m *Member, o dormouse.Offering, gene
 			g = &group{key: key}
 			a.groups[key] = g
 			a.fleet.wg.Go(func() {
-				pause(a.fleet.ctx, gather)
+				a.awaitCompany(g)
 				a.launch(g)
 			})
 		}
@@ -99,6 +103,22 @@ func (a *account) join(ctx context.Context, m *Member, o dormouse.Offering, gene
 		<-w.stored
 	}
 	return "", ctx.Err()
+}
+
+// awaitCompany returns once nobody has joined a group in a window, or it is full or
+// has waited for long enough: those who want the same at once come apart by what
+// the store takes for each.
+func (a *account) awaitCompany(g *group) {
+	for joined, windows := 1, 0; windows < maxWindows; windows++ {
+		pause(a.fleet.ctx, gather)
+		a.mu.Lock()
+		n, full := len(g.waiting), a.groups[g.key] != g
+		a.mu.Unlock()
+		if n == joined || full {
+			return
+		}
+		joined = n
+	}
 }
 
 // launch renders, stores and sends a group's launch.

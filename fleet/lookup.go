@@ -13,6 +13,12 @@ func (f *Fleet) Lookup(instanceID string) (dormouse.Instance, bool) {
 	return *r, true
 }
 
+// Has reports whether the ledger has an instance of a generation that has not
+// ended.
+func (f *Fleet) Has(worker string, generation int64) bool {
+	return len(f.instancesOf(worker, generation)) > 0
+}
+
 // Awaits reports whether a launch has no answer yet.
 func (f *Fleet) Awaits(launch string) bool {
 	f.mu.Lock()

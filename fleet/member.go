@@ -37,6 +37,10 @@ type Errands struct {
 // releaseTime bounds Errands.Release: the instance costs money meanwhile.
 const releaseTime = 10 * time.Second
 
+// consoleTime bounds the reading of the console output before an instance is
+// ended, for the same reason.
+const consoleTime = 20 * time.Second
+
 // Member is one latent worker's part of the fleet: what it may be started as,
 // and its starts and stops.
 type Member struct {
@@ -247,8 +251,14 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 // keepConsole keeps what the machines printed with their attempts. Failing to
 // is no reason to let a machine run.
 func (m *Member) keepConsole(ctx context.Context, rows []dormouse.Instance) {
+	ctx, cancel := context.WithTimeout(ctx, consoleTime)
+	defer cancel()
 	for _, r := range rows {
-		text, err := m.Cloud.Console(ctx, r.ID)
+		of := m.Fleet.accountOf(r)
+		if of == nil {
+			continue
+		}
+		text, err := of.cloud.Console(ctx, r.ID)
 		if err != nil {
 			m.Fleet.opt.Log.Warn("the console output could not be read", "worker", m.Worker, "instance", r.ID, "error", err)
 			continue

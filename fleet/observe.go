@@ -80,7 +80,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 	f.mu.Unlock()
 
-	f.save(changed...)
+	f.save(changed...) // and what could not be saved before
 	for _, r := range taken {
 		f.rememberTaken(r, now)
 	}
@@ -94,7 +94,11 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		f.opt.Log.Warn("terminating an instance that belongs to no live generation",
 			"instance", r.ID, "worker", r.Worker, "generation", r.Generation, "launched", r.LaunchedAt)
 		f.wg.Go(func() {
-			if err := a.terminate(f.ctx, r); err != nil && f.ctx.Err() == nil {
+			err := f.inCharge(f.ctx)
+			if err == nil {
+				err = a.terminate(f.ctx, r)
+			}
+			if err != nil && f.ctx.Err() == nil {
 				f.opt.Log.Error("an instance that belongs to no live generation could not be terminated; the next listing tries again",
 					"instance", r.ID, "error", err)
 			}

@@ -13,9 +13,9 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-// tidySweeps is how many sweeps pass between two looks at what is no instance:
-// an hour. An address or a volume costs a cent in that time.
-const tidySweeps = 12
+// tidyInterval is how long it is between two looks at what is no instance. An
+// address or a volume costs a cent in that time.
+const tidyInterval = time.Hour
 
 // Leftovers looks for what no live generation has use for, in every account, and
 // changes nothing.
@@ -186,10 +186,12 @@ func (a *account) reap(ctx context.Context, found []dormouse.Leftover) {
 			continue
 		}
 		wg.Go(func() {
-			var err error
-			if l.Kind == dormouse.LeftoverInstance {
+			err := a.fleet.inCharge(ctx)
+			switch {
+			case err != nil:
+			case l.Kind == dormouse.LeftoverInstance:
 				err = a.terminate(ctx, dormouse.Instance{ID: l.ID, LaunchedAt: l.Since})
-			} else {
+			default:
 				err = a.cloud.LetGo(ctx, l.Kind, l.Handle)
 			}
 			if dormouse.CodeOf(err) == dormouse.NotFound {

@@ -146,9 +146,29 @@ func TestTidyByItself(t *testing.T) {
 			{Kind: dormouse.LeftoverSpotRequest, ID: "sir-left", Handle: "sir-left", State: "open"},
 		}
 		w.AddAccount(w.region)
-		time.Sleep(tidySweeps*sweepInterval + time.Minute)
+		w.Reconcile(t.Context())
+		open := func() []dormouse.Belonging {
+			w.region.mu.Lock()
+			defer w.region.mu.Unlock()
+			return w.region.things[1:]
+		}
+		time.Sleep(sweepInterval + time.Minute)
+		if left := open(); len(left) != 0 {
+			t.Errorf("after the first sweep there are %v", left)
+		}
+		// Also where something ends every few minutes.
+		w.region.mu.Lock()
+		w.region.things = append(w.region.things, dormouse.Belonging{Kind: dormouse.LeftoverSpotRequest, ID: "sir-2", Handle: "sir-2", State: "open"})
+		w.region.mu.Unlock()
+		for range 20 {
+			time.Sleep(4 * time.Minute)
+			w.account(w.region).hurry()
+		}
 		synctest.Wait()
-		if diff := gocmp.Diff([]string{"spot request sir-left"}, w.region.letGo); diff != "" {
+		if left := open(); len(left) != 0 {
+			t.Errorf("an hour later there are %v", left)
+		}
+		if diff := gocmp.Diff([]string{"spot request sir-left", "spot request sir-2"}, w.region.letGo); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -27,6 +27,9 @@ type (
 	// MasterStops ends the worker at once because the master does. The next
 	// master starts afresh.
 	MasterStops struct{}
+	// Told says that people are certain to hear that a generation's instance did
+	// not attach.
+	Told struct{ Generation int64 }
 	// Resumed is the first event after a master read the state from its store.
 	// Builds of the last master go on, once the worker has come back.
 	Resumed struct{ Builds int }
@@ -116,6 +119,7 @@ func (Interruption) event()   {}
 func (StopAccepted) event()   {}
 func (StopFailed) event()     {}
 func (Ended) event()          {}
+func (Told) event()           {}
 
 func (e BuildStarted) generation() int64   { return e.Generation }
 func (e BuildFinished) generation() int64  { return e.Generation }

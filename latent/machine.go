@@ -103,6 +103,10 @@ func (m *machine) apply(e Event) {
 		m.Builds = max(m.Builds-1, 0)
 	case Interruption:
 		m.interruption(e.At)
+	case Told:
+		if m.Untold == e.Generation {
+			m.Untold, m.UntoldWhy = 0, ""
+		}
 	case StopAccepted:
 		m.stopAccepted()
 	case StopFailed:
@@ -283,6 +287,9 @@ func (m *machine) resume(builds int) {
 	if m.Phase == ShutDown && !m.Graceful {
 		m.enter(NotSubstantiated)
 	}
+	if m.Untold != 0 {
+		m.do(NotifyMissing{Generation: m.Untold, Reason: m.UntoldWhy})
+	}
 	if !m.Open {
 		return
 	}
@@ -293,6 +300,10 @@ func (m *machine) resume(builds int) {
 	case Starting:
 		if !m.StartInFlight {
 			m.CheckAt = m.now
+		}
+		if !m.MissingAt.IsZero() {
+			// Nobody could attach while the master was away.
+			m.MissingAt = later(m.MissingAt, m.now.Add(m.policy.Grace))
 		}
 	case Substantiated:
 		m.GraceAt = m.now.Add(m.policy.Grace)
@@ -386,6 +397,7 @@ func (m *machine) settleStarting() {
 		if m.Connected {
 			reason = fmt.Sprintf("instance %s was not made ready within missing_timeout (%s)", m.InstanceID, m.policy.MissingTimeout)
 		}
+		m.Untold, m.UntoldWhy = m.Generation, reason
 		m.do(NotifyMissing{Generation: m.Generation, Reason: reason})
 		m.fail(reason, true)
 	case m.idle():
@@ -518,6 +530,13 @@ func pause(tries int) time.Duration {
 }
 
 func passed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
 
 func clock(t time.Time) string { return t.Format("15:04:05") }
 

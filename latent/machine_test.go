@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -289,6 +290,27 @@ func TestResumed(t *testing.T) {
 		s.now = s.now.Add(5 * time.Minute)
 		reload(s).phase(Starting).did(Check{1})
 		s.send(Demand{true}).wait(15 * time.Minute).phase(InsubstantiatingSubstantiating)
+	})
+	t.Run("after missing_timeout", func(t *testing.T) {
+		// Nobody could attach while the master was away.
+		s := newScript(t).send(Demand{true}, StartAccepted{1, "i-1"})
+		s.now = s.now.Add(time.Hour)
+		reload(s).phase(Starting)
+		s.send(Attached{1}).phase(Substantiated)
+	})
+	t.Run("with a missing instance untold", func(t *testing.T) {
+		s := newScript(t).send(Demand{true}, StartAccepted{1, "i-1"}).wait(time.Hour)
+		told := NotifyMissing{1, s.state.UntoldWhy}
+		if s.state.Untold != 1 || told.Reason == "" {
+			t.Fatalf("%+v", s.state)
+		}
+		if reload(s); !slices.Contains(s.actions, Action(told)) {
+			t.Errorf("the new process does %+v", s.actions)
+		}
+		s.send(Told{1})
+		if reload(s); slices.ContainsFunc(s.actions, func(a Action) bool { _, again := a.(NotifyMissing); return again }) {
+			t.Errorf("told twice: %+v", s.actions)
+		}
 	})
 	t.Run("with a worker attached", func(t *testing.T) {
 		s := newScript(t).running().send(BuildStarted{1})

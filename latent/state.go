@@ -68,6 +68,11 @@ type State struct {
 	// wait for; 0 for none.
 	Held int64 `json:"held,omitempty"`
 
+	// Untold is a generation whose instance did not attach, of which it is not
+	// certain yet that people will hear, and why; 0 for none.
+	Untold    int64  `json:"untold,omitempty"`
+	UntoldWhy string `json:"untold_why,omitempty"`
+
 	// These vary independently of the phase.
 	Wanted        bool   `json:"wanted,omitempty"`   // requests wait for it
 	Paused        bool   `json:"paused,omitempty"`   // by a person: no new builds

@@ -109,7 +109,12 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 
 // reattach waits for the worker of a build to come back, until it is certain
 // that it will not.
-func (m *Master) reattach(ctx context.Context, r *runningBuild) (build.Worker, error) {
+func (m *Master) reattach(ctx context.Context, r *runningBuild) (w build.Worker, err error) {
+	defer func() {
+		if err != nil { // before its request is queued again
+			m.running.giveUp(r)
+		}
+	}()
 	patience := time.NewTimer(m.reconnectPatience())
 	defer patience.Stop()
 	for {
@@ -146,7 +151,7 @@ func (m *Master) keepCommands(ctx context.Context, w *worker, conn *wire.Worker)
 		return nil
 	}
 	var groups []string
-	for _, r := range m.running.on(w.name) {
+	for _, r := range m.running.awaiting(w.name) {
 		if r.generation == conn.Generation() && r.session == conn.Hello().Session {
 			groups = append(groups, build.Group(r.build.ID))
 		}

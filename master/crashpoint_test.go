@@ -26,6 +26,8 @@ import (
 	"testing"
 	"time"
 
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -42,17 +44,24 @@ import (
 
 // life is a course of things whose points are gone through.
 type life struct {
-	name     string
-	text     string // of the configuration
+	name string
+	text string // of the configuration
+	// prepare, when set, makes what the text needs in the account, and returns
+	// what %s and %s in the text stand for.
+	prepare  func(s *site) []any
 	scenario string // of the endpoint
 	stops    bool   // the master is told to stop while the instance idles
 	// instances is how many are started where nobody is killed.
 	instances int
 }
 
-// at returns the life with a port that all its masters await workers at.
-func (l life) at(port string) life {
-	l.text = port + l.text
+// in returns the life as it is led in a site, with a port that all its masters
+// await workers at.
+func (l life) in(s *site) life {
+	if l.prepare != nil {
+		l.text = fmt.Sprintf(l.text, l.prepare(s)...)
+	}
+	l.text = workersPort(s.t) + l.text
 	return l
 }
 
@@ -76,6 +85,21 @@ var lives = []life{
 		text: "c['workers'] = [worker.EC2LatentWorker('bot', 'password of bot', 't3.small', ami='" + ec2sim.WorkerImageID + "', session=session(), user_data=USER_DATA, build_wait_timeout=0, missing_timeout=3, check_instance_interval=1)]\n" +
 			"forced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n",
 		scenario: `{"rules": [{"name": "dead", "when": {"times": 1}, "do": {"never_boot": true}}]}`,
+	},
+	{
+		name: "a volume and an address", instances: 1,
+		text: "c['workers'] = [ec2('bot', build_wait_timeout=0, elastic_ip='%s', volumes=[('%s', '/dev/sdh')])]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n",
+		prepare: func(s *site) []any {
+			address, err := s.client().AllocateAddress(s.t.Context(), &awsec2.AllocateAddressInput{})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			volume, err := s.client().CreateVolume(s.t.Context(), &awsec2.CreateVolumeInput{AvailabilityZone: new("us-east-1b"), Size: new(int32(1))})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return []any{*address.PublicIp, *volume.VolumeId}
+		},
 	},
 	{
 		name: "the master's end", instances: 1, stops: true,
@@ -112,9 +136,20 @@ func parsePoint(text string) (p point) {
 // names are what differs between two writes of a kind.
 var names = regexp.MustCompile(` \S*\d\S*`)
 
-// manyCalls bounds how often a point of one kind is gone through: how often an
-// instance is looked at depends on how long things take.
-const manyCalls = 3
+// looks are the kinds that are gone through so often at most, since how often
+// they come depends on how long things take.
+var looks = map[string]int{"DescribeInstances": 3, "DescribeVolumes": 2, "renewing the master lease": 1}
+
+// ofBuilds are the kinds that have nothing to do with how an instance is started
+// and stopped: they are gone through in the first life only.
+var ofBuilds = []string{
+	"acquiring the master lease", "submitting build requests", "setting properties of build", "starting a step of build",
+	"creating log stdio of step", "appending to log", "keeping how far step has come", "completing log", "compacting log", "finishing step",
+	"releasing the master lease",
+}
+
+// hurry is the time scale of these masters.
+const hurry = 0.05
 
 const (
 	envMaster = "DORMOUSE_TEST_MASTER" // the base directory of the master to be
@@ -144,7 +179,7 @@ func beMaster(base string, end point) error {
 	if err != nil {
 		return err
 	}
-	o := master.Options{Config: c, Token: testToken, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	o := master.Options{Config: c, Token: testToken, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), TimeScale: hurry}
 	var mu sync.Mutex
 	counts := map[string]int{}
 	o.OnOpen(func(db *store.DB) {
@@ -309,7 +344,9 @@ func (s *site) live(l life, end point) (done []string, accepted []int64, reached
 		c.kill()
 		s.around.Store(nil)
 		c.mu.Lock()
+		mu.Lock()
 		done = slices.Concat(c.writes, calls)
+		mu.Unlock()
 		c.mu.Unlock()
 		if s.t.Failed() {
 			s.t.Logf("the master that was killed logged:\n%s", c.stderr.String())
@@ -361,7 +398,7 @@ func (s *site) live(l life, end point) (done []string, accepted []int64, reached
 func (s *site) end(l life, accepted []int64, killed bool) {
 	t := s.t
 	t.Helper()
-	m := s.start(l.text)
+	m := s.startWith(l.text, func(o *master.Options) { o.TimeScale = hurry })
 	all, err := m.Requests(t.Context(), web.RequestQuery{Limit: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -394,9 +431,9 @@ func (s *site) end(l life, accepted []int64, killed bool) {
 	if l.stops {
 		m.stop()
 	} else {
-		m.until("the end of all instances", func() bool {
+		m.look("the end of all instances", func() bool {
 			instances, err := m.Instances(t.Context(), false)
-			return err == nil && len(instances) == 0
+			return err == nil && len(instances) == 0 && s.endpoint.Ledger().Alive() == 0
 		})
 	}
 	ledger := s.endpoint.Ledger()
@@ -419,13 +456,13 @@ func (s *site) end(l life, accepted []int64, killed bool) {
 
 // TestCrashPoints goes through every point of every life.
 func TestCrashPoints(t *testing.T) {
-	known := map[point]bool{}
+	t.Parallel()
 	var points, missed atomic.Int64
-	kinds := map[string]bool{}
+	kinds, of := map[string]bool{}, map[string]int{}
 	t.Run("points", func(t *testing.T) {
-		for _, l := range lives {
+		for i, l := range lives {
 			s := newSite(t)
-			undisturbed := l.at(workersPort(t))
+			undisturbed := l.in(s)
 			done, accepted, killed := s.live(undisturbed, point{})
 			if killed {
 				t.Fatalf("%s: the master ended by itself", l.name)
@@ -434,20 +471,19 @@ func TestCrashPoints(t *testing.T) {
 			counts := map[string]int{}
 			for _, kind := range done {
 				counts[kind]++
-				if counts[kind] > manyCalls {
+				most, look := looks[kind]
+				if look && counts[kind] > most || i > 0 && slices.Contains(ofBuilds, kind) {
 					continue
 				}
 				for _, after := range []bool{false, true} {
 					p := point{kind, counts[kind], after}
-					if known[p] { // in another life
-						continue
-					}
-					known[p], kinds[kind] = true, true
+					kinds[kind] = true
+					of[l.name]++
 					t.Run(l.name+"/"+p.String(), func(t *testing.T) {
 						t.Parallel()
 						points.Add(1)
 						s := newSite(t)
-						l := l.at(workersPort(t))
+						l := l.in(s)
 						_, accepted, reached := s.live(l, p)
 						if !reached {
 							missed.Add(1)
@@ -467,10 +503,15 @@ func TestCrashPoints(t *testing.T) {
 			t.Errorf("there was no %q to be killed at, but %v", kind, slices.Sorted(maps.Keys(kinds)))
 		}
 	}
+	for _, l := range lives {
+		if of[l.name] < 20 {
+			t.Errorf("%q has only %d points", l.name, of[l.name])
+		}
+	}
 	// How often something is looked at depends on how long things take.
 	if missed.Load() > points.Load()/10 {
 		t.Error("too many points were never come to")
 	}
-	t.Logf("%d points, of %d kinds: %s", points.Load(), len(kinds), strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+	t.Logf("%d points in %d lives (%v), of %d kinds: %s", points.Load(), len(lives), of, len(kinds), strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	t.Logf("at %d of them nobody was killed, since things took another course", missed.Load())
 }

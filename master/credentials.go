@@ -69,6 +69,10 @@ func proof(key []byte, parts ...string) string {
 // on. Whoever comes with the launch's secret afterwards, and without that
 // commitment, is refused, and it is said.
 func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity, error) {
+	if !m.leased() {
+		// What is said of a generation may power its machine off.
+		return wire.Identity{}, errNotInCharge
+	}
 	id, once, err := m.identify(ctx, h)
 	if err != nil || !once {
 		return id, err

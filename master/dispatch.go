@@ -189,9 +189,11 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignme
 	})
 	if err != nil {
 		r.withdraw()
-		if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
-			m.queue.remove(request.ID)
-			return nil // it is not pending any more: there is nothing to start
+		if m.superseded(err) {
+			return err
+		}
+		if code := dormouse.CodeOf(err); code == dormouse.Conflict || code == dormouse.Unanswered {
+			return m.settleClaim(ctx, request.ID)
 		}
 		return err
 	}
@@ -207,6 +209,50 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignme
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildStarted, Build: &started})
 	m.builds.Go(func() { m.runBuild(r) })
 	return nil
+}
+
+// settleClaim finds out what became of a request whose build could not be started
+// for certain. One that is claimed by a build which does not run here was
+// claimed by an answer that was lost: it goes back to the queue.
+func (m *Master) settleClaim(ctx context.Context, id int64) error {
+	r, err := m.db.Request(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case r.State == dormouse.RequestPending:
+		return dormouse.Errorf(dormouse.Unavailable, "the store has not taken the build of request %d", id)
+	case r.State == dormouse.RequestClaimed && !m.running.has(r.BuildID):
+		const why = "retry the answer of the store that it was started was lost"
+		if err := m.db.FinishBuild(ctx, m.fence, r.BuildID, dormouse.Retry, why, time.Now(), true); err != nil {
+			return err
+		}
+		return dormouse.Errorf(dormouse.Unavailable, "the answer of the store that request %d has a build was lost", id)
+	}
+	m.queue.remove(id) // there is nothing to start
+	return nil
+}
+
+// reread takes requests into the queue that the store has and the queue has not.
+func (m *Master) reread() {
+	for {
+		pending, err := m.db.PendingRequests(m.ctx)
+		if err == nil {
+			for _, r := range pending {
+				if _, known := m.queue.get(r.ID); !known {
+					m.queue.put(r) // one that has a build by now is found out to
+					m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestNew, Request: &r})
+				}
+			}
+			m.wakeUp()
+			return
+		}
+		m.storeFailed("reading the requests that wait", err)
+		select {
+		case <-time.After(storeRetry):
+		case <-m.ctx.Done():
+			return
+		}
+	}
 }
 
 func (m *Master) newRunning(w *worker, request dormouse.BuildRequest, builder dormouse.Builder) *runningBuild {
@@ -278,6 +324,9 @@ func (m *Master) storeEnd(r *runningBuild, outcome build.Outcome, at time.Time, 
 		if m.superseded(err) {
 			return false
 		}
+		if dormouse.CodeOf(err) == dormouse.Conflict {
+			return true // it has ended already: the answer to an earlier try was lost
+		}
 		m.storeFailed("storing the result of a build of "+r.build.Builder, err)
 		select {
 		case <-time.After(storeRetry):
@@ -309,7 +358,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 			err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
 		}
 		if err != nil {
-			return build.Outcome{Result: dormouse.Exception, StateString: err.Error()}
+			return build.NotBegun(err)
 		}
 		r.properties = properties
 		job.Build.Properties, job.Worker = properties, r.conn

@@ -262,6 +262,9 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 			return dormouse.Errorf(dormouse.Internal, "the stored state of worker %s can not be read: %w", w.name, err)
 		}
 	}
+	if initial.Held != 0 && !m.fleet.Has(w.name, initial.Held) {
+		initial.Held = 0 // it was seen to end, and nobody was told any more
+	}
 	w.latent = latent.NewWorker(latent.Options{
 		Name: w.name, Policy: m.policy(w.name, w.defined()),
 		Provider:      provider{w},

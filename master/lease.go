@@ -36,9 +36,9 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "a lease is asked for by POST", http.StatusMethodNotAllowed)
 		return
 	}
-	if m.lost.Load() {
-		// Another master owns the store: that one knows.
-		m.wire.Refuse(rw, r, dormouse.Errorf(dormouse.Unavailable, "this master is not in charge any more"))
+	if !m.leased() {
+		// Another master may own the store: that one knows.
+		m.wire.Refuse(rw, r, errNotInCharge)
 		return
 	}
 	h, err := wire.ReadHello(r)

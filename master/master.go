@@ -53,16 +53,19 @@ type Options struct {
 
 // Master is a running build master.
 type Master struct {
-	setup      atomic.Pointer[setup]
-	version    string
-	timeScale  float64
-	opened     func(*store.DB)
-	log        *slog.Logger
-	startedAt  time.Time
-	db         *store.DB
-	fence      int64
-	lock       *os.File
-	deployment store.Deployment
+	setup     atomic.Pointer[setup]
+	version   string
+	timeScale float64
+	opened    func(*store.DB)
+	log       *slog.Logger
+	startedAt time.Time
+	db        *store.DB
+	fence     int64
+	// leasedUntil is until when no other master can own the store, in
+	// nanoseconds of Unix time.
+	leasedUntil atomic.Int64
+	lock        *os.File
+	deployment  store.Deployment
 
 	bus      *bus
 	queue    *queue
@@ -215,7 +218,9 @@ func (m *Master) openStore(ctx context.Context) error {
 	}
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
-	m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, time.Now())
+	now := time.Now()
+	m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, now)
+	m.leasedUntil.Store(now.Add(leaseTime).UnixNano())
 	return err
 }
 
@@ -249,6 +254,7 @@ func (m *Master) recover(ctx context.Context) error {
 				host.Post(latent.Ended{Generation: generation, Reason: reason})
 			}
 		},
+		InCharge: m.inCharge,
 		Changed: func(i dormouse.Instance) {
 			m.bus.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &i})
 		},
@@ -415,10 +421,27 @@ func (m *Master) renewLease() {
 		case <-m.ctx.Done():
 			return
 		}
-		if err := m.db.RenewLease(m.ctx, m.fence, leaseTime, time.Now()); err != nil && m.ctx.Err() == nil {
-			if !m.superseded(err) {
-				m.storeFailed("renewing the store's lease", err)
-			}
+		if err := m.inCharge(m.ctx); err != nil && m.ctx.Err() == nil && !m.superseded(err) {
+			m.storeFailed("renewing the store's lease", err)
 		}
 	}
 }
+
+// inCharge renews the lease; an error says that another master may own the store
+// now.
+func (m *Master) inCharge(ctx context.Context) error {
+	now := time.Now()
+	if err := m.db.RenewLease(ctx, m.fence, leaseTime, now); err != nil {
+		m.superseded(err)
+		return err
+	}
+	m.leasedUntil.Store(now.Add(leaseTime).UnixNano())
+	return nil
+}
+
+// leased reports whether the lease still runs: no other master owns the store.
+func (m *Master) leased() bool {
+	return !m.lost.Load() && time.Now().UnixNano() < m.leasedUntil.Load()
+}
+
+var errNotInCharge = dormouse.Errorf(dormouse.Unavailable, "this master is not certain to be in charge any more: try again")

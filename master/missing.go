@@ -9,6 +9,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/notify"
 )
 
@@ -31,7 +32,8 @@ func servers(c *config.Master) map[string]notify.Server {
 	return out
 }
 
-// missing tells people that an instance of a worker did not attach.
+// missing tells people that an instance of a worker did not attach, and the host
+// once that is certain: else the next master does it.
 func (m *Master) missing(w *worker, generation int64, reason string) {
 	m.log.Error("an instance did not attach", "worker", w.name, "generation", generation, "why", reason)
 	m.aside.Go(func() {
@@ -52,11 +54,32 @@ func (m *Master) missing(w *worker, generation int64, reason string) {
 				Server:    n.Name(), From: n.FromAddr, To: to,
 			}
 			mail.Subject, mail.Text = notify.Missing(m.missingWorker(w, generation, reason))
-			if err := m.outbox.Add(m.ctx, mail); err != nil && m.ctx.Err() == nil && !m.superseded(err) {
-				m.log.Error("the mail about a missing worker could not be stored", "worker", w.name, "to", to, "error", err)
+			if !m.post(mail) {
+				return
 			}
 		}
+		w.latent.Post(latent.Told{Generation: generation})
 	})
+}
+
+// post makes a mail durable, however long that takes, and reports false when the
+// master ended first.
+func (m *Master) post(mail dormouse.Mail) bool {
+	for {
+		err := m.outbox.Add(m.ctx, mail)
+		if err == nil {
+			return true
+		}
+		if m.ctx.Err() != nil || m.superseded(err) {
+			return false
+		}
+		m.storeFailed("storing the mail "+mail.Subject, err)
+		select {
+		case <-time.After(storeRetry):
+		case <-m.ctx.Done():
+			return false
+		}
+	}
 }
 
 // missingWorker collects what there is to tell. What can not be read is left

@@ -34,7 +34,9 @@ type runningBuild struct {
 	ctx   context.Context
 	leave context.CancelCauseFunc
 	// ending says that the result is being stored: it is too late to stop.
-	ending bool // guarded by the table's mutex
+	// givenUp says that its worker is waited for no longer. Both are guarded by
+	// the table's mutex.
+	ending, givenUp bool
 }
 
 // release gives the worker back.
@@ -134,12 +136,35 @@ func (t *runningBuilds) end(r *runningBuild, outcome build.Outcome) build.Outcom
 	return outcome
 }
 
+// giveUp notes that a build's worker is waited for no longer.
+func (t *runningBuilds) giveUp(r *runningBuild) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.givenUp = true
+}
+
+// awaiting returns the builds on a worker that wait for it, or run.
+func (t *runningBuilds) awaiting(worker string) []*runningBuild {
+	return slices.DeleteFunc(t.on(worker), func(r *runningBuild) bool {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return r.givenUp
+	})
+}
+
 // runs reports whether a build runs and can still be stopped.
 func (t *runningBuilds) runs(id int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.byID[id]
 	return r != nil && !r.ending
+}
+
+// has reports whether a build is in the table.
+func (t *runningBuilds) has(id int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id] != nil
 }
 
 // stopBuild asks a build to stop, and reports whether it runs. Asking twice is

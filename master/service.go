@@ -80,6 +80,9 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 	}
 	stored, err := m.db.SubmitRequests(ctx, m.fence, requests)
 	if err != nil {
+		if dormouse.CodeOf(err) == dormouse.Unanswered { // they may be there
+			m.aside.Go(m.reread)
+		}
 		return nil, err
 	}
 	m.queue.put(stored...)

@@ -277,12 +277,12 @@ func (o *outbox) unlink() {
 }
 
 // Full reports whether nothing more should be read from the process: messages
-// wait for the window, or, with no connection, the queue is at its bound.
+// wait for the window, or the queue, or its file, is at its bound.
 func (o *outbox) Full() bool {
 	if o.lane == nil {
 		return o.queue.full()
 	}
-	return o.sent < o.queue.len() && o.sent >= updateWindow
+	return o.queue.spent() || o.sent < o.queue.len() && o.sent >= updateWindow
 }
 
 // Drain sends what is left, and waits until all of it is acknowledged or the

@@ -45,15 +45,18 @@ type spool struct {
 func (s *spool) len() int { return len(s.records) }
 
 // full reports whether nothing more should be added for now.
-func (s *spool) full() bool { return s.size >= s.limit || s.broken }
+func (s *spool) full() bool { return s.size >= s.limit || s.broken || s.spent() }
+
+// spent reports whether the file is at the bound, although much of what is in it
+// may be acknowledged: it is cut once nothing in it is wanted.
+func (s *spool) spent() bool { return s.end >= s.limit }
 
 // add appends a record. What the disk does not take stays in memory, and the
 // spool is full.
 func (s *spool) add(r record) {
 	r.size = len(r.data)
 	s.size += int64(r.size) + recordCost
-	// Once some are on disk the rest go there, too: memory is for the head.
-	if s.memory+r.size > spoolMemory || s.onDisk > 0 {
+	if s.memory+r.size > spoolMemory {
 		if err := s.write(&r); err != nil {
 			if !s.broken {
 				s.log.Warn("output can not be kept on disk: the command is held back until the master is there", "err", err)
@@ -109,6 +112,9 @@ func (s *spool) drop() {
 	s.records[0] = record{}
 	s.records = s.records[1:]
 	s.size -= int64(r.size) + recordCost
+	if len(s.records) == 0 {
+		s.broken = false // the next may find the disk in a better state
+	}
 	if r.data != nil {
 		s.memory -= r.size
 		return

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // TestSpool compares a spool with a plain list, through memory and disk.
@@ -60,5 +62,30 @@ func TestSpoolWithoutDisk(t *testing.T) {
 		if b, err := s.data(i); err != nil || len(b) != spoolMemory-1 {
 			t.Errorf("record %d: %d bytes, %v", i, len(b), err)
 		}
+	}
+}
+
+// TestSpoolFileIsBounded: what is acknowledged while more comes does not make the
+// file grow beyond the bound.
+func TestSpoolFileIsBounded(t *testing.T) {
+	s := spool{dir: t.TempDir(), limit: 4 << 20, log: slog.New(slog.DiscardHandler)}
+	defer s.close()
+	held := 0
+	for range 20_000 {
+		if s.full() {
+			held++
+			s.drop()
+			continue
+		}
+		s.add(record{count: 1, data: make(wire.Updates, 64<<10)})
+		if s.len() > 24 { // more than memory takes
+			s.drop()
+		}
+		if s.end > s.limit+64<<10 {
+			t.Fatalf("the file has %d bytes", s.end)
+		}
+	}
+	if held == 0 {
+		t.Error("the file was never at its bound")
 	}
 }

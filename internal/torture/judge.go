@@ -189,10 +189,12 @@ func (r *run) judgeLogs(ctx context.Context, b dormouse.Build) error {
 	if err != nil {
 		return err
 	}
+	found := 0
 	for _, s := range steps {
 		if s.Name != "lines" {
 			continue
 		}
+		found++
 		var said []string
 		for _, l := range s.Logs {
 			for int64(len(said)) < l.Lines {
@@ -211,6 +213,9 @@ func (r *run) judgeLogs(ctx context.Context, b dormouse.Build) error {
 		if wrong := wrongLines(said, r.plan.lines); wrong != "" {
 			r.fig.lose(&r.fig.wrong, "build %s/%d: %s", b.Builder, b.Number, wrong)
 		}
+	}
+	if found != 1 {
+		r.fig.lose(&r.fig.wrong, "build %s/%d has %d steps that print lines", b.Builder, b.Number, found)
 	}
 	return nil
 }
