@@ -14,8 +14,7 @@ import (
 type action interface {
 	// defaultName is the step's name where the configuration gives none.
 	defaultName() string
-	//
-	// It does things only by the step's methods, one after the other, and
+	// run does the step. It does things only by the step's methods, one after the other, and
 	// depends on nothing but what the build knows and how its commands ended:
 	// see journal.
 	run(ctx context.Context, s *step) (dormouse.Result, error)

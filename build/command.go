@@ -41,7 +41,13 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 	if e.Complete {
 		return s.outcomeOf(c, e)
 	}
-	on := func(ctx context.Context, u wire.Update) error { return s.update(ctx, c, e, u) }
+	on := func(conn context.Context, u wire.Update) error {
+		err := s.update(conn, c, e, u)
+		if err != nil && conn.Err() == nil && (s.build.left(ctx) || !s.build.abandon()) {
+			return fmt.Errorf("%w: %w", wire.ErrNoAnswer, err) // the next master wants it
+		}
+		return err
+	}
 	r, err := s.follow(ctx, c, e, on)
 	out := s.logs.read(e)
 	switch {
@@ -51,6 +57,10 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 		return out, ErrLeft
 	case ctx.Err() == nil && s.logs.failure() == nil:
 		return out, err
+	case !stopped(ctx) && !s.build.abandon():
+		// What the worker says now is for the next master to hear.
+		s.build.worker.Close("the build is left to the next master")
+		return out, ErrLeft
 	case r == nil:
 		s.giveUp(ctx, s.interruptWait(ctx, c))
 		s.build.lost = true
@@ -132,8 +142,7 @@ func (s *step) interruptWait(ctx context.Context, c command) time.Duration {
 	if wait == 0 {
 		wait = defaultInterruptWait
 	}
-	var stopped errStopped
-	if errors.As(context.Cause(ctx), &stopped) {
+	if stopped(ctx) {
 		return wait + c.sigterm
 	}
 	// The master ends or its store fails: nobody can keep what the command

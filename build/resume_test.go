@@ -149,6 +149,63 @@ func (m *memory) printed(step int) string {
 	return out.String()
 }
 
+func notAbandoned(t *testing.T) func() error {
+	return func() error { t.Error("a build that could be gone on with was abandoned"); return nil }
+}
+
+// TestAbandonedBeforeItIsEnded: before a command is interrupted for another reason
+// than that stopping was asked for, or its output is refused, nobody may go on
+// with the build any more; while that can not be made so, it is left as it is.
+func TestAbandonedBeforeItIsEnded(t *testing.T) {
+	for _, failing := range []bool{false, true} { // the store, which else takes what is printed
+		for _, abandons := range []bool{true, false} {
+			t.Run(fmt.Sprintf("failing=%v,abandons=%v", failing, abandons), func(t *testing.T) {
+				f, _ := newResumingFarm(t)
+				j := f.job(sh("a", "trap 'echo interrupted >../../ended; exit' TERM INT HUP; echo one; while :; do sleep 0.01; done"))
+				ended := func() bool {
+					_, err := os.Stat(filepath.Join(f.dir, "ended"))
+					return err == nil
+				}
+				var m build.Store
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				known := &memory{}
+				m = known
+				if failing {
+					m = &refusing{known}
+				} else {
+					known.watch = when("one", func() { cancel(build.Interrupted{Reason: "EC2 takes it back"}) })
+				}
+				asked := 0
+				j.Resumable, j.Abandon = true, func() error {
+					asked++
+					if ended() {
+						t.Error("it was ended before")
+					}
+					if !abandons {
+						return errDead
+					}
+					return nil
+				}
+				out := (&build.Runner{Store: m, Announce: known.announce, Log: slog.New(slog.DiscardHandler)}).Run(ctx, j, nil)
+				if out.Left == abandons || abandons && out.Result != dormouse.Retry || asked != 1 {
+					t.Errorf("%+v, asked %d times", out, asked)
+				}
+				if !abandons && len(known.results()) > 0 && known.steps[0].Result != nil {
+					t.Errorf("what is left has ended: %v", known.results())
+				}
+			})
+		}
+	}
+}
+
+// refusing is a store that can not keep what is printed.
+type refusing struct{ *memory }
+
+func (r *refusing) AppendLog(context.Context, int64, []dormouse.LogLine, string) (dormouse.Log, error) {
+	return dormouse.Log{}, dormouse.Errorf(dormouse.Unavailable, "no space left on device")
+}
+
 // TestMasterDiesAtEachWrite kills the master at each write of a build's life,
 // before and after it is carried out, and has another one go on with it: in the
 // end everything is as if nothing had been, and every command ran once.
@@ -164,7 +221,7 @@ func TestMasterDiesAtEachWrite(t *testing.T) {
 			always(sh("always", "echo always >>"+count+"; echo bye")),
 		}
 		j := f.job(steps...)
-		j.Resumable = true
+		j.Resumable, j.Abandon = true, notAbandoned(t)
 		return j
 	}
 	type result struct {
@@ -266,7 +323,7 @@ func TestMasterDiesAtEachWrite(t *testing.T) {
 func TestConnectionDropsDuringBuild(t *testing.T) {
 	f, attached := newResumingFarm(t)
 	j := f.job(sh("a", "echo one; echo two; while [ ! -e gate ]; do sleep 0.01; done; echo three"), sh("b", "echo four"))
-	j.Resumable = true
+	j.Resumable, j.Abandon = true, notAbandoned(t)
 	drops := 0
 	m := &memory{}
 	m.watch = when("two", func() { f.worker.Close("dropped") })
@@ -292,12 +349,13 @@ func TestConnectionDropsDuringBuild(t *testing.T) {
 func TestWorkerDoesNotComeBack(t *testing.T) {
 	f, _ := newResumingFarm(t)
 	j := f.job(sh("a", "echo one; sleep 1000"))
-	j.Resumable = true
+	abandoned := 0
+	j.Resumable, j.Abandon = true, func() error { abandoned++; return nil }
 	m := &memory{}
 	m.watch = when("one", func() { f.worker.Close("dropped") })
 	j.Reattach = func(context.Context) (build.Worker, error) { return nil, errors.New("it is gone") }
-	if out := f.run(t, m, j, nil); out.Result != dormouse.Retry {
-		t.Errorf("%+v", out)
+	if out := f.run(t, m, j, nil); out.Result != dormouse.Retry || abandoned != 1 {
+		t.Errorf("%+v, abandoned %d times", out, abandoned)
 	}
 }
 
@@ -307,7 +365,7 @@ func TestStopWhileTheWorkerIsAway(t *testing.T) {
 	f, _ := newResumingFarm(t)
 	stop := make(chan string, 1)
 	j := f.job(sh("a", "echo one; sleep 1000"), sh("b", "echo never"))
-	j.Resumable = true
+	j.Resumable, j.Abandon = true, func() error { return nil }
 	m := &memory{}
 	m.watch = when("one", func() { f.worker.Close("dropped") })
 	j.Reattach = func(ctx context.Context) (build.Worker, error) {

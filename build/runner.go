@@ -72,6 +72,11 @@ type Job struct {
 	// come back, until it is certain that it will not.
 	Resumable bool
 	Reattach  func(context.Context) (Worker, error)
+	// Abandon makes it durable that no other master goes on with the build. It is
+	// called before anything of a resumable build is ended that would not have
+	// ended by itself, unless the build was asked to stop. When it fails, the
+	// build is left as it is.
+	Abandon func() error
 	// Past are the steps of a build to go on with.
 	Past []PastStep
 	// Secret looks up a secret for Renderables; what it returns is masked in
@@ -148,6 +153,7 @@ type running struct {
 	result dormouse.Result
 	halted bool // only AlwaysRun steps run from here on
 	lost   bool // the worker is gone
+	forgo  forgo
 	// stopped says that stopping was asked for, for stopReason.
 	stopped    bool
 	stopReason string
@@ -222,8 +228,38 @@ func (b *running) past(index int) (PastStep, bool) {
 	return b.job.Past[at], true
 }
 
+// forgo is whether another master may still go on with the build.
+type forgo struct {
+	mu          sync.Mutex
+	done, isNot bool // it may not; it could not be made so
+}
+
+// abandon sees to it that no other master goes on with the build. It reports
+// false if that can not be, and the build has to be left as it is. It may be
+// called from any goroutine.
+func (b *running) abandon() bool {
+	if !b.job.Resumable {
+		return true
+	}
+	b.forgo.mu.Lock()
+	defer b.forgo.mu.Unlock()
+	if b.forgo.done || b.forgo.isNot {
+		return b.forgo.done
+	}
+	err := b.job.Abandon()
+	b.forgo.done, b.forgo.isNot = err == nil, err != nil
+	if err != nil {
+		b.log.Warn("the build is left to the next master", "err", err)
+	}
+	return err == nil
+}
+
 // left reports whether the build is to be left as it is.
-func (b *running) left(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrLeft) }
+func (b *running) left(ctx context.Context) bool {
+	b.forgo.mu.Lock()
+	defer b.forgo.mu.Unlock()
+	return b.forgo.isNot || errors.Is(context.Cause(ctx), ErrLeft)
+}
 
 // reattach waits for the worker to come back.
 func (b *running) reattach(ctx context.Context) error {

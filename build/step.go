@@ -43,6 +43,13 @@ type errStopped struct{ why string }
 
 func (e errStopped) Error() string { return "the build was stopped: " + e.why }
 
+// stopped reports whether a step's context has ended since the build was asked
+// to stop.
+func stopped(ctx context.Context) bool {
+	var s errStopped
+	return errors.As(context.Cause(ctx), &s)
+}
+
 // step runs one step to its durable end, and returns its result and its words
 // for the build's state.
 func (b *running) step(ctx context.Context, index int, name string, spec dormouse.StepSpec) (dormouse.Result, string) {
@@ -74,7 +81,8 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	result, err := s.act(stepCtx)
 	cancel(nil)
 	watch.Wait()
-	if errors.Is(context.Cause(ctx), ErrLeft) {
+	cut := ctx.Err() != nil || b.lost || errors.Is(err, wire.ErrConnectionLost) || s.logs.failure() != nil
+	if b.left(ctx) || cut && !b.abandon() {
 		return dormouse.Retry, "" // as it is, it is the next master's
 	}
 
@@ -141,7 +149,6 @@ func (s *step) act(ctx context.Context) (dormouse.Result, error) {
 func (s *step) settle(last, ctx context.Context, result dormouse.Result, err error) dormouse.Result {
 	b := s.build
 	b.storeFailed(s.logs.failure())
-	var stopped errStopped
 	switch {
 	case b.storeErr != nil:
 		return dormouse.Exception
@@ -155,7 +162,7 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 		}
 		s.header(last, "the build will be tried again")
 		return dormouse.Retry
-	case errors.As(err, &stopped):
+	case errors.As(err, new(errStopped)):
 		return dormouse.Cancelled
 	case ctx.Err() != nil:
 		s.header(last, whyEnded(ctx)+": the build will be tried again")

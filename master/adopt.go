@@ -53,7 +53,11 @@ func (m *Master) whyNotResumed(b dormouse.Build, kept store.Resumable, steps int
 	switch {
 	case steps == 0:
 		return "it had not begun its first step"
-	case kept.Plan == "" || kept.Session == "":
+	case kept.StopReason != "":
+		return "it was asked to stop"
+	case kept.Plan != "" && kept.Session == "":
+		return "it was being ended already"
+	case kept.Session == "":
 		return "its worker does not keep what it does over a lost connection"
 	case w == nil:
 		return "its worker is not configured any more"
@@ -92,9 +96,6 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 	for _, s := range steps {
 		r.past = append(r.past, build.PastStep{Step: s, Progress: kept.Progress[s.ID]})
 	}
-	if kept.StopReason != "" {
-		r.stop <- kept.StopReason
-	}
 	r.worker.mu.Lock()
 	r.worker.running[b.Builder] = b.ID
 	r.worker.mu.Unlock()
@@ -105,6 +106,24 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 	m.adopted = append(m.adopted, r)
 	m.log.Info("going on with a build of the last master", "builder", b.Builder, "number", b.Number, "worker", b.Worker)
 	return nil
+}
+
+// abandon has no other master go on with a build, however long it takes to make
+// that durable. It fails when this master has ended first, or the store is
+// another's.
+func (m *Master) abandon(r *runningBuild) error {
+	for {
+		err := m.db.Abandon(context.WithoutCancel(m.ctx), m.fence, r.build.ID)
+		if err == nil || m.superseded(err) || dormouse.CodeOf(err) == dormouse.Conflict {
+			return err
+		}
+		m.storeFailed("keeping that a build of "+r.build.Builder+" is not gone on with", err)
+		select {
+		case <-time.After(storeRetry):
+		case <-m.gone:
+			return err
+		}
+	}
 }
 
 // reattach waits for the worker of a build to come back, until it is certain

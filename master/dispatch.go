@@ -350,6 +350,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		Build: r.build, Request: r.request, Builder: r.builder, Secret: m.now().config.Secrets.Lookup,
 		Resumable: r.session != "", Past: r.past,
 		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
+		Abandon:  func() error { return m.abandon(r) },
 	}
 	if r.past == nil {
 		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)

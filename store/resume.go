@@ -58,6 +58,18 @@ func (db *DB) SetStopReason(ctx context.Context, fence, buildID int64, reason st
 	})
 }
 
+// Abandon has nobody go on with a running build: its Session is "" from then
+// on. One that has finished is a [dormouse.Conflict].
+func (db *DB) Abandon(ctx context.Context, fence, buildID int64) error {
+	return db.fenced(ctx, fence, "abandoning "+buildName(buildID), func(t *tx) error {
+		n, err := t.exec(`UPDATE builds SET session = '' WHERE id = $1 AND finished_at = 0`, buildID)
+		if err == nil && n == 0 {
+			err = t.buildIsOver(buildID)
+		}
+		return err
+	})
+}
+
 // SetProgress keeps how far a running step has come, in the words of whoever
 // runs it. A step that has finished is a [dormouse.Conflict].
 func (db *DB) SetProgress(ctx context.Context, fence, stepID int64, progress string) error {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,7 +187,7 @@ func (r *Running) run(ctx context.Context) {
 			seq := it.frame.seq
 			putBuffer(it.buf)
 			r.w.budget.release(it.cost)
-			if r.unsaid(ctx, err) {
+			if r.unsaid(ctx, cmp.Or(failed, err)) {
 				continue
 			}
 			r.w.reply(seq, result, err)
@@ -202,11 +203,16 @@ func (r *Running) run(ctx context.Context) {
 	}
 }
 
-// unsaid reports whether the answer to an update must not be given: a worker
-// forgets what was refused, and where it was the server's own end that kept it
-// from being handled, the next connection wants it.
+// ErrNoAnswer is returned by the function that handles the updates of a command
+// of a group to have the worker get no answer to this one, nor to any that
+// follows on the connection: a worker forgets what was refused, and the next
+// connection wants it.
+var ErrNoAnswer = errors.New("left to the next connection")
+
+// unsaid reports whether the answer to an update must not be given: so it was
+// asked for, or it was the server's own end that kept it from being handled.
 func (r *Running) unsaid(ctx context.Context, err error) bool {
-	return err != nil && r.command.Group != "" && ctx.Err() != nil
+	return err != nil && r.command.Group != "" && (ctx.Err() != nil || errors.Is(err, ErrNoAnswer))
 }
 
 // complete handles the last word of a command. That of a command of a group is
@@ -214,6 +220,9 @@ func (r *Running) unsaid(ctx context.Context, err error) bool {
 func (r *Running) complete(ctx context.Context, it item, failed error) {
 	failure := it.frame.value("args")
 	putBuffer(it.buf)
+	if r.unsaid(ctx, failed) {
+		return
+	}
 	if r.command.Group != "" && failed == nil {
 		u := Update{Kind: Complete, Position: r.position}
 		if failure != nil {

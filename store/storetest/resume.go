@@ -48,7 +48,13 @@ func testResumable(t *testing.T, f *fixture) {
 	delete(want.Progress, s.ID)
 	same(t, "after the step", read(), want)
 	refused(t, "the progress of a finished step", f.SetProgress(ctx, f.fence, s.ID, "x"), dormouse.Conflict)
+	for range 2 {
+		check(t, f.Abandon(ctx, f.fence, b.ID))
+		want.Session = ""
+		same(t, "abandoned", read(), want)
+	}
 	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "", at(4), false))
+	refused(t, "abandoning a finished build", f.Abandon(ctx, f.fence, b.ID), dormouse.Conflict)
 	_, err = f.Resumable(ctx, b.ID)
 	refused(t, "a finished build", err, dormouse.Conflict)
 	refused(t, "stopping a finished build", f.SetStopReason(ctx, f.fence, b.ID, "x"), dormouse.Conflict)
