@@ -27,6 +27,10 @@ var endPolls = []time.Duration{time.Second, time.Second, 2 * time.Second, 3 * ti
 // termination may show no effect.
 const terminateAgain = time.Minute
 
+// goneAfter is how long listings must have lacked an instance that they had
+// before it is taken for ended: one may be incomplete, and a build may run on it.
+const goneAfter = time.Minute
+
 // maxTerminate is how many ids one TerminateInstances call may carry (EC2 API
 // reference, TerminateInstances).
 const maxTerminate = 1000
@@ -107,7 +111,8 @@ func (a *account) list() {
 	}
 }
 
-// watch lists the account now and then, and quickly while something ends.
+// watch lists the account now and then, and quickly while something ends, or may
+// have.
 func (a *account) watch() {
 	polls := 0
 	said := map[string]bool{} // bounded by what was left behind
@@ -149,7 +154,8 @@ func (f *Fleet) stoppingIn(key string) bool {
 		}
 	}
 	for _, r := range f.rows {
-		if r.Account == key && (!r.StoppingAt.IsZero() || r.State.Dying()) {
+		_, absent := f.absent[r.ID]
+		if r.Account == key && (absent || !r.StoppingAt.IsZero() || r.State.Dying()) {
 			return true
 		}
 	}

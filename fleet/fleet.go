@@ -45,8 +45,10 @@ type Store interface {
 	SetAttemptConsole(ctx context.Context, id int64, console string) error
 	SaveInstance(ctx context.Context, i dormouse.Instance) error
 	LiveInstances(ctx context.Context) ([]dormouse.Instance, error)
-	// InstancesOf returns the ledger's rows of a generation, ended ones too.
+	// InstancesOf returns the ledger's rows of a generation, ended ones too, and
+	// Instance the row of an id; it is NotFound where there is none.
 	InstancesOf(ctx context.Context, worker string, generation int64) ([]dormouse.Instance, error)
+	Instance(ctx context.Context, id string) (dormouse.Instance, error)
 }
 
 // Options of a [Fleet].
@@ -94,6 +96,7 @@ type Fleet struct {
 	launches map[string][]generationKey    // that have no answer yet, by id: whom they are for
 	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
+	absent   map[string]time.Time         // since when the listings lack an instance that should be there, by id
 	watching bool                         // accounts are listed without being asked for
 	unsaved  map[string]dormouse.Instance // ledger rows that are not durable as they are, by id
 
@@ -121,7 +124,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, unsaved: map[string]dormouse.Instance{},
+		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
@@ -155,6 +158,21 @@ func (f *Fleet) open(launch string, attempts []dormouse.LaunchAttempt) {
 	}
 }
 
+// reopen is open for a launch that is sent again. It may be known nowhere but in
+// the store: the answer of the store, when it was opened, was lost.
+func (f *Fleet) reopen(attempts []dormouse.LaunchAttempt) {
+	launch := attempts[0].Launch
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.launches[launch]) > 0 {
+		return
+	}
+	for _, a := range attempts {
+		f.launches[launch] = append(f.launches[launch], generationKey{a.Worker, a.Generation})
+	}
+	f.reserveUnsettled(attempts, time.Now())
+}
+
 func (f *Fleet) settled(launch string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -162,10 +180,13 @@ func (f *Fleet) settled(launch string) {
 	delete(f.reserved, launch)
 }
 
-func (f *Fleet) noteShort(account string, o dormouse.Offering, now time.Time) {
+// noteShort remembers that an offering had less than the attempts asked for.
+func (f *Fleet) noteShort(attempts []dormouse.LaunchAttempt, account string, err error, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.short.add(account, o, now.Add(f.scaled(shortageMemory)))
+	for _, a := range attempts {
+		f.short.add(account, a.Worker, a.Offering, refusalOf(err), now.Add(f.scaled(shortageMemory)))
+	}
 }
 
 // AddAccount makes an account known, so that it is listed, from [Fleet.Reconcile]

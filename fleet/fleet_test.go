@@ -26,13 +26,14 @@ type region struct {
 	instances map[string]*dormouse.CloudInstance
 	byToken   map[string][]string // token → ids
 	capacity  int                 // of one launch; 0 is plenty
-	key       string
+	key, name string
 	sent      []string // token + " " + bytes of each launch
 	lists     int
 	batches   [][]string
 	things    []dormouse.Belonging
 	letGo     []string
-	denied    error // what asking for things returns
+	denied    error           // what asking for things returns
+	hidden    map[string]bool // what listings lack
 	// launch, list and terminate may refuse or lose a call.
 	launch    func(n int) (err error, lost bool)
 	list      func() error
@@ -44,7 +45,7 @@ func newRegion() *region {
 }
 
 func (r *region) Key() string    { return cmp.Or(r.key, "us-east-1/test") }
-func (r *region) Region() string { return "us-east-1" }
+func (r *region) Region() string { return cmp.Or(r.name, "us-east-1") }
 
 func (r *region) Launch(_ context.Context, rendered []byte, token string) ([]dormouse.CloudInstance, error) {
 	r.mu.Lock()
@@ -112,10 +113,21 @@ func (r *region) List(context.Context) ([]dormouse.CloudInstance, error) {
 		}
 	}
 	var out []dormouse.CloudInstance
-	for _, i := range r.instances {
-		out = append(out, *i)
+	for id, i := range r.instances {
+		if !r.hidden[id] {
+			out = append(out, *i)
+		}
 	}
 	return out, nil
+}
+
+func (r *region) hide(ids ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hidden = map[string]bool{}
+	for _, id := range ids {
+		r.hidden[id] = true
+	}
 }
 
 func (r *region) Terminate(_ context.Context, ids []string) (map[string]error, error) {
@@ -175,6 +187,7 @@ type books struct {
 	instances map[string]dormouse.Instance
 	consoles  map[int64]string
 	fail      func(method string) error
+	opened    func() error // called when a launch is stored
 	settled   func() error // called when a launch's answer is stored
 }
 
@@ -230,6 +243,9 @@ func (b *books) OpenAttempts(_ context.Context, attempts []dormouse.LaunchAttemp
 		attempts[i].ID = int64(len(b.attempts) + 1)
 		attempts[i].State = dormouse.AttemptOpen
 		b.attempts = append(b.attempts, attempts[i])
+	}
+	if b.opened != nil {
+		return nil, b.opened()
 	}
 	return attempts, nil
 }
@@ -295,6 +311,16 @@ func (b *books) InstancesOf(_ context.Context, worker string, g int64) (out []do
 		}
 	}
 	return out, nil
+}
+
+func (b *books) Instance(_ context.Context, id string) (dormouse.Instance, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, ok := b.instances[id]
+	if !ok {
+		return i, dormouse.Errorf(dormouse.NotFound, "there is no instance %s", id)
+	}
+	return i, nil
 }
 
 func (b *books) instance(id string) dormouse.Instance {
@@ -995,6 +1021,101 @@ func TestAnInterruptionIsRememberedAsAShortage(t *testing.T) {
 	})
 }
 
+// What is unplaced is bought elsewhere by EC2's own choice: it is passed over only
+// where there is something else to buy.
+func TestAnUnplacedOfferingIsPassedOverForAnother(t *testing.T) {
+	for types, want := range map[string]string{"a b": "1 b for bot2/1", "a": "1 a for bot2/1"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.alive("bot1", 1, true)
+			m := w.member("bot1", strings.Fields(types)...)
+			if _, err := m.Start(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			w.NoteInterrupted("bot1", 1)
+			if _, err := w.member("bot2", strings.Fields(types)...).Start(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.region.sentFor()[1]; got != want {
+				t.Errorf("of %s: %s", types, got)
+			}
+		})
+	}
+}
+
+// A subnet that is full says nothing of its zone's other subnets, and a bid that
+// is too low nothing of who bids more.
+func TestWhatARefusalSays(t *testing.T) {
+	for _, tc := range []struct {
+		remote     string
+		same, next []string // what the same worker, and then another, asks for
+	}{
+		{"InsufficientInstanceCapacity", []string{"1", "3"}, []string{"3"}},
+		{"InsufficientFreeAddressesInSubnet", []string{"1", "2"}, []string{"2"}},
+		{"SpotMaxPriceTooLow", []string{"1", "2"}, []string{"1"}},
+	} {
+		t.Run(tc.remote, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				member := func(name string) *Member {
+					m := w.member(name)
+					m.Offerings = those(
+						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1a", Subnet: "1", Market: dormouse.Spot},
+						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1a", Subnet: "2", Market: dormouse.Spot},
+						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1b", Subnet: "3", Market: dormouse.Spot},
+					)
+					m.Render = func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
+						return json.Marshal(request{l, o.Subnet})
+					}
+					return m
+				}
+				w.region.launch = func(n int) (error, bool) {
+					if n == 1 {
+						return &dormouse.Error{Code: dormouse.Capacity, Message: tc.remote, Remote: tc.remote}, false
+					}
+					return nil, false
+				}
+				var want []string
+				for _, subnet := range tc.same {
+					want = append(want, "1 "+subnet+" for bot1/1")
+				}
+				for _, subnet := range tc.next {
+					want = append(want, "1 "+subnet+" for bot2/1")
+				}
+				for _, name := range []string{"bot1", "bot2"} {
+					if _, err := member(name).Start(t.Context(), 1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if diff := gocmp.Diff(want, w.region.sentFor()); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// What does not fit into the budget gives way to what does.
+func TestABudgetLeavesCheaperOfferings(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opt.Budget = Budget{PerHour: new(0.15)}
+		prices := map[string]*float64{"dear": new(0.192), "cheap": new(0.01), "unknown": nil}
+		member := func(name string, types ...string) *Member {
+			m := w.member(name, types...)
+			m.Price = func(_ context.Context, o dormouse.Offering) (*float64, string) { return prices[o.InstanceType], "test" }
+			return m
+		}
+		if _, err := member("bot1", "dear", "unknown", "cheap").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		_, err := member("bot2", "dear", "unknown").Start(t.Context(), 1)
+		if dormouse.CodeOf(err) != dormouse.Budget || !strings.Contains(err.Error(), "$0.192") {
+			t.Errorf("%v", err)
+		}
+		if diff := gocmp.Diff([]string{"1 cheap for bot1/1"}, w.region.sentFor()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestABudgetHoldsLaunchesBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.opt.Budget = Budget{PerHour: new(0.25)}
@@ -1121,6 +1242,141 @@ func TestAnAcceptedLaunchThatMemoryLacks(t *testing.T) {
 		next := newWorld(t, w.region, w.books)
 		if _, err := next.member("bot1").Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.NotFound {
 			t.Errorf("an instance that has ended is %v", err)
+		}
+	})
+}
+
+// A generation whose instance only the store knows is stopped by its end, too.
+func TestTheStopOfAnInstanceThatMemoryLacks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		lost := true
+		w.books.settled = func() error {
+			if lost {
+				lost = false
+				return errors.New("the connection broke after the commit")
+			}
+			return nil
+		}
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		if !w.region.instances["i-1"].State.Dying() || len(w.ended) != 0 || w.Stopping() != 1 || w.Awaits(w.books.attempts[0].Launch) {
+			t.Errorf("it is %v; ended %v", w.region.instances["i-1"].State, w.ended)
+		}
+	})
+}
+
+// A launch that is durable, and whose opening had no answer, belongs to its
+// generation from the moment that it is sent.
+func TestALaunchWhoseOpeningHadNoAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		w.books.opened = func() error { return dormouse.Errorf(dormouse.Unanswered, "the connection broke during the commit") }
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered || len(w.region.sent) != 0 {
+			t.Fatal(err, w.region.sent)
+		}
+		w.books.settled = func() error { return errors.New("disk full") }
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered || len(w.region.sent) != 1 {
+			t.Fatal(err, w.region.sent)
+		}
+		if !w.Awaits(w.books.attempts[0].Launch) {
+			t.Error("nobody awaits the launch")
+		}
+		for range 5 {
+			time.Sleep(terminateAgain)
+			w.Reconcile(t.Context())
+			synctest.Wait()
+		}
+		if w.region.instances["i-1"].State.Dying() {
+			t.Error("the instance of a generation that lives was ended")
+		}
+	})
+}
+
+// An open attempt is asked for where it was sent, whatever the configuration says
+// now.
+func TestAnAttemptIsAskedForWhereItWasSent(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.key = "us-east-1/a"
+		w.region.launch = func(n int) (error, bool) { return nil, n == 1 }
+		w.alive("bot1", 1, true)
+		if _, err := w.member("bot1").Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		w.Close()
+		other := newRegion()
+		other.key, other.name = "eu-west-1/b", "eu-west-1"
+		next := newWorld(t, other, w.books)
+		next.alive("bot1", 1, true)
+		m := next.member("bot1")
+		if id, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered || !strings.Contains(err.Error(), "us-east-1/a") {
+			t.Errorf("without the account: %q, %v", id, err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err == nil || len(other.sent) != 0 {
+			t.Errorf("stopped: %v; sent elsewhere: %v", err, other.sent)
+		}
+		next.AddAccount(w.region)
+		if id, err := m.Start(t.Context(), 1); id != "i-1" || err != nil || len(other.sent) != 0 || len(w.region.sent) != 2 {
+			t.Errorf("with it: %q, %v", id, err)
+		}
+	})
+}
+
+// A listing that is not whole ends nothing; what listings have lacked for a while
+// has ended, and comes back into the ledger as it was.
+func TestAnInstanceThatListingsLack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.alive("bot1", 1, true)
+		m := w.member("bot1")
+		m.Price = func(context.Context, dormouse.Offering) (*float64, string) { return new(0.1), "test" }
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.region.set("i-1", dormouse.InstanceRunning)
+		w.NoteAttached("bot1", 1, time.Now())
+		list := func() {
+			if err := w.account(w.region).refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+		before := w.books.instance("i-1")
+		w.region.hide("i-1")
+		list()
+		w.region.hide()
+		list()
+		time.Sleep(time.Hour)
+		w.region.hide("i-1")
+		list()
+		if _, ok := w.Lookup("i-1"); !ok || len(w.ended) != 0 {
+			t.Fatalf("one listing lacked it, and it has ended: %v", w.ended)
+		}
+		time.Sleep(goneAfter)
+		list()
+		if row := w.books.instance("i-1"); row.State != dormouse.InstanceGone || row.EndedAt.IsZero() || len(w.ended) != 1 {
+			t.Fatalf("%+v, ended %v", row, w.ended)
+		}
+		w.alive("bot1", 1, false)
+		w.region.hide()
+		list()
+		time.Sleep(terminateAgain)
+		list()
+		time.Sleep(2 * gather)
+		synctest.Wait()
+		row := w.books.instance("i-1")
+		if !w.region.instances["i-1"].State.Dying() || row.StoppingAt.IsZero() || !row.EndedAt.IsZero() {
+			t.Errorf("it was not ended: %+v", row)
+		}
+		if row.Worker != "bot1" || row.AttemptID != before.AttemptID || row.PricePerHour == nil || !row.AttachedAt.Equal(before.AttachedAt) {
+			t.Errorf("before %+v, and after it came back %+v", before, row)
 		}
 	})
 }

@@ -254,6 +254,7 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask
 				})
 				return
 			}
+			a.fleet.reopen(attempts)
 			a.send(f, attempts, a.priceOf(a.fleet.ctx, attempt.Offering, ask), true)
 		})
 	}
@@ -311,7 +312,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 		}
 		a.fleet.settled(launch)
 		if dormouse.CodeOf(err) == dormouse.Capacity {
-			a.fleet.noteShort(a.cloud.Key(), attempts[0].Offering, now)
+			a.fleet.noteShort(attempts, a.cloud.Key(), err, now)
 		}
 		all(err)
 		return
@@ -331,7 +332,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 		answers[generationKey{at.Worker, at.Generation}] = r
 	}
 	if len(rows) < len(attempts) {
-		a.fleet.noteShort(a.cloud.Key(), attempts[0].Offering, now)
+		a.fleet.noteShort(attempts, a.cloud.Key(), errShort, now)
 	}
 	a.land(f, token, answers)
 }
@@ -404,7 +405,7 @@ func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again 
 	}
 	// Sent before, and now refused for a reason that may be new: credentials,
 	// an image that was removed since. Only the cloud itself can tell.
-	if time.Since(at.OpenedAt) < visibleWithin {
+	if time.Since(at.OpenedAt) < a.fleet.scaled(visibleWithin) {
 		return false, err
 	}
 	listed, lerr := a.cloud.List(ctx)

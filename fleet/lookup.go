@@ -19,6 +19,15 @@ func (f *Fleet) Has(worker string, generation int64) bool {
 	return len(f.instancesOf(worker, generation)) > 0
 }
 
+// knowsEnd reports whether an instance was seen to have ended, which the store
+// may not have yet.
+func (f *Fleet) knowsEnd(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, unsaved := f.unsaved[id]
+	return unsaved && !r.EndedAt.IsZero()
+}
+
 // Awaits reports whether a launch has no answer yet.
 func (f *Fleet) Awaits(launch string) bool {
 	f.mu.Lock()

@@ -1,9 +1,11 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +76,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		case dormouse.AttemptAccepted:
 			return m.accepted(ctx, generation, last)
 		case dormouse.AttemptOpen:
-			id, err := account.again(ctx, last, m.Price)
+			id, err := m.again(ctx, last)
 			if dormouse.CodeOf(err) != dormouse.Capacity {
 				return id, err
 			}
@@ -91,23 +93,49 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		return "", err
 	}
 	var refusals []string
+	var tooDear error // what the budget says of the first offering that does not fit into it
 	for {
-		offering, again, ok := m.choose(offerings)
-		if !ok {
-			return "", m.noCapacity(offerings, refusals, again)
+		offering, next, ok := m.choose(offerings)
+		switch {
+		case !ok && tooDear != nil:
+			return "", tooDear
+		case !ok:
+			return "", m.noCapacity(offerings, refusals, next)
 		}
 		id, err := account.join(ctx, m, offering, generation)
-		if dormouse.CodeOf(err) != dormouse.Capacity {
+		switch dormouse.CodeOf(err) {
+		case dormouse.Capacity:
+			refusals = append(refusals, fmt.Sprintf("%s: %v", offering, err))
+		case dormouse.Budget:
+			tooDear = cmp.Or(tooDear, err)
+			offerings = slices.DeleteFunc(slices.Clone(offerings), func(o dormouse.Offering) bool { return o == offering })
+		default:
 			return id, err
 		}
-		refusals = append(refusals, fmt.Sprintf("%s: %v", offering, err))
 	}
+}
+
+// again asks for the answer to an attempt, where it was sent: elsewhere the same
+// bytes would start something else.
+func (m *Member) again(ctx context.Context, attempt dormouse.LaunchAttempt) (string, error) {
+	m.Fleet.mu.Lock()
+	account := m.Fleet.accounts[attempt.Account]
+	m.Fleet.mu.Unlock()
+	if account == nil {
+		if attempt.Region != m.Cloud.Region() {
+			return "", dormouse.Errorf(dormouse.Unanswered,
+				"the launch of %s for generation %d of worker %s has no answer yet, and may have started an instance in account %s, region %s, whose session has left the configuration: put it back",
+				attempt.OpenedAt.Format(time.DateTime), attempt.Generation, m.Worker, attempt.Account, attempt.Region)
+		}
+		account = m.Fleet.account(m.Cloud) // by other credentials: a key was rotated
+	}
+	return account.again(ctx, attempt, m.Price)
 }
 
 func (m *Member) choose(offerings []dormouse.Offering) (dormouse.Offering, time.Time, bool) {
 	m.Fleet.mu.Lock()
 	defer m.Fleet.mu.Unlock()
-	return m.Fleet.short.choose(m.Cloud.Key(), offerings, time.Now())
+	return m.Fleet.short.choose(m.Cloud.Key(), m.Worker, offerings, time.Now())
 }
 
 func (m *Member) noCapacity(offerings []dormouse.Offering, refusals []string, again time.Time) error {
@@ -137,7 +165,7 @@ func (m *Member) accepted(ctx context.Context, generation int64, last dormouse.L
 		return "", unanswered(m.Worker, "reading its instance", err)
 	}
 	for _, r := range stored {
-		if r.EndedAt.IsZero() {
+		if r.EndedAt.IsZero() && !m.Fleet.knowsEnd(r.ID) {
 			m.Fleet.enter([]dormouse.Instance{r})
 			m.Fleet.settled(last.Launch)
 			return r.ID, nil
@@ -210,14 +238,19 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 	if err != nil {
 		return fmt.Errorf("reading its launch attempts: %w", err)
 	}
-	account := m.Fleet.account(m.Cloud)
 	for _, a := range attempts {
-		if a.State != dormouse.AttemptOpen {
-			continue
-		}
-		_, err := account.again(ctx, a, m.Price)
-		if code := dormouse.CodeOf(err); code == dormouse.Unanswered || ctx.Err() != nil {
-			return fmt.Errorf("it may have started an instance: %w", err)
+		switch a.State {
+		case dormouse.AttemptOpen:
+			_, err := m.again(ctx, a)
+			if code := dormouse.CodeOf(err); code == dormouse.Unanswered || ctx.Err() != nil {
+				return fmt.Errorf("it may have started an instance: %w", err)
+			}
+		case dormouse.AttemptAccepted:
+			// Only the store may know its instance, whose answer was lost.
+			if _, err := m.accepted(ctx, generation, a); err != nil && dormouse.CodeOf(err) != dormouse.NotFound {
+				return err
+			}
+		case dormouse.AttemptRefused:
 		}
 	}
 	rows := m.Fleet.instancesOf(m.Worker, generation)

@@ -18,7 +18,8 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 
 	f.mu.Lock()
-	var changed, ended, taken, doomed []dormouse.Instance
+	var changed, ended, taken []dormouse.Instance
+	var doomed []dormouse.CloudInstance
 	for id, r := range f.rows {
 		before := *r
 		if _, shown := byID[id]; shown && f.accounts[r.Account] == nil {
@@ -30,14 +31,16 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			continue
 		}
 		if c, ok := byID[id]; ok {
+			delete(f.absent, id)
 			take(r, c, now)
-		} else if now.Sub(r.LaunchedAt) > f.scaled(visibleWithin) || !r.StoppingAt.IsZero() && now.Sub(r.StoppingAt) > f.scaled(visibleWithin) {
+		} else if f.isGone(a, r, now) {
 			r.State, r.StateReason = dormouse.InstanceGone, "EC2 does not know it any more"
 		}
 		if r.State.Ended() && r.EndedAt.IsZero() {
 			r.EndedAt = now
 			ended = append(ended, *r)
 			delete(f.rows, id)
+			delete(f.absent, id)
 		}
 		if before != *r {
 			changed = append(changed, *r)
@@ -66,12 +69,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			continue
 		}
 		f.unowned[c.ID] = stray{a.cloud.Key(), now}
-		r := f.rows[c.ID]
-		if r == nil {
-			r = a.enter(c)
-			changed = append(changed, *r)
-		}
-		doomed = append(doomed, *r)
+		doomed = append(doomed, c)
 	}
 	for id, s := range f.unowned {
 		if _, ok := byID[id]; !ok && s.key == a.cloud.Key() {
@@ -90,7 +88,12 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 		f.opt.Ended(r.Worker, r.Generation, reasonOf(r))
 	}
-	for _, r := range doomed {
+	for _, c := range doomed {
+		r, err := a.enter(c)
+		if err != nil {
+			f.opt.Log.Error("an instance that belongs to no live generation is not in the ledger yet; the next listing tries again", "instance", c.ID, "error", err)
+			continue
+		}
 		f.opt.Log.Warn("terminating an instance that belongs to no live generation",
 			"instance", r.ID, "worker", r.Worker, "generation", r.Generation, "launched", r.LaunchedAt)
 		f.wg.Go(func() {
@@ -106,13 +109,44 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 }
 
-// enter gives an instance that is ours by its tag, and in no ledger, a row there.
-// The fleet's mutex is held.
-func (a *account) enter(c dormouse.CloudInstance) *dormouse.Instance {
-	row := a.fleet.row(c, c.LaunchTime)
-	row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
-	a.fleet.rows[c.ID] = &row
-	return &row
+// isGone reports whether EC2 has forgotten an instance that a listing lacks. What
+// is young may not be shown yet, and one listing may not be whole: it has to be
+// lacked for a while. The fleet's mutex is held.
+func (f *Fleet) isGone(a *account, r *dormouse.Instance, now time.Time) bool {
+	if now.Sub(r.LaunchedAt) <= f.scaled(visibleWithin) {
+		return false
+	}
+	since, known := f.absent[r.ID]
+	if !known {
+		f.absent[r.ID] = now
+		a.hurry()
+	}
+	return known && now.Sub(since) >= f.scaled(goneAfter)
+}
+
+// enter gives an instance that is ours by its tag, and of which the ledger has no
+// live row, one: that which it had, where it was taken for ended.
+func (a *account) enter(c dormouse.CloudInstance) (dormouse.Instance, error) {
+	f := a.fleet
+	if r, ok := f.Lookup(c.ID); ok {
+		return r, nil
+	}
+	row, err := f.opt.Store.Instance(f.ctx, c.ID)
+	switch {
+	case dormouse.CodeOf(err) == dormouse.NotFound:
+		row = f.row(c, c.LaunchTime)
+		row.Account, row.Region = a.cloud.Key(), a.cloud.Region()
+	case err != nil:
+		return row, err
+	default:
+		row.State, row.StateReason, row.EndedAt, row.StoppingAt = c.State, c.StateReason, time.Time{}, time.Time{}
+	}
+	f.mu.Lock()
+	delete(f.unsaved, c.ID)
+	f.rows[c.ID] = &row
+	f.mu.Unlock()
+	f.save(row)
+	return row, nil
 }
 
 // take updates a row with what EC2 says now. An accepted termination is not
@@ -154,16 +188,21 @@ func (f *Fleet) NoteInterrupted(worker string, generation int64) {
 }
 
 // rememberTaken counts an instance that EC2 took back as a shortage: of its zone,
-// and of the offering it was bought as, which may name a subnet instead.
+// and of the offering it was bought as, which may name a subnet instead, or leave
+// the choice of the zone to EC2.
 func (f *Fleet) rememberTaken(r dormouse.Instance, now time.Time) {
-	f.noteShort(r.Account, dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, now)
 	attempts, err := f.opt.Store.Attempts(f.ctx, r.Worker, r.Generation)
 	if err != nil {
-		return // the next launch finds out for itself
+		attempts = nil // the next launch finds out for itself
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	until := now.Add(f.scaled(shortageMemory))
+	f.short.add(r.Account, "", dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, noCapacity, until)
 	for _, at := range attempts {
-		if at.ID == r.AttemptID && (at.Offering.Zone != "" || at.Offering.Subnet != "") {
-			f.noteShort(r.Account, at.Offering, now)
+		if at.ID == r.AttemptID {
+			anywhere := at.Offering.Zone == "" && at.Offering.Subnet == ""
+			f.short.set(shortageKey{account: r.Account, offering: pool(at.Offering)}, shortage{until: until, mild: anywhere})
 		}
 	}
 }

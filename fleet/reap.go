@@ -99,15 +99,14 @@ func (a *account) leftovers(ctx context.Context) (found []dormouse.Leftover, str
 
 // enterStrays makes sure that the ledger has the instances that are to be ended.
 func (a *account) enterStrays(found []dormouse.Leftover, strays map[string]dormouse.CloudInstance) {
-	var entered []dormouse.Instance
-	a.fleet.mu.Lock()
-	for _, l := range found {
-		if l.Action == dormouse.ReapTerminate && a.fleet.rows[l.ID] == nil {
-			entered = append(entered, *a.enter(strays[l.ID]))
+	for i, l := range found {
+		if l.Action != dormouse.ReapTerminate {
+			continue
+		}
+		if _, err := a.enter(strays[l.ID]); err != nil {
+			found[i].Action, found[i].Why = dormouse.ReapWait, "it could not be entered in the ledger: "+err.Error()
 		}
 	}
-	a.fleet.mu.Unlock()
-	a.fleet.save(entered...)
 }
 
 // judgement is what is known here when a listing is judged.
