@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	// Tests only.
 	"ec2/ec2sim/strangers": {},
 	"fleet":                {},
+	"internal/loopback":    {},
 	"latent":               {},
 	"notify":               {},
 	"schedule":             {},

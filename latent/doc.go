@@ -50,6 +50,8 @@
 //	StartFailed      starting, transient           same generation again after a back-off (2 s doubling to 2 min),
 //	                                               or when the failure says
 //	                 starting, definite            close the generation; quarantine
+//	Freed            substantiating, for what      start again, without the back-off
+//	                 something else had
 //	Attached         substantiating, starting      substantiated, whether the start call has returned or not, as
 //	                                               soon as the instance is prepared
 //	                 substantiated                 a reconnection: the grace time ends

@@ -53,13 +53,18 @@ type (
 	}
 	// StartFailed: no instance was or will be started, for now (Transient) or
 	// at all. Again is when to try again, zero where the machine's own back-off
-	// is as good.
+	// is as good. Awaits says that it waits for what something else has: it is
+	// tried again when that is Freed.
 	StartFailed struct {
 		Generation int64
 		Transient  bool
 		Reason     string
 		Again      time.Time
+		Awaits     bool
 	}
+	// Freed: something has come free that the start may wait for: an instance has
+	// ended, or the budget was changed.
+	Freed struct{}
 	// Attached: the worker on the instance is connected.
 	Attached struct{ Generation int64 }
 	// Detached: that connection has ended.
@@ -110,6 +115,7 @@ func (BuildFinished) event()  {}
 func (BuildWithdrawn) event() {}
 func (StartAccepted) event()  {}
 func (StartFailed) event()    {}
+func (Freed) event()          {}
 func (Attached) event()       {}
 func (Detached) event()       {}
 func (Checked) event()        {}

@@ -20,7 +20,7 @@ func eventFrom(kind, arg byte, s State) Event {
 		dormouse.InstancePending, dormouse.InstanceRunning, dormouse.InstanceShuttingDown,
 		dormouse.InstanceTerminated, dormouse.InstanceStopped, dormouse.InstanceGone,
 	}
-	switch kind % 23 {
+	switch kind % 24 {
 	case 0, 1:
 		return Demand{on}
 	case 2:
@@ -40,7 +40,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 9:
 		return StartAccepted{g, "i-1"}
 	case 10, 11:
-		return StartFailed{g, on, "refused", time.Time{}}
+		return StartFailed{g, on, "refused", time.Time{}, arg&16 != 0}
 	case 12, 13:
 		return Attached{g}
 	case 14:
@@ -62,6 +62,8 @@ func eventFrom(kind, arg byte, s State) Event {
 		return StopFailed{g, "no"}
 	case 21:
 		return BuildWithdrawn{g}
+	case 22:
+		return Freed{}
 	default:
 		return Ended{g, ""}
 	}

@@ -103,6 +103,10 @@ func (m *machine) apply(e Event) {
 		m.Builds = max(m.Builds-1, 0)
 	case Interruption:
 		m.interruption(e.At)
+	case Freed:
+		if m.Phase == Substantiating && m.Awaits {
+			m.RetryAt = m.now
+		}
 	case Told:
 		if m.Untold == e.Generation {
 			m.Untold, m.UntoldWhy = 0, ""
@@ -154,6 +158,7 @@ func (m *machine) startFailed(e StartFailed) {
 	if e.Transient {
 		m.Tries++
 		m.clearDeadlines()
+		m.Awaits = e.Awaits
 		m.RetryAt = m.now.Add(m.policy.scaled(pause(m.Tries)))
 		if e.Again.After(m.now) {
 			m.RetryAt = e.Again
@@ -378,7 +383,7 @@ func (m *machine) settleSubstantiating() {
 // order orders the start, for the first time or again.
 func (m *machine) order() {
 	m.RetryAt = time.Time{}
-	m.StartInFlight = true
+	m.StartInFlight, m.Awaits = true, false
 	m.do(Start{Generation: m.Generation})
 }
 

@@ -117,16 +117,21 @@ func TestTransitions(t *testing.T) {
 			s.wait(time.Hour).phase(Substantiated) // missing_timeout does not run
 		}},
 		{"a transient start failure is tried again in the same generation", func(s *script) {
-			s.send(Demand{true}, StartFailed{1, true, "throttled", time.Time{}}).phase(Substantiating).did()
+			s.send(Demand{true}, StartFailed{1, true, "throttled", time.Time{}, false}).phase(Substantiating).did()
 			s.wait(2 * time.Second).phase(Starting).did(Start{1})
-			s.send(StartFailed{1, true, "throttled", time.Time{}})
+			s.send(StartFailed{1, true, "throttled", time.Time{}, false})
 			s.wait(3 * time.Second).phase(Substantiating)
 			s.wait(time.Second).phase(Starting).did(Start{1})
 		}},
+		{"a start that waits for what another has is tried when that has come free", func(s *script) {
+			s.send(Demand{true}, StartFailed{1, true, "the budget is spent", time.Time{}, true}).phase(Substantiating)
+			s.send(Freed{}).phase(Starting).did(Start{1})
+			s.send(StartFailed{1, true, "throttled", time.Time{}, false}, Freed{}).phase(Substantiating).did()
+		}},
 		{"the worker of an unanswered start attaches", func(s *script) {
-			s.send(Demand{true}, StartFailed{1, true, "no answer", time.Time{}}).phase(Substantiating)
+			s.send(Demand{true}, StartFailed{1, true, "no answer", time.Time{}, false}).phase(Substantiating)
 			s.send(Attached{1}).phase(Substantiated).did(Start{1}, Check{1}) // the answer is still wanted
-			s.send(StartFailed{1, true, "no answer", time.Time{}}).phase(Substantiated)
+			s.send(StartFailed{1, true, "no answer", time.Time{}, false}).phase(Substantiated)
 			s.wait(2 * time.Minute).phase(Substantiated).did(Start{1})
 			s.send(StartAccepted{1, "i-1"})
 			if s.state.InstanceID != "i-1" || !s.state.Launched {
@@ -134,7 +139,7 @@ func TestTransitions(t *testing.T) {
 			}
 		}},
 		{"a refused start closes the generation and quarantines", func(s *script) {
-			s.send(Demand{true}, StartFailed{1, false, "no such AMI", time.Time{}}).phase(NotSubstantiated).did(Close{1, "no such AMI"})
+			s.send(Demand{true}, StartFailed{1, false, "no such AMI", time.Time{}, false}).phase(NotSubstantiated).did(Close{1, "no such AMI"})
 			if s.state.Reason != "no such AMI" || s.state.Startable(s.now) {
 				s.t.Errorf("reason %q, startable %v", s.state.Reason, s.state.Startable(s.now))
 			}
@@ -170,7 +175,7 @@ func TestTransitions(t *testing.T) {
 		{"late events of an earlier generation are dropped", func(s *script) {
 			s.running().wait(10*time.Minute).send(StopAccepted{1}, Demand{true}).phase(Starting)
 			before := s.state
-			s.send(Attached{1}, Detached{1}, StartAccepted{1, "i-0"}, StartFailed{1, false, "x", time.Time{}}, Checked{1, dormouse.InstanceTerminated, ""},
+			s.send(Attached{1}, Detached{1}, StartAccepted{1, "i-0"}, StartFailed{1, false, "x", time.Time{}, false}, Checked{1, dormouse.InstanceTerminated, ""},
 				BuildFinished{1, dormouse.Success}, StopAccepted{1}, StopFailed{1, "x"}, Ended{1, ""}, PrepareFailed{1, "x"}, Interruption{1, s.now}).did()
 			if s.state != before {
 				s.t.Errorf("the state changed: %s", cmp.Diff(before, s.state))
@@ -342,7 +347,7 @@ func TestQuarantineDoubles(t *testing.T) {
 	s := newScript(t).send(Demand{true})
 	want := QuarantineFirst
 	for g := int64(1); g <= 12; g++ {
-		s.send(StartFailed{g, false, "refused", time.Time{}}).phase(NotSubstantiated)
+		s.send(StartFailed{g, false, "refused", time.Time{}, false}).phase(NotSubstantiated)
 		if got := s.state.QuarantinedUntil.Sub(s.now); got != want {
 			t.Fatalf("quarantine %d lasts %v, want %v", g, got, want)
 		}

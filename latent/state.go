@@ -79,6 +79,7 @@ type State struct {
 	Graceful      bool   `json:"graceful,omitempty"` // by a person: no new builds, and end when idle
 	Closing       bool   `json:"closing,omitempty"`  // the master stops: end now
 	StartInFlight bool   `json:"start_in_flight,omitempty"`
+	Awaits        bool   `json:"awaits,omitempty"`   // RetryAt is not waited for once something has come free
 	Launched      bool   `json:"launched,omitempty"` // EC2 accepted the launch
 	InstanceID    string `json:"instance_id,omitempty"`
 	Prepared      bool   `json:"prepared,omitempty"`

@@ -379,7 +379,11 @@ func (w *Worker) stop(a Stop) {
 }
 
 func startFailed(generation int64, err error) StartFailed {
-	failed := StartFailed{Generation: generation, Transient: transient(dormouse.CodeOf(err)), Reason: err.Error()}
+	code := dormouse.CodeOf(err)
+	failed := StartFailed{
+		Generation: generation, Transient: transient(code), Reason: err.Error(),
+		Awaits: code == dormouse.Budget || code == dormouse.Busy,
+	}
 	if e, ok := errors.AsType[*dormouse.Error](err); ok {
 		failed.Again = e.Again
 	}

@@ -61,7 +61,11 @@ func (m *Master) spentToday(ctx context.Context) (float64, error) {
 	from := dormouse.Day(now)
 	sum := 0.0
 	err := m.db.InstancesBetween(ctx, from, now, func(i dormouse.Instance) error {
-		usd, _ := i.Cost(from, now, now)
+		until := now
+		if !i.Runs() {
+			until = from.AddDate(0, 0, 1) // of what has just ended, the least that is billed
+		}
+		usd, _ := i.Cost(from, until, now)
 		sum += usd
 		return nil
 	})

@@ -46,6 +46,8 @@ func (m *Master) Drain(ctx context.Context, progress func(left []dormouse.Build)
 			}
 		case <-ctx.Done():
 			return
+		case <-m.taken: // they are another master's
+			return
 		case <-m.ctx.Done():
 			return
 		}

@@ -2,11 +2,15 @@ package master_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/master"
+	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/web"
 )
 
@@ -50,6 +54,51 @@ forced([builder('b', ['bot'], %q), builder('b2', ['bot2'], 'true')])
 	m = s.start(text)
 	if r := m.ended(waiting.ID); *r.Result != dormouse.Success {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestSupersededMasterLeavesItsBuilds: a master whose store is another one's now
+// ends nothing that runs, and keeps nobody waiting.
+func TestSupersededMasterLeavesItsBuilds(t *testing.T) {
+	s := newSite(t)
+	gate := filepath.Join(s.dir, "gate")
+	text := workersPort(t) + fmt.Sprintf(`
+c['workers'] = [ec2('bot', build_wait_timeout=0)]
+forced([builder('b', ['bot'], %q)])
+`, gated(gate))
+	var db *store.DB
+	m := s.startWith(text, func(o *master.Options) { o.OnOpen(func(d *store.DB) { db = d }) })
+	request := m.force("b", 1)[0]
+	before := m.awaitLine("b", "3")
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		m.Drain(t.Context(), func([]dormouse.Build) {})
+	}()
+	// Another one takes the lease, as if this one had slept for an hour, and goes.
+	if _, err := db.AcquireLease(t.Context(), "another", time.Millisecond-time.Hour, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Force(t.Context(), web.ForceRequest{Builder: "b"}); err == nil {
+		t.Fatal("the master does not notice that its store is another one's")
+	}
+	if err := <-m.Failed(); !errors.Is(err, store.ErrSuperseded) {
+		t.Error(err)
+	}
+	<-drained
+	m.stop()
+	m = s.start(text)
+	open(t, gate)
+	r := m.ended(request.ID)
+	if *r.Result != dormouse.Success || r.BuildID != before.ID {
+		t.Errorf("build %d has become %+v", before.ID, r)
+	}
+	if got := m.numbers(r.BuildID); got != "1 2 3 4 5 6" {
+		t.Errorf("printed %q", got)
+	}
+	m.allGone(s)
+	if started := s.endpoint.Ledger().Started; started != 1 {
+		t.Errorf("%d instances were started", started)
 	}
 }
 

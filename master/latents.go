@@ -23,6 +23,31 @@ import (
 // back. Buildbot's worker tries again after at most about a minute at first.
 const reconnectGrace = 90 * time.Second
 
+// freedTogether is how long what has come free is gathered before those who wait
+// for it are told.
+const freedTogether = time.Second
+
+// tellFreed has the workers whose start waits for what something else had try
+// again.
+func (m *Master) tellFreed() {
+	if m.freeing.Swap(true) {
+		return
+	}
+	m.aside.Go(func() {
+		select {
+		case <-time.After(freedTogether):
+		case <-m.ctx.Done():
+			return
+		}
+		m.freeing.Store(false)
+		for _, w := range m.everyWorker() {
+			if w.latent != nil && w.latent.State().Awaits {
+				w.latent.Post(latent.Freed{})
+			}
+		}
+	})
+}
+
 func (m *Master) reconnectGrace() time.Duration {
 	if m.timeScale > 0 {
 		return time.Duration(float64(reconnectGrace) * m.timeScale)

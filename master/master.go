@@ -100,14 +100,18 @@ type Master struct {
 	endBuilds  context.CancelCauseFunc
 	gone       chan struct{}  // closed when nothing more is to be tried again
 	builds     sync.WaitGroup // running builds
-	loops      sync.WaitGroup // dispatcher, lease, servers
+	planning   sync.WaitGroup // dispatcher
+	loops      sync.WaitGroup // lease, servers
 	aside      sync.WaitGroup // connections being closed
 
 	stopOnce  sync.Once
 	failed    chan error // holds what ended the master, if something did
 	failedOne sync.Once
 	lost      atomic.Bool // another master owns the store now
-	draining  atomic.Bool // no more builds are started
+	lostOnce  sync.Once
+	taken     chan struct{} // closed when lost is set
+	draining  atomic.Bool   // no more builds are started
+	freeing   atomic.Bool   // workers are about to be told that something has come free
 	goneOnce  sync.Once
 }
 
@@ -118,7 +122,7 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 		version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(), bus: newBus(),
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{}, retiring: map[string]*worker{},
-		wake: make(chan struct{}, 1), gone: make(chan struct{}), failed: make(chan error, 1),
+		wake: make(chan struct{}, 1), gone: make(chan struct{}), taken: make(chan struct{}), failed: make(chan error, 1),
 	}
 	m.setup.Store(&setup{config: o.Config})
 	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
@@ -179,6 +183,7 @@ func (m *Master) superseded(err error) bool {
 // not true any more, so it must touch neither the store nor an instance.
 func (m *Master) lostStore(err error) {
 	m.lost.Store(true)
+	m.lostOnce.Do(func() { close(m.taken) })
 	m.fatal(err)
 }
 
@@ -253,6 +258,7 @@ func (m *Master) recover(ctx context.Context) error {
 			if host := m.hostOf(name); host != nil {
 				host.Post(latent.Ended{Generation: generation, Reason: reason})
 			}
+			m.tellFreed()
 		},
 		InCharge: m.inCharge,
 		Changed: func(i dormouse.Instance) {
@@ -398,7 +404,7 @@ func (m *Master) serve(token string) {
 	for _, r := range m.adopted {
 		m.builds.Go(func() { m.runBuild(r) })
 	}
-	m.loops.Go(func() { m.dispatchLoop(ctx) })
+	m.planning.Go(func() { m.dispatchLoop(ctx) })
 	m.loops.Go(m.renewLease)
 	m.wakeUp()
 }

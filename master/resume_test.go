@@ -2,7 +2,6 @@ package master_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/loopback"
 	"github.com/dormouse-ci/dormouse/web"
 )
 
@@ -18,12 +18,11 @@ import (
 // where those that were attached to the last find the next.
 func workersPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return fmt.Sprintf("c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:%d:interface=127.0.0.1'}}\n", l.Addr().(*net.TCPAddr).Port)
+	return fmt.Sprintf("c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:%d:interface=127.0.0.1'}}\n", port)
 }
 
 // gated is a command that prints numbered lines, waits for a file, and prints

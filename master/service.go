@@ -159,6 +159,11 @@ func (m *Master) CancelRequest(ctx context.Context, id int64) error {
 			return dormouse.Errorf(dormouse.Conflict, "the build of request %d is ending at this moment; see what came of it, and ask again if it is queued again", id)
 		}
 	}
+	if dormouse.CodeOf(err) == dormouse.Unanswered {
+		if now, rerr := m.db.Request(ctx, id); rerr == nil && now.State == dormouse.RequestComplete {
+			r, err = now, nil // it was done, and the answer lost
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -221,7 +226,11 @@ func (m *Master) stopBuild(ctx context.Context, id int64, reason string) (bool, 
 	if !m.running.runs(id) {
 		return false, nil
 	}
-	switch err := m.db.SetStopReason(ctx, m.fence, id, reason); {
+	err := m.db.SetStopReason(ctx, m.fence, id, reason)
+	if dormouse.CodeOf(err) == dormouse.Unanswered {
+		err = m.db.SetStopReason(ctx, m.fence, id, reason) // it may be there: the same again changes nothing
+	}
+	switch {
 	case dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err):
 		return false, nil // it ended in this moment
 	case err != nil:

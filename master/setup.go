@@ -178,6 +178,7 @@ func (m *Master) Reconfigure(ctx context.Context, c *config.Master) error {
 		host.Close()
 	}
 	m.fleet.SetBudget(fleet.Budget(c.Budget))
+	m.tellFreed()
 	m.outbox.SetServers(servers(c))
 	for _, ch := range changes {
 		if old.worker(ch.worker.name) != nil {

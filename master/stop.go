@@ -21,6 +21,7 @@ const connectionGrace = 5 * time.Second
 func (m *Master) Stop(ctx context.Context) {
 	m.stopOnce.Do(func() {
 		m.dispatcher()
+		m.planning.Wait()
 		m.endRunning()
 		m.awaitBuilds(ctx)
 		if !m.lost.Load() {

@@ -12,6 +12,37 @@ import (
 	"github.com/dormouse-ci/dormouse/web"
 )
 
+// TestUnansweredCancellation: what the store has cancelled, and could not say so,
+// waits no longer, and starts nothing.
+func TestUnansweredCancellation(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	m := s.startWith("c['workers'] = [ec2('bot', build_wait_timeout=0)]\n"+oneBuilder, func(o *master.Options) {
+		o.OnOpen(func(db *store.DB) {
+			db.Around(func(what string, carryOut func() error) error {
+				err := carryOut()
+				if err == nil && strings.HasPrefix(what, "cancel") {
+					return dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
+				}
+				return err
+			})
+		})
+	})
+	if err := m.PauseWorker(t.Context(), "bot", true); err != nil {
+		t.Fatal(err)
+	}
+	r := m.force("b", 1)[0]
+	if err := m.CancelRequest(t.Context(), r.ID); err != nil {
+		t.Errorf("cancelled: %v", err)
+	}
+	if got := m.request(r.ID); got.Result == nil || *got.Result != dormouse.Cancelled {
+		t.Errorf("%+v", got)
+	}
+	if pending := m.Builders()[0].Pending; pending != 0 {
+		t.Errorf("%d requests wait", pending)
+	}
+}
+
 // TestUnansweredWrites: a write that the store has carried out, and whose answer
 // is lost, as when a connection breaks during a commit, loses neither a request
 // nor an instance, whatever it was for; nor does one that it did not carry out.

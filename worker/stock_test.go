@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/loopback"
 )
 
 const stockMaster = "/usr/bin/buildbot"
@@ -69,18 +69,6 @@ func startStockMaster(t *testing.T, dir string, port int) {
 	})
 }
 
-// freePort returns a port that was free a moment ago: the stock master can not
-// tell which one it took by itself.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // Our agent serves a real Buildbot master.
 func TestStockMaster(t *testing.T) {
 	if _, err := os.Stat(stockMaster); err != nil {
@@ -90,7 +78,10 @@ func TestStockMaster(t *testing.T) {
 		t.Skipf("%s is missing: install Debian's buildbot to run this test", stockMaster)
 	}
 	dir := t.TempDir()
-	port := freePort(t)
+	port, err := loopback.FreePort() // the stock master can not tell which one it took by itself
+	if err != nil {
+		t.Fatal(err)
+	}
 	startStockMaster(t, dir, port)
 	m := &testMaster{url: "ws://127.0.0.1:" + strconv.Itoa(port) + "/"}
 	base := filepath.Join(dir, "worker")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/internal/loopback"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/web"
@@ -271,7 +272,7 @@ func (d *demo) startMaster(ctx context.Context, repo string) error {
 			break
 		}
 		var err error
-		if ports[i], err = freePort(); err != nil {
+		if ports[i], err = loopback.FreePort(); err != nil {
 			return err
 		}
 	}

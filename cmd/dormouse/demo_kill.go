@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,16 +150,6 @@ func (d *demo) startMasterProcess(base string) error {
 	var err error
 	m.client, err = client.New("http://"+m.www, d.token)
 	return err
-}
-
-// freePort is a port that nobody listens at now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // killer kills the master in the middle of a step, and starts it again.
