@@ -20,8 +20,8 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
-	"github.com/dormouse-ci/dormouse/internal/loopback"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/loopback"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/web"
 	"github.com/dormouse-ci/dormouse/web/client"

@@ -45,7 +45,7 @@ func (r *run) disturbance() disturbance {
 			r.tell("the master did not start: %v", err)
 		}
 	}
-	switch r.rng.IntN(10) {
+	switch r.rng.IntN(12) {
 	case 0, 1, 2:
 		return disturbance{fmt.Sprintf("the master is killed, and away for %v", away), r.killMaster, away, again}
 	case 3:
@@ -67,6 +67,18 @@ func (r *run) disturbance() disturbance {
 			fmt.Sprintf("connections go deaf for %v", away), func() { r.proxy.silence(true) }, away,
 			func() { r.proxy.silence(false) },
 		}
+	}
+	switch r.rng.IntN(6) {
+	case 0:
+		times := 1 + r.rng.IntN(2)
+		return disturbance{fmt.Sprintf("the master is told to stop (%d times), and killed after %v", times, away), func() {
+			r.signalMaster(times, syscall.SIGTERM)
+		}, away, func() {
+			r.killMaster()
+			again()
+		}}
+	case 1:
+		return disturbance{"the master is told to read its configuration again", func() { r.signalMaster(1, syscall.SIGHUP) }, 0, nil}
 	}
 	lie := lies[r.rng.IntN(len(lies))]
 	scenario := fmt.Sprintf(`{"description": %q, "seed": %d, "rules": [%s]}`, lie.name, r.rng.IntN(1000), lie.rule)

@@ -8,7 +8,7 @@ import (
 // figures are what a run, or many, came to.
 type figures struct {
 	runs, requests, builds, retries, resumed int
-	kills, agentKills, cuts, lies            int
+	kills, stops, agentKills, cuts, lies     int
 	instances                                int
 	alive, wasted                            time.Duration // of instances; wasted: with no build on them
 	lost, wrong, leaked, shared, broken      int           // broken: the run itself failed
@@ -22,6 +22,7 @@ func (f *figures) add(g figures) {
 	f.retries += g.retries
 	f.resumed += g.resumed
 	f.kills += g.kills
+	f.stops += g.stops
 	f.agentKills += g.agentKills
 	f.cuts += g.cuts
 	f.lies += g.lies
@@ -35,7 +36,13 @@ func (f *figures) add(g figures) {
 	f.broken += g.broken
 }
 
-func (f *figures) bad() bool { return f.lost+f.wrong+f.leaked+f.shared+f.broken > 0 || f.runs == 0 }
+// enough is how many runs see a build go on under another master, whatever the
+// lots: one in two or three does.
+const enough = 30
+
+func (f *figures) bad() bool {
+	return f.lost+f.wrong+f.leaked+f.shared+f.broken > 0 || f.runs == 0 || f.runs >= enough && f.resumed == 0
+}
 
 func (f *figures) lose(count *int, format string, args ...any) {
 	*count++
@@ -46,10 +53,10 @@ func (f *figures) lose(count *int, format string, args ...any) {
 func (f *figures) String() string {
 	text := fmt.Sprintf("%d runs: %d requests, %d lost; %d builds (%d retried, %d went on under another master), %d logs wrong; "+
 		"%d instances, %d leaked, %d shared; %.0f of %.0f instance-seconds without a build; "+
-		"%d masters and %d agents killed, %d connections cut, %d lies told",
+		"%d masters and %d agents killed, %d masters told to stop, %d connections cut, %d lies told",
 		f.runs, f.requests, f.lost, f.builds, f.retries, f.resumed, f.wrong,
 		f.instances, f.leaked, f.shared, f.wasted.Seconds(), f.alive.Seconds(),
-		f.kills, f.agentKills, f.cuts, f.lies)
+		f.kills, f.agentKills, f.stops, f.cuts, f.lies)
 	if f.broken > 0 {
 		text += fmt.Sprintf("; %d runs broken", f.broken)
 	}

@@ -70,8 +70,8 @@ func (r *run) judge(ctx context.Context, accepted []int64) error {
 	r.fig.builds += len(builds)
 	judgeRequests(&r.fig, accepted, requests, builds)
 	for _, b := range builds {
-		if b.Result != nil && *b.Result == dormouse.Success {
-			if err := r.judgeLogs(ctx, b); err != nil {
+		if b.Result != nil {
+			if err := r.judgeLogs(ctx, b, *b.Result == dormouse.Success); err != nil {
 				return err
 			}
 		}
@@ -183,8 +183,9 @@ func wentOn(builds []dormouse.Build, killed []time.Time) (n int) {
 	return n
 }
 
-// judgeLogs holds that a build's logs have each line once, in order.
-func (r *run) judgeLogs(ctx context.Context, b dormouse.Build) error {
+// judgeLogs holds that a build's logs have each line once, in order; of a build
+// that was tried again, as many as there are.
+func (r *run) judgeLogs(ctx context.Context, b dormouse.Build, whole bool) error {
 	steps, err := r.api().Steps(ctx, b.ID)
 	if err != nil {
 		return err
@@ -210,19 +211,19 @@ func (r *run) judgeLogs(ctx context.Context, b dormouse.Build) error {
 				}
 			}
 		}
-		if wrong := wrongLines(said, r.plan.lines); wrong != "" {
+		if wrong := wrongLines(said, r.plan.lines, whole); wrong != "" {
 			r.fig.lose(&r.fig.wrong, "build %s/%d: %s", b.Builder, b.Number, wrong)
 		}
 	}
-	if found != 1 {
+	if whole && found != 1 || found > 1 {
 		r.fig.lose(&r.fig.wrong, "build %s/%d has %d steps that print lines", b.Builder, b.Number, found)
 	}
 	return nil
 }
 
 // wrongLines says what is wrong with a log of numbered lines, each after the
-// letter of its stream; "" is nothing.
-func wrongLines(said []string, want int) string {
+// letter of its stream; "" is nothing. One that is not whole may end anywhere.
+func wrongLines(said []string, want int, whole bool) string {
 	next, ends := 0, 0
 	for _, line := range said {
 		if text, ok := strings.CutPrefix(line, "o"); ok {
@@ -235,7 +236,7 @@ func wrongLines(said []string, want int) string {
 			ends++
 		}
 	}
-	if next != want || ends != 1 {
+	if whole && (next != want || ends != 1) || next > want || ends > 1 {
 		return fmt.Sprintf("it has %d of %d lines, and says %d times how the program ended", next, want, ends)
 	}
 	return ""
@@ -250,9 +251,9 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 		number int64
 	}
 	of := map[generation]string{}
-	known := map[string]bool{}
+	known := map[string]dormouse.Instance{}
 	for _, i := range rows {
-		known[i.ID] = true
+		known[i.ID] = i
 		g := generation{i.Worker, i.Generation}
 		if other, ok := of[g]; ok && i.Worker != "" {
 			f.lose(&f.shared, "instances %s and %s are both of generation %d of worker %s", other, i.ID, g.number, g.worker)
@@ -269,10 +270,19 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 			}
 		}
 	}
-	for _, i := range ledger.Instances {
+	for n, i := range ledger.Instances {
 		f.instances++
-		if !known[i.ID] {
+		row, ok := known[i.ID]
+		if !ok {
 			f.lose(&f.leaked, "instance %s is not in the master's ledger (%v)", i.ID, i.Tags)
+		}
+		for _, o := range ledger.Instances[n+1:] {
+			// A worker's next instance is launched once the end of the last is
+			// accepted.
+			if ok && row.Worker != "" && known[o.ID].Worker == row.Worker && i.LaunchedAt.Before(overAt(o)) && o.LaunchedAt.Before(overAt(i)) {
+				f.lose(&f.shared, "worker %s had %s from %v to %v and %s from %v to %v", row.Worker,
+					i.ID, i.LaunchedAt, overAt(i), o.ID, o.LaunchedAt, overAt(o))
+			}
 		}
 		if i.EndedAt.IsZero() {
 			continue
@@ -281,4 +291,12 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 		f.alive += alive
 		f.wasted += max(0, alive-busy[i.ID])
 	}
+}
+
+// overAt is when an instance was told to end, or ended by itself.
+func overAt(i ec2sim.LedgerEntry) time.Time {
+	if i.StoppingAt.IsZero() {
+		return i.EndedAt
+	}
+	return i.StoppingAt
 }

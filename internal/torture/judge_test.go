@@ -77,8 +77,24 @@ func TestLogsAreJudged(t *testing.T) {
 		{"no end", log(), true},
 		{"two ends", log(end, end), true},
 	} {
-		if wrong := wrongLines(tc.said, 3); (wrong != "") != tc.wrong {
+		if wrong := wrongLines(tc.said, 3, true); (wrong != "") != tc.wrong {
 			t.Errorf("%s: %q", tc.name, wrong)
+		}
+	}
+	for _, tc := range []struct {
+		name  string
+		said  []string
+		wrong bool
+	}{
+		{"nothing", nil, false},
+		{"the beginning", []string{"oline 0", "oline 1"}, false},
+		{"all of it", log(end), false},
+		{"a line lost", []string{"oline 0", "oline 2"}, true},
+		{"a line twice", []string{"oline 0", "oline 0"}, true},
+		{"two ends", log(end, end), true},
+	} {
+		if wrong := wrongLines(tc.said, 3, false); (wrong != "") != tc.wrong {
+			t.Errorf("of a build that is tried again, %s: %q", tc.name, wrong)
 		}
 	}
 }
@@ -105,8 +121,9 @@ func TestInstancesAreJudged(t *testing.T) {
 			[]dormouse.Instance{row("i-1", 1), row("i-2", 2)},
 			append(builds, build(2, 2, dormouse.Success, "i-2", 3, 6)),
 			[]ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 2, 9)},
-			1, 0,
+			2, 0,
 		},
+		{"two alive at a time", []dormouse.Instance{row("i-1", 1), row("i-2", 2)}, builds, []ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 4, 9)}, 1, 0},
 		{"one that the master does not know", []dormouse.Instance{row("i-1", 1)}, builds, []ec2sim.LedgerEntry{entry("i-1", 0, 5), entry("i-2", 5, 9)}, 0, 1},
 	} {
 		var f figures

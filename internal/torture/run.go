@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -181,6 +182,24 @@ func (r *run) killMaster() {
 	r.killed = append(r.killed, time.Now())
 	r.master = nil
 	r.fig.kills++
+}
+
+// signalMaster signals the master, if it runs.
+func (r *run) signalMaster(times int, s syscall.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.master == nil {
+		return
+	}
+	for n := range times {
+		if n > 0 {
+			<-time.After(100 * time.Millisecond) // two at once may be one
+		}
+		_ = r.master.cmd.Process.Signal(s) // it may have gone
+	}
+	if s == syscall.SIGTERM {
+		r.fig.stops++
+	}
 }
 
 func (r *run) api() *client.Client {
