@@ -57,11 +57,25 @@ func (a arguments) blockDevices() []map[string]any {
 // deviceForm is a device's name with or without its directory.
 var deviceForm = regexp.MustCompile(`^(/dev/)?[a-z][a-z0-9]*$`)
 
-// volumeTypes are EC2's, by whether they can be given Iops: not, or as one
-// likes, or always.
-var volumeTypes = map[string]support{
-	"standard": ignored, "gp2": ignored, "st1": ignored, "sc1": ignored,
-	"gp3": supported, "io1": required, "io2": required,
+// span is what EC2 allows of a number, ends included; zero where the number can
+// not be given at all.
+type span struct{ least, most int }
+
+// volumeType is what EC2 allows of a type of volume (EBS user guide, "Amazon EBS
+// volume types").
+type volumeType struct {
+	size, iops, throughput span // GiB, operations a second, MiB a second
+	needsIops              bool
+}
+
+var volumeTypes = map[string]volumeType{
+	"standard": {size: span{1, 1024}},
+	"gp2":      {size: span{1, 16384}},
+	"gp3":      {size: span{1, 65536}, iops: span{3000, 80000}, throughput: span{125, 2000}},
+	"io1":      {size: span{4, 16384}, iops: span{100, 64000}, needsIops: true},
+	"io2":      {size: span{4, 65536}, iops: span{100, 256000}, needsIops: true},
+	"sc1":      {size: span{125, 16384}},
+	"st1":      {size: span{125, 16384}},
 }
 
 // volumeRules holds what EC2 asks of a mapping's fields together.
@@ -77,6 +91,9 @@ func (f field) volumeRules(device map[string]any) {
 	if !ok {
 		return
 	}
+	if _, given := devices["VirtualName"]; given {
+		f.r.errorf(devices["VirtualName"].at, "leave one of them out", "%s is a volume of the instance store (VirtualName) or of EBS (Ebs), not both", f.label)
+	}
 	_, fields := devices["Ebs"].pairs()
 	if id, ok := ebs["SnapshotId"].(string); ok && !validID(id, "snap-") {
 		fields["SnapshotId"].bad("an id that begins with snap-")
@@ -88,18 +105,25 @@ func (f field) volumeRules(device map[string]any) {
 	if !ok {
 		return
 	}
-	iops, known := volumeTypes[kind]
+	volume, known := volumeTypes[kind]
 	if !known {
 		fields["VolumeType"].oneOf(sortedKeys(volumeTypes)...)
 		return
 	}
-	if _, given := fields["Iops"]; given && iops == ignored {
+	if _, given := fields["Iops"]; given && volume.iops == (span{}) {
 		f.r.errorf(fields["Iops"].at, "leave it out, or take gp3, io1 or io2", "%s: a volume of type %s has no Iops", devices["Ebs"].label, kind)
-	} else if !given && iops == required {
+	} else if !given && volume.needsIops {
 		f.r.errorf(fields["VolumeType"].at, "give Iops, or take gp3", "%s: a volume of type %s needs Iops", devices["Ebs"].label, kind)
 	}
-	if _, given := fields["Throughput"]; given && kind != "gp3" {
+	if _, given := fields["Throughput"]; given && volume.throughput == (span{}) {
 		f.r.errorf(fields["Throughput"].at, "leave it out, or take gp3", "%s: a volume of type %s has no Throughput", devices["Ebs"].label, kind)
+	}
+	for name, allowed := range map[string]span{"VolumeSize": volume.size, "Iops": volume.iops, "Throughput": volume.throughput} {
+		n, given := ebs[name].(int)
+		tooLarge := name == "VolumeSize" && n > maxVolumeSize // said already
+		if given && allowed != (span{}) && !tooLarge && (n < allowed.least || n > allowed.most) {
+			fields[name].bad(fmt.Sprintf("from %d to %d for a volume of type %s", allowed.least, allowed.most, kind))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -60,6 +61,7 @@ const (
 	defaultCheckInterval   = 10 * time.Second
 	defaultMaxSpotPrice    = 1.6 // US dollars an hour
 	defaultPriceMultiplier = 1.2
+	maxPriceMultiplier     = 100 // a spot price is never above the on-demand one, some ten times the lowest
 	defaultProduct         = "Linux/UNIX"
 )
 
@@ -108,7 +110,7 @@ func (a arguments) ec2Worker() any {
 		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
 		OnShutdown:            a.onShutdown(),
 		MissingTimeout:        w.MissingTimeout,
-		CheckInstanceInterval: a.seconds("check_instance_interval", defaultCheckInterval, positive),
+		CheckInstanceInterval: a.checkInterval(),
 		Session:               a.session(),
 		SpotInstance:          a.flag("spot_instance", false),
 		MaxSpotPrice:          a.price("max_spot_price", defaultMaxSpotPrice),
@@ -184,6 +186,19 @@ func (a arguments) profileName() string {
 	return name
 }
 
+// minCheckInterval keeps a worker that waits from taking the account's whole rate
+// of listings.
+const minCheckInterval = time.Second
+
+func (a arguments) checkInterval() time.Duration {
+	d := a.seconds("check_instance_interval", defaultCheckInterval, positive)
+	if d < minCheckInterval {
+		f, _ := a.field("check_instance_interval")
+		f.bad("at least 1 second")
+	}
+	return d
+}
+
 func (a arguments) product() string {
 	if f, ok := a.some("product_description"); ok {
 		return f.oneOf(products...)
@@ -219,6 +234,12 @@ func (a arguments) networkRules(e *EC2LatentWorker) {
 }
 
 func (a arguments) spotRules(e *EC2LatentWorker) {
+	if e.Bootstrap != "" && strings.HasPrefix(e.ProductDescription, "Windows") {
+		a.errorf("bootstrap", "put the worker on the image", "bootstrap installs the agent by cloud-init on Linux, and product_description is %s", quote(e.ProductDescription))
+	}
+	if e.SpotInstance && !e.FallbackToOnDemand && a.given("price_per_hour") {
+		a.r.warnf(a.at("price_per_hour"), "", "%s: price_per_hour has no effect on spot instances, whose price EC2 tells", a.o.class.name)
+	}
 	if e.SpotInstance {
 		if none(a, "max_spot_price") && none(a, "price_multiplier") {
 			a.errorf("max_spot_price", "give one of them, or both", "max_spot_price and price_multiplier can not both be None")
@@ -293,9 +314,9 @@ func (a arguments) identifiedList(name, prefix string) []string {
 
 func (a arguments) elasticIP() string {
 	ip := a.text("elastic_ip", "")
-	if addr, err := netip.ParseAddr(ip); ip != "" && (err != nil || !addr.Is4()) {
+	if addr, err := netip.ParseAddr(ip); ip != "" && (err != nil || !addr.Is4() || addr.IsPrivate() || !addr.IsGlobalUnicast()) {
 		f, _ := a.field("elastic_ip")
-		f.bad("an IPv4 address of your account")
+		f.bad("a public IPv4 address of your account")
 	}
 	return ip
 }
@@ -333,7 +354,11 @@ func (a arguments) price(name string, def float64) *float64 {
 	case f.v == starlark.None:
 		return nil
 	case name == "price_multiplier":
-		return f.money("a positive number or None")
+		n := f.money("a positive number or None")
+		if n != nil && *n > maxPriceMultiplier {
+			f.bad(fmt.Sprintf("at most %d", maxPriceMultiplier))
+		}
+		return n
 	}
 	price := f.money("a positive price in US dollars an hour, or None")
 	if name == "max_spot_price" && price != nil && *price <= minSpotPrice {

@@ -100,8 +100,10 @@ var refusals = map[string][]refusal{
 	},
 	"elastic_ip": {
 		refused(wrongType, `▸elastic_ip=5`, "elastic_ip"+notText+"5"),
-		refused(impossible, `▸elastic_ip='208.77.188.256'`, `elastic_ip must be an IPv4 address of your account, not "208.77.188.256"`),
-		refused(impossible, `▸elastic_ip='2001:db8::1'`, `elastic_ip must be an IPv4 address of your account, not "2001:db8::1"`),
+		refused(impossible, `▸elastic_ip='208.77.188.256'`, `elastic_ip must be a public IPv4 address of your account, not "208.77.188.256"`),
+		refused(impossible, `▸elastic_ip='2001:db8::1'`, `elastic_ip must be a public IPv4 address of your account, not "2001:db8::1"`),
+		refused(impossible, `▸elastic_ip='10.0.0.1'`, `elastic_ip must be a public IPv4 address of your account, not "10.0.0.1"`),
+		refused(impossible, `▸elastic_ip='0.0.0.0'`, `elastic_ip must be a public IPv4 address of your account, not "0.0.0.0"`),
 		refused(combination, `▸elastic_ip='208.77.188.166', instances=2`, "elastic_ip is one address, for 2 instances (define one worker for each address)"),
 	},
 	"identifier": {
@@ -185,6 +187,7 @@ var refusals = map[string][]refusal{
 	"price_multiplier": {
 		refused(wrongType, `spot_instance=True, ▸price_multiplier='1.15'`, `price_multiplier must be a positive number or None, not "1.15"`),
 		refused(impossible, `spot_instance=True, ▸price_multiplier=0`, "price_multiplier must be a positive number or None, not 0"),
+		refused(impossible, `spot_instance=True, ▸price_multiplier=1e300`, "price_multiplier must be at most 100, not 1e+300"),
 		refused(impossible, `spot_instance=True, ▸price_multiplier=float('nan')`, "price_multiplier must be a positive number or None, not nan"),
 	},
 	"tags": {
@@ -234,6 +237,11 @@ var refusals = map[string][]refusal{
 		refused(impossible, ebs(`'VolumeSize': ▸65537`), `block_device_map[0]["Ebs"]["VolumeSize"] must be at most 65536 GiB, not 65537`),
 		refused(impossible, ebs(`'VolumeType': ▸'io3'`), `block_device_map[0]["Ebs"]["VolumeType"] must be 'gp2', 'gp3', 'io1', 'io2', 'sc1', 'st1' or 'standard', not "io3"`),
 		refused(impossible, ebs(`'SnapshotId': ▸'x'`), `block_device_map[0]["Ebs"]["SnapshotId"] must be an id that begins with snap-, not "x"`),
+		refused(impossible, ebs(`'VolumeType': 'gp2', 'VolumeSize': ▸16385`), `block_device_map[0]["Ebs"]["VolumeSize"] must be from 1 to 16384 for a volume of type gp2, not 16385`),
+		refused(impossible, ebs(`'VolumeType': 'st1', 'VolumeSize': ▸100`), `block_device_map[0]["Ebs"]["VolumeSize"] must be from 125 to 16384 for a volume of type st1, not 100`),
+		refused(impossible, ebs(`'VolumeType': 'gp3', 'Iops': ▸100`), `block_device_map[0]["Ebs"]["Iops"] must be from 3000 to 80000 for a volume of type gp3, not 100`),
+		refused(impossible, ebs(`'VolumeType': 'gp3', 'Throughput': ▸5000`), `block_device_map[0]["Ebs"]["Throughput"] must be from 125 to 2000 for a volume of type gp3, not 5000`),
+		refused(combination, `block_device_map=[{'DeviceName': 'xvdb', 'VirtualName': ▸'ephemeral0', 'Ebs': {}}]`, `block_device_map[0] is a volume of the instance store (VirtualName) or of EBS (Ebs), not both (leave one of them out)`),
 		refused(combination, ebs(`'VolumeType': ▸'io1'`), `block_device_map[0]["Ebs"]: a volume of type io1 needs Iops (give Iops, or take gp3)`),
 		refused(combination, ebs(`'VolumeType': 'gp2', 'Iops': ▸1000`), `block_device_map[0]["Ebs"]: a volume of type gp2 has no Iops (leave it out, or take gp3, io1 or io2)`),
 		refused(combination, ebs(`'VolumeType': 'io2', 'Iops': 1000, 'Throughput': ▸500`), `block_device_map[0]["Ebs"]: a volume of type io2 has no Throughput (leave it out, or take gp3)`),
@@ -299,6 +307,7 @@ var refusals = map[string][]refusal{
 	"check_instance_interval": {
 		refused(wrongType, `▸check_instance_interval='10'`, "check_instance_interval"+notSeconds+`"10"`),
 		refused(impossible, `▸check_instance_interval=0`, "check_instance_interval"+notSeconds+"0"),
+		refused(impossible, `▸check_instance_interval=0.001`, "check_instance_interval must be at least 1 second, not 0.001"),
 	},
 	"instances": {
 		refused(wrongType, `▸instances='3'`, `instances must be an integer from 1 to 1000, not "3"`),
@@ -347,6 +356,7 @@ var refusals = map[string][]refusal{
 		refused(combination, `ami='ami-1', ▸ami_filters={'name': 'a'}`, "ami_filters can not stand beside ami"+leaveOut),
 	},
 	"bootstrap": {
+		refused(combination, `▸bootstrap='cloud-init', product_description='Windows'`, `bootstrap installs the agent by cloud-init on Linux, and product_description is "Windows" (put the worker on the image)`),
 		refused(wrongType, `▸bootstrap=True`, "bootstrap must be 'cloud-init' or None, not True"),
 		refused(impossible, `▸bootstrap='user-data'`, `bootstrap must be 'cloud-init' or None, not "user-data"`),
 	},

@@ -102,7 +102,7 @@ func (a *Account) compose(ctx context.Context, spec LaunchSpec, o dormouse.Offer
 	}
 	r.setImage(image)
 	if o.Market == dormouse.Spot {
-		price, err := a.bid(ctx, spec, o.InstanceType, r.Zone)
+		price, err := a.bid(ctx, spec, o.InstanceType, a.eligibleZone(ctx, spec, r))
 		if err != nil {
 			return nil, err
 		}

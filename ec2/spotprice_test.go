@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"errors"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -53,4 +54,30 @@ func TestBidReadsTheHistory(t *testing.T) {
 			t.Errorf("an old mean was used again: %v, %v", e.actions(), err)
 		}
 	})
+}
+
+// A launch in a subnet bids by the prices of the subnet's zone; who may not ask for
+// that bids by the region.
+func TestBidOfASubnet(t *testing.T) {
+	noEnvironment(t)
+	for _, tc := range []struct {
+		r    rendered
+		fail bool
+		want string
+	}{
+		{rendered{SubnetID: "subnet-1"}, false, "us-east-1b"},
+		{rendered{SubnetID: "subnet-1", Zone: "us-east-1a"}, false, "us-east-1a"},
+		{rendered{SubnetID: "subnet-1"}, true, ""},
+		{rendered{}, false, ""},
+	} {
+		a := openAccount(t, &endpoint{answer: func(form url.Values) (string, error) {
+			if tc.fail {
+				return "", errors.New("UnauthorizedOperation")
+			}
+			return "<subnetSet><item><subnetId>subnet-1</subnetId><availabilityZone>us-east-1b</availabilityZone></item></subnetSet>", nil
+		}})
+		if got := a.eligibleZone(t.Context(), LaunchSpec{PriceMultiplier: new(1.2)}, &tc.r); got != tc.want {
+			t.Errorf("%+v (refused: %v) bids by the zone %q, want %q", tc.r, tc.fail, got, tc.want)
+		}
+	}
 }

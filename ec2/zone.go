@@ -109,6 +109,20 @@ func (a *Account) volumesZone(ctx context.Context, spec LaunchSpec) (string, err
 	})
 }
 
+// eligibleZone is the zone that a launch can come to, "" for any: the one it is
+// placed in, or its subnet's. It is asked for only where a bid depends on it, and
+// who may not describe subnets bids by the region.
+func (a *Account) eligibleZone(ctx context.Context, spec LaunchSpec, r *rendered) string {
+	if r.Zone != "" || r.SubnetID == "" || spec.PriceMultiplier == nil {
+		return r.Zone
+	}
+	zone, err := a.subnetZone(ctx, r.SubnetID)
+	if err != nil {
+		return ""
+	}
+	return zone
+}
+
 // subnetZone is the zone a subnet lies in, which is remembered.
 func (a *Account) subnetZone(ctx context.Context, id string) (string, error) {
 	return a.subnetZones.do(ctx, id, func(ctx context.Context) (string, error) {

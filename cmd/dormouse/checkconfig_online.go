@@ -13,6 +13,8 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/master"
+	"github.com/dormouse-ci/dormouse/store"
+	"github.com/dormouse-ci/dormouse/store/postgres"
 	"github.com/dormouse-ci/dormouse/store/sqlite"
 )
 
@@ -121,13 +123,16 @@ func (a *examinedAccounts) open(ctx context.Context, s config.Session, region st
 // strand finds the open generations in accounts that have left the
 // configuration. A master that was never started has no database.
 func (o *online) strand(ctx context.Context, c config.DB) {
-	if c.Path == "" {
-		if c.Driver != "" {
-			o.Unread = "generations in accounts that have left the configuration are looked for in SQLite only"
-		}
+	var db *store.DB
+	var err error
+	switch c.Driver {
+	case "postgresql":
+		db, err = postgres.OpenReadOnly(ctx, c.URL)
+	case "sqlite":
+		db, err = sqlite.OpenReadOnly(ctx, c.Path)
+	default:
 		return
 	}
-	db, err := sqlite.OpenReadOnly(ctx, c.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

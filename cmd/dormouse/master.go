@@ -72,7 +72,7 @@ the exit code is 1.`,
 	f.StringVar(&logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	f.DurationVar(&grace, "grace", 10*time.Minute, "how long builds that run may take to end, once the master is told to stop; 0s: not at all")
-	f.DurationVar(&stopTime, "stop-time", 2*time.Minute, "how long to wait for instances to end before stopping all the same")
+	f.DurationVar(&stopTime, "stop-time", 2*time.Minute, "how long to wait for instances to end before stopping all the same; after a second signal, 15s at most")
 	f.Float64Var(&timeScale, "time-scale", 1, "multiplies the master's own limits of time, for tests")
 	_ = f.MarkHidden("time-scale")
 	f.BoolVar(&asJSON, "json", false, "print the addresses as one JSON object")
@@ -126,7 +126,9 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 			signals := make(chan os.Signal, 1)
 			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 			defer signal.Stop(signals)
-			drain(ctx, m, log, grace, signals)
+			if drain(ctx, m, log, grace, signals) {
+				stopTime = min(stopTime, hurriedStop)
+			}
 			return stopMaster(ctx, m, stopTime, signals)
 		case failed := <-m.Failed():
 			log.Error("the master can not go on", "error", failed)
@@ -160,8 +162,13 @@ func reload(ctx context.Context, m *master.Master, dir string, log *slog.Logger)
 	}
 }
 
-// drain waits for the builds that run, for the time of grace, until a signal.
-func drain(ctx context.Context, m *master.Master, log *slog.Logger, grace time.Duration, signals <-chan os.Signal) {
+// hurriedStop is how long is waited for instances to end after a second signal:
+// long enough where EC2 answers, and where it does not, the next master goes on.
+const hurriedStop = 15 * time.Second
+
+// drain waits for the builds that run, for the time of grace, until a signal. It
+// reports whether there was one.
+func drain(ctx context.Context, m *master.Master, log *slog.Logger, grace time.Duration, signals <-chan os.Signal) (hurry bool) {
 	limit, done := untilSignal(ctx, grace, signals)
 	defer done()
 	until := time.Now().Add(grace)
@@ -181,6 +188,7 @@ func drain(ctx context.Context, m *master.Master, log *slog.Logger, grace time.D
 		log.Info("draining: no more builds are started, and these may end; signal again to have them go back to the queue",
 			"running", strings.Join(names, ", "), "until", until.Format("15:04:05"))
 	})
+	return errors.Is(limit.Err(), context.Canceled)
 }
 
 // stopMaster stops the master, and waits for instances until a signal.

@@ -185,6 +185,10 @@ var instanceFields = fields[*instance]{
 	"ip-address":          one(func(i *instance) string { return i.publicIP }),
 	"root-device-type":    one(func(i *instance) string { return i.image.RootDeviceType }),
 	"architecture":        one(func(i *instance) string { return i.image.Architecture }),
+	"tenancy":             func(*instance) []string { return []string{"default"} },
+	"hypervisor":          func(*instance) []string { return []string{"xen"} },
+	"virtualization-type": func(*instance) []string { return []string{"hvm"} },
+	"platform-details":    func(*instance) []string { return []string{"Linux/UNIX"} },
 	"state-reason-code":   one(func(i *instance) string { return i.stateReason.code }),
 	"launch-time":         one(func(i *instance) string { return stamp(i.launchTime()) }),
 	"instance-lifecycle": one(func(i *instance) string {

@@ -69,6 +69,8 @@ func TestDescribeInstancesFilters(t *testing.T) {
 		}
 		_, err := client.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{Filters: []types.Filter{where("colour", "x")}})
 		wantCode(t, err, "InvalidParameterValue")
+		_, err = client.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{Filters: []types.Filter{where("metadata-options.http-tokens", "required")}})
+		wantCode(t, err, "UnsupportedOperation")
 		_, err = client.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{a, "i-0123456789abcdef0"}})
 		wantCode(t, err, "InvalidInstanceID.NotFound")
 		_, err = client.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{"bogus"}})

@@ -126,10 +126,10 @@
 //	               conditions zone and instance_type only
 //
 // Deeds to instances. They are decided when the instance is launched; a new
-// scenario is also for those that are there, counting from then.
+// scenario is also for those that are there, counting from then, but for hide.
 //
-//	hide           "5s": no call finds the instance for that long, which the
-//	               answer of its launch names all the same
+//	hide           "5s": no call finds the instance for that long after its
+//	               launch, whose answer names it all the same
 //	never_boot     true: it is pending and then running, and runs nothing
 //	die            {"while": "pending", "after": "1s", "code": …, "message": …}:
 //	               it ends by itself, so long after its launch, or after it

@@ -21,6 +21,29 @@ const (
 	maxFilterValues = 200
 )
 
+// unsimulatedFilters are filters that EC2 has for instances, images and addresses
+// (Amazon EC2 API Reference, DescribeInstances, DescribeImages and
+// DescribeAddresses), and that no resource has values for here: an empty answer
+// would be wrong.
+var unsimulatedFilters = wordSet(`affinity block-device-mapping.attach-time block-device-mapping.delete-on-termination
+	block-device-mapping.device-name block-device-mapping.encrypted block-device-mapping.snapshot-id
+	block-device-mapping.status block-device-mapping.volume-id block-device-mapping.volume-size
+	block-device-mapping.volume-type boot-mode capacity-reservation-id dns-name ena-support free-tier-eligible
+	hibernation-options.configured host-id iam-instance-profile.arn iam-instance-profile.id iam-instance-profile.name
+	image-allowed ipv6-address kernel-id launch-index metadata-options.http-endpoint
+	metadata-options.http-put-response-hop-limit metadata-options.http-tokens monitoring-state network-border-group
+	network-interface-id network-interface-owner-id owner-alias owner-id placement-group-name placement-partition-number platform
+	private-dns-name product-code product-code.type ramdisk-id reason requester-id root-device-name source-dest-check
+	source-image-id source-image-region source-instance-id sriov-net-support state-reason-message usage-operation`)
+
+func wordSet(words string) map[string]bool {
+	out := map[string]bool{}
+	for _, word := range strings.Fields(words) {
+		out[word] = true
+	}
+	return out
+}
+
 // one makes a field of a single value.
 func one[T any](f func(T) string) func(T) []string {
 	return func(v T) []string { return []string{f(v)} }
@@ -59,6 +82,9 @@ func compileFilters[T any](filters []filter, names fields[T], tagsOf func(T) map
 				}
 				return keys
 			}
+		}
+		if values == nil && unsimulatedFilters[f.Name] {
+			return nil, refuse("UnsupportedOperation", "The filter '%s' is EC2's, and is not simulated here", f.Name)
 		}
 		if values == nil {
 			return nil, refuse("InvalidParameterValue", "The filter '%s' is invalid", f.Name)

@@ -30,6 +30,8 @@ var instanceTypes = []instanceType{
 	{"m1.small", 1, 1741, false, false, 0.044},
 	{"m5.large", 2, 8192, false, true, 0.096},
 	{"m5.xlarge", 4, 16384, false, true, 0.192},
+	{"m6i.large", 2, 8192, false, true, 0.096},
+	{"m7i.large", 2, 8192, false, true, 0.1008},
 	{"t2.micro", 1, 1024, true, true, 0.0116},
 	{"t3.large", 2, 8192, true, true, 0.0832},
 	{"t3.medium", 2, 4096, true, true, 0.0416},

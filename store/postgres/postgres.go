@@ -61,6 +61,26 @@ func Open(ctx context.Context, url string) (*store.DB, error) {
 	})
 }
 
+// OpenReadOnly connects to a database to look into it beside the masters that may
+// be using it. It neither changes anything nor brings the schema up to date: one
+// that another version of Dormouse wrote may give errors where it is read.
+func OpenReadOnly(ctx context.Context, url string) (*store.DB, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, dormouse.Errorf(dormouse.Configuration, "PostgreSQL: %w", err)
+	}
+	config.RuntimeParams["default_transaction_read_only"] = "on"
+	reads := pool(config)
+	db := store.ReadOnly(store.Backend{
+		Reads: reads, Snapshot: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, Classify: classify,
+	})
+	if err := reads.PingContext(ctx); err != nil {
+		_ = db.Close()
+		return nil, dormouse.Errorf(classify(err), "opening PostgreSQL database %s on %s: %w", config.Database, config.Host, err)
+	}
+	return db, nil
+}
+
 func pool(config *pgx.ConnConfig) *sql.DB {
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)

@@ -130,6 +130,32 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	}
 }
 
+func TestOpenReadOnly(t *testing.T) {
+	url := newDatabase(t)
+	db := open(t, url)
+	fence, err := db.AcquireLease(t.Context(), "master", time.Minute, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.SaveWorker(t.Context(), fence, store.WorkerRecord{Name: "w", State: []byte("{}"), UpdatedAt: time.Now()},
+		dormouse.Generation{Worker: "w", Number: 1, Account: "a", Region: "r", OpenedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := postgres.OpenReadOnly(t.Context(), url) // beside the one that writes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	generations, err := read.Generations(t.Context(), "", true)
+	if err != nil || len(generations) != 1 || generations[0].Account != "a" {
+		t.Errorf("generations: %v, %v", generations, err)
+	}
+	if err := read.SaveWorker(t.Context(), fence, store.WorkerRecord{Name: "v", State: []byte("{}")}); err == nil {
+		t.Error("it was written to")
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, url string
