@@ -21,6 +21,9 @@ type stepLogs struct {
 	logs   []dormouse.Log
 	err    error // the first failure of the store
 	closed bool
+	// over ends the wait for a store that is not to be had; nil while only the
+	// write's own context does.
+	over <-chan struct{}
 }
 
 var errStepOver = errors.New("the step has ended")
@@ -51,14 +54,19 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		if progress == "" {
 			return nil
 		}
-		if err := b.runner.Store.SetProgress(ctx, l.step.row.ID, progress); err != nil {
+		err := b.persist(ctx, l.over, func() error { return b.runner.Store.SetProgress(ctx, l.step.row.ID, progress) })
+		if err != nil {
 			return l.fail(err)
 		}
 		return nil
 	}
 	at, ok := l.byName[name]
 	if !ok {
-		log, err := b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
+		var log dormouse.Log
+		err := b.persist(ctx, l.over, func() (err error) {
+			log, err = b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
+			return err
+		})
 		if err != nil {
 			return l.fail(err)
 		}
@@ -71,7 +79,11 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		lines[i].Stream = stream
 		lines[i].Text = b.mask.apply(lines[i].Text)
 	}
-	log, err := b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines, progress)
+	var log dormouse.Log
+	err := b.persist(ctx, l.over, func() (err error) {
+		log, err = b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines, progress)
+		return err
+	})
 	if err != nil {
 		return l.fail(err)
 	}
@@ -101,7 +113,11 @@ func (l *stepLogs) complete(ctx context.Context) error {
 	l.closed = true
 	var first error
 	for i := range l.logs {
-		log, err := l.step.build.runner.Store.CompleteLog(ctx, l.logs[i].ID)
+		var log dormouse.Log
+		err := l.step.build.persist(ctx, nil, func() (err error) {
+			log, err = l.step.build.runner.Store.CompleteLog(ctx, l.logs[i].ID)
+			return err
+		})
 		if err != nil {
 			first = errors.Join(first, err)
 			continue

@@ -199,11 +199,11 @@ func TestAbandonedBeforeItIsEnded(t *testing.T) {
 	}
 }
 
-// refusing is a store that can not keep what is printed.
+// refusing is a store that does not know whether it has kept what is printed.
 type refusing struct{ *memory }
 
 func (r *refusing) AppendLog(context.Context, int64, []dormouse.LogLine, string) (dormouse.Log, error) {
-	return dormouse.Log{}, dormouse.Errorf(dormouse.Unavailable, "no space left on device")
+	return dormouse.Log{}, dormouse.Errorf(dormouse.Unanswered, "the connection broke during the commit")
 }
 
 // TestMasterDiesAtEachWrite kills the master at each write of a build's life,

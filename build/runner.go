@@ -15,7 +15,8 @@ import (
 )
 
 // Store is where a build's progress is made durable. Each method returns once
-// it is; any error ends the build with EXCEPTION.
+// it is. After an error of code Unavailable it is called again; any other ends
+// the build.
 type Store interface {
 	StartStep(context.Context, dormouse.Step) (dormouse.Step, error)
 	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error
@@ -184,7 +185,8 @@ func (b *running) steps(ctx context.Context) Outcome {
 		if saysSo(spec, result) {
 			b.text = append(b.text, summary)
 			if b.storeErr == nil && ctx.Err() == nil {
-				b.storeFailed(b.runner.Store.SetBuildState(ctx, b.job.Build.ID, b.mask.apply(strings.Join(b.text, " "))))
+				text := b.mask.apply(strings.Join(b.text, " "))
+				b.storeFailed(b.persist(ctx, nil, func() error { return b.runner.Store.SetBuildState(ctx, b.job.Build.ID, text) }))
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -303,6 +304,42 @@ func TestRunWhenTheStoreFails(t *testing.T) {
 			}
 			if !strings.Contains(loud.String(), "level=ERROR") || !strings.Contains(loud.String(), "disk is full") {
 				t.Errorf("the master's log says %q", loud.String())
+			}
+		})
+	}
+}
+
+// TestRunWhenTheStoreIsAway: a store that can not be written for a while holds the
+// build back, and nothing is lost or twice.
+func TestRunWhenTheStoreIsAway(t *testing.T) {
+	for _, method := range []string{"StartStep", "NewLog", "AppendLog", "CompleteLog", "FinishStep", "SetProperties", "SetBuildState"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			f := newFarm(t)
+			var mu sync.Mutex
+			failed := 0
+			m := &memory{fail: func(called string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if called != method || failed == 2 {
+					return nil
+				}
+				failed++
+				return dormouse.Errorf(dormouse.Unavailable, "the database restarts")
+			}}
+			first := sh("a", "for i in 1 2 3; do echo $i; done; exit 1")
+			first.HaltOnFailure = false
+			if method == "SetProperties" {
+				first.Action = dormouse.Git{RepoURL: newRepository(t).dir, Mode: "incremental"}
+			}
+			out := f.run(t, m, f.job(first, sh("b", "echo x; echo y")), nil)
+			mu.Lock()
+			defer mu.Unlock()
+			if failed != 2 || len(m.steps) != 2 || m.stdout(1) != "x\ny\n" {
+				t.Errorf("failed %d times; %v; %q", failed, m.results(), m.stdout(1))
+			}
+			if want := dormouse.Failure; method != "SetProperties" && (out.Result != want || m.stdout(0) != "1\n2\n3\n") {
+				t.Errorf("%+v; %q", out, m.stdout(0))
 			}
 		})
 	}

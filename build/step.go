@@ -75,7 +75,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	before := maps.Clone(b.props)
 
 	stepCtx, cancel := context.WithCancelCause(ctx)
-	s.cancel = cancel
+	s.cancel, s.logs.over = cancel, stepCtx.Done()
 	var watch sync.WaitGroup
 	watch.Go(func() { b.watchStop(stepCtx, cancel) })
 	result, err := s.act(stepCtx)
@@ -100,9 +100,12 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 // begin stores that the step runs.
 func (s *step) begin(ctx context.Context, index int, name string) (err error) {
 	b := s.build
-	s.row, err = b.runner.Store.StartStep(ctx, dormouse.Step{
-		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
-		StateString: cmp.Or(s.spec.Description, "running"),
+	err = b.persist(ctx, nil, func() (err error) {
+		s.row, err = b.runner.Store.StartStep(ctx, dormouse.Step{
+			BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
+			StateString: cmp.Or(s.spec.Description, "running"),
+		})
+		return err
 	})
 	if err == nil {
 		b.announce(dormouse.EventStepStarted, func(e *dormouse.Event) { e.Step = new(s.row) })
@@ -193,10 +196,13 @@ func (s *step) finish(ctx context.Context, result dormouse.Result, before dormou
 	b, store := s.build, s.build.runner.Store
 	b.storeFailed(s.logs.complete(ctx))
 	if !maps.EqualFunc(before, b.props, sameProperty) {
-		b.storeFailed(store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()))
+		b.storeFailed(b.persist(ctx, nil, func() error { return store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()) }))
 	}
 	s.row.FinishedAt, s.row.Result, s.row.StateString = time.Now(), new(result), s.stateString(result)
-	if err := store.FinishStep(ctx, s.row.ID, result, s.row.StateString, s.row.Hidden, s.row.FinishedAt); err != nil {
+	err := b.persist(ctx, nil, func() error {
+		return store.FinishStep(ctx, s.row.ID, result, s.row.StateString, s.row.Hidden, s.row.FinishedAt)
+	})
+	if err != nil {
 		b.storeFailed(err)
 		return
 	}

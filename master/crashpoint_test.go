@@ -62,6 +62,9 @@ type life struct {
 	instances, builds int
 }
 
+// inBuild reports whether it is about what happens while a build runs.
+func (l life) inBuild() bool { return l.busy || l.fails != "" }
+
 // in returns the life as it is led in a site, with a port that all its masters
 // await workers at.
 func (l life) in(s *site) life {
@@ -77,6 +80,10 @@ var lives = []life{
 	{
 		name: "a build", instances: 1,
 		text: "c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n",
+	},
+	{
+		name: "a machine that learns who it is", instances: 1, after: "opening launch",
+		text: "c['workers'] = [ec2('bot', build_wait_timeout=0, user_data=ANONYMOUS)]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n",
 	},
 	{
 		name: "no spot capacity", instances: 1,
@@ -208,7 +215,7 @@ func beMaster(base string, end point) error {
 			fmt.Println("write", kind)
 			mu.Unlock()
 			dieAt(end, point{kind, n, false})
-			var err error = dormouse.Errorf(dormouse.Unavailable, "%s: no space left on device", what)
+			var err error = dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
 			if kind != os.Getenv(envFails) || n != 2 {
 				err = write()
 			}
@@ -511,7 +518,7 @@ func TestCrashPoints(t *testing.T) {
 				counts[kind]++
 				begun = begun || kind == undisturbed.after
 				most, look := looks[kind]
-				if !begun || look && counts[kind] > most || i > 0 && undisturbed.after == "" && slices.Contains(ofBuilds, kind) {
+				if !begun || look && counts[kind] > most || i > 0 && !undisturbed.inBuild() && slices.Contains(ofBuilds, kind) {
 					continue
 				}
 				for _, after := range []bool{false, true} {
