@@ -353,6 +353,8 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	switch {
 	case b.left(ctx):
 		return Outcome{Left: true}
+	case b.storeErr != nil && b.stopped && dormouse.CodeOf(b.storeErr) == dormouse.Unavailable:
+		b.result = dormouse.Worst(b.result, dormouse.Cancelled) // the store was waited for until then
 	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
 		return Outcome{
 			Result:      dormouse.Retry,

@@ -153,6 +153,8 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 	b := s.build
 	b.storeFailed(s.logs.failure())
 	switch {
+	case b.storeErr != nil && b.stopped && dormouse.CodeOf(b.storeErr) == dormouse.Unavailable:
+		return dormouse.Cancelled
 	case b.storeErr != nil:
 		return dormouse.Exception
 	case err == nil:

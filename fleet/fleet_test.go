@@ -1246,6 +1246,63 @@ func TestAnAcceptedLaunchThatMemoryLacks(t *testing.T) {
 	})
 }
 
+// The answer of the store that a launch is settled may be lost: whoever asks first
+// learns it for all who have a part in it.
+func TestTheSettlingOfALaunchHadNoAnswer(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			lost := true
+			w.books.settled = func() error {
+				if lost {
+					lost = false
+					return dormouse.Errorf(dormouse.Unanswered, "the connection broke during the commit")
+				}
+				return nil
+			}
+			if refused {
+				w.region.launch = func(n int) (error, bool) {
+					if n == 1 {
+						return dormouse.Errorf(dormouse.Configuration, "no such image"), false
+					}
+					return nil, false
+				}
+			}
+			var members []*Member
+			for i := range 2 {
+				m := w.member(fmt.Sprintf("bot%d", i))
+				m.Batch = "bots"
+				w.alive(m.Worker, 1, true)
+				members = append(members, m)
+			}
+			var wg sync.WaitGroup
+			for _, m := range members {
+				wg.Go(func() {
+					if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			launch := w.books.attempts[0].Launch
+			if !w.Awaits(launch) {
+				t.Error("nobody awaits the launch")
+			}
+			if _, err := members[0].Start(t.Context(), 1); err != nil {
+				t.Error(err)
+			}
+			if w.Awaits(launch) {
+				t.Error("the launch is still awaited")
+			}
+			if _, ok := w.Lookup("i-2"); ok == refused {
+				t.Errorf("refused: %v; the other's instance is known: %v", refused, ok)
+			}
+			if got := len(w.region.sent); refused && got != 2 || !refused && got != 1 {
+				t.Errorf("%d launches were sent", got)
+			}
+		})
+	}
+}
+
 // A generation whose instance only the store knows is stopped by its end, too.
 func TestTheStopOfAnInstanceThatMemoryLacks(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -252,6 +253,10 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask
 				a.land(f, attempt.Token, map[generationKey]answer{
 					{attempt.Worker, attempt.Generation}: {err: unanswered(attempt.Worker, "reading its launch", err)},
 				})
+				return
+			}
+			if !slices.ContainsFunc(attempts, func(at dormouse.LaunchAttempt) bool { return at.State == dormouse.AttemptOpen }) {
+				a.land(f, attempt.Token, nil) // what was read a moment ago has changed
 				return
 			}
 			a.fleet.reopen(attempts)

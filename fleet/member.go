@@ -81,6 +81,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 				return id, err
 			}
 		case dormouse.AttemptRefused:
+			m.Fleet.settled(last.Launch) // nobody may have heard that it is
 		}
 	}
 	if m.Ready != nil {
@@ -160,18 +161,35 @@ func (m *Member) accepted(ctx context.Context, generation int64, last dormouse.L
 	if rows := m.Fleet.instancesOf(m.Worker, generation); len(rows) > 0 {
 		return rows[0].ID, nil
 	}
-	stored, err := m.Fleet.opt.Store.InstancesOf(ctx, m.Worker, generation)
-	if err != nil {
+	if err := m.Fleet.learn(ctx, last); err != nil {
 		return "", unanswered(m.Worker, "reading its instance", err)
 	}
-	for _, r := range stored {
-		if r.EndedAt.IsZero() && !m.Fleet.knowsEnd(r.ID) {
-			m.Fleet.enter([]dormouse.Instance{r})
-			m.Fleet.settled(last.Launch)
-			return r.ID, nil
-		}
+	if rows := m.Fleet.instancesOf(m.Worker, generation); len(rows) > 0 {
+		return rows[0].ID, nil
 	}
 	return "", dormouse.Errorf(dormouse.NotFound, "the instance of generation %d of worker %s has ended already", generation, m.Worker)
+}
+
+// learn enters what the store has of an accepted launch, for all generations that
+// have a part in it, where the memory lacks it.
+func (f *Fleet) learn(ctx context.Context, accepted dormouse.LaunchAttempt) error {
+	attempts, err := f.opt.Store.LaunchAttempts(ctx, accepted.Token)
+	if err != nil {
+		return err
+	}
+	for _, a := range attempts {
+		stored, err := f.opt.Store.InstancesOf(ctx, a.Worker, a.Generation)
+		if err != nil {
+			return err
+		}
+		for _, r := range stored {
+			if _, known := f.Lookup(r.ID); !known && r.EndedAt.IsZero() && !f.knowsEnd(r.ID) {
+				f.enter([]dormouse.Instance{r})
+			}
+		}
+	}
+	f.settled(accepted.Launch)
+	return nil
 }
 
 // instanceOf returns the instance an accepted attempt of the generation has.
@@ -251,6 +269,7 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 				return err
 			}
 		case dormouse.AttemptRefused:
+			m.Fleet.settled(a.Launch)
 		}
 	}
 	rows := m.Fleet.instancesOf(m.Worker, generation)

@@ -94,6 +94,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			f.opt.Log.Error("an instance that belongs to no live generation is not in the ledger yet; the next listing tries again", "instance", c.ID, "error", err)
 			continue
 		}
+		if f.opt.Live(r.Worker, r.Generation) {
+			continue // its launch was answered in this moment
+		}
 		f.opt.Log.Warn("terminating an instance that belongs to no live generation",
 			"instance", r.ID, "worker", r.Worker, "generation", r.Generation, "launched", r.LaunchedAt)
 		f.wg.Go(func() {

@@ -103,8 +103,11 @@ func (a *account) enterStrays(found []dormouse.Leftover, strays map[string]dormo
 		if l.Action != dormouse.ReapTerminate {
 			continue
 		}
-		if _, err := a.enter(strays[l.ID]); err != nil {
+		switch r, err := a.enter(strays[l.ID]); {
+		case err != nil:
 			found[i].Action, found[i].Why = dormouse.ReapWait, "it could not be entered in the ledger: "+err.Error()
+		case a.fleet.opt.Live(r.Worker, r.Generation):
+			found[i].Action, found[i].Why = dormouse.ReapWait, "its launch was answered in this moment"
 		}
 	}
 }

@@ -156,8 +156,8 @@ func parsePoint(text string) (p point) {
 	return p
 }
 
-// names are what differs between two writes of a kind.
-var names = regexp.MustCompile(` \S*\d\S*`)
+// names are what differs between two writes of a kind: numbers, and launches.
+var names = regexp.MustCompile(` \S*\d\S*| [a-z2-7]{26}\b`)
 
 // looks are the kinds that are gone through so often at most, since how often
 // they come depends on how long things take.

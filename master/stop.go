@@ -21,7 +21,7 @@ const connectionGrace = 5 * time.Second
 func (m *Master) Stop(ctx context.Context) {
 	m.stopOnce.Do(func() {
 		m.dispatcher()
-		m.planning.Wait()
+		m.awaitPlanning(ctx)
 		m.endRunning()
 		m.awaitBuilds(ctx)
 		if !m.lost.Load() {
@@ -30,6 +30,20 @@ func (m *Master) Stop(ctx context.Context) {
 		m.closeServers()
 		m.release()
 	})
+}
+
+// awaitPlanning waits until no build can begin any more, or ctx ends: a worker
+// whose state can not be stored keeps the dispatcher waiting.
+func (m *Master) awaitPlanning(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		m.planning.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 // awaitBuilds waits until the ends of all builds are stored, or, when ctx ends,
@@ -104,6 +118,7 @@ func (m *Master) release() {
 	}
 	m.cancel()
 	m.giveUp()
+	m.planning.Wait()
 	m.loops.Wait()
 	m.aside.Wait()
 	if m.outbox != nil {
