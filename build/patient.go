@@ -30,7 +30,7 @@ func (b *running) persist(ctx context.Context, over <-chan struct{}, write func(
 		select {
 		case <-time.After(pause):
 		case <-over:
-			return err
+			return write() // it may have come back meanwhile
 		case <-ctx.Done():
 			return err
 		}

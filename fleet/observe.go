@@ -145,8 +145,14 @@ func (a *account) enter(c dormouse.CloudInstance) (dormouse.Instance, error) {
 		row.State, row.StateReason, row.EndedAt, row.StoppingAt = c.State, c.StateReason, time.Time{}, time.Time{}
 	}
 	f.mu.Lock()
+	if known := f.rows[c.ID]; known != nil { // somebody was quicker
+		row = *known
+		f.mu.Unlock()
+		return row, nil
+	}
+	kept := row
 	delete(f.unsaved, c.ID)
-	f.rows[c.ID] = &row
+	f.rows[c.ID] = &kept
 	f.mu.Unlock()
 	f.save(row)
 	return row, nil

@@ -306,10 +306,7 @@ func (m *machine) resume(builds int) {
 		if !m.StartInFlight {
 			m.CheckAt = m.now
 		}
-		if !m.MissingAt.IsZero() {
-			// Nobody could attach while the master was away.
-			m.MissingAt = later(m.MissingAt, m.now.Add(m.policy.Grace))
-		}
+		m.State = m.postponed(m.now.Add(m.policy.Grace)) // nobody could attach while the master was away
 	case Substantiated:
 		m.GraceAt = m.now.Add(m.policy.Grace)
 		m.CheckAt = m.now

@@ -130,6 +130,18 @@ func (s State) Startable(now time.Time) bool {
 	return s.Live() && !s.Retiring || !now.Before(s.QuarantinedUntil)
 }
 
+// postponed has nobody given up before a time who is waited for to attach, or to
+// attach again.
+func (s State) postponed(until time.Time) State {
+	if !s.MissingAt.IsZero() {
+		s.MissingAt = later(s.MissingAt, until)
+	}
+	if !s.GraceAt.IsZero() {
+		s.GraceAt = later(s.GraceAt, until)
+	}
+	return s
+}
+
 // Next returns the earliest deadline that can change anything; the zero time
 // when only an event can.
 func (s State) Next() time.Time {

@@ -227,16 +227,29 @@ func (w *Worker) loop() {
 }
 
 // step applies an event: state durable first, then the actions. It returns
-// false when the worker must not go on.
+// false when the worker must not go on. While the state can not be stored, nobody
+// may attach either, so that what waits for an attachment waits on, and the event
+// is judged anew.
 func (w *Worker) step(e Event) bool {
-	now := time.Now()
 	before := w.State()
-	after, actions := Step(*w.policy.Load(), before, now, e)
-	records, orders := w.records(before, after, actions, now)
-	if len(records) > 0 || durable(before) != durable(after) {
-		if !w.save(after, records) {
+	var after State
+	var orders []Action
+	for tries := 0; ; tries++ {
+		now, policy := time.Now(), *w.policy.Load()
+		var actions []Action
+		var records []dormouse.Generation
+		after, actions = Step(policy, before, now, e)
+		records, orders = w.records(before, after, actions, now)
+		changed := len(records) > 0 || durable(before) != durable(after)
+		if !changed && tries == 0 || w.save(after, records) {
+			break
+		}
+		select {
+		case <-time.After(saveRetry):
+		case <-w.ctx.Done():
 			return false
 		}
+		before = before.postponed(time.Now().Add(policy.Grace))
 	}
 	w.state.Store(&after)
 	for _, a := range orders {
@@ -286,25 +299,21 @@ func (w *Worker) records(before, after State, actions []Action, now time.Time) (
 	return rows, orders
 }
 
+// save makes a state durable, and reports whether it is. A master that was
+// superseded ends the worker's life with that.
 func (w *Worker) save(s State, rows []dormouse.Generation) bool {
-	for {
-		err := w.opt.Save(w.ctx, s, rows)
-		switch {
-		case err == nil:
-			return true
-		case w.ctx.Err() != nil:
-			return false
-		case dormouse.CodeOf(err) == dormouse.Conflict:
-			w.opt.Superseded(err)
-			return false
-		}
+	err := w.opt.Save(w.ctx, s, rows)
+	switch {
+	case err == nil:
+		return true
+	case w.ctx.Err() != nil:
+	case dormouse.CodeOf(err) == dormouse.Conflict:
+		w.opt.Superseded(err)
+		w.cancel()
+	default:
 		w.opt.Log.Error("the worker's state could not be stored; trying again", "worker", w.opt.Name, "error", err)
-		select {
-		case <-time.After(saveRetry):
-		case <-w.ctx.Done():
-			return false
-		}
 	}
+	return false
 }
 
 func (w *Worker) perform(a Action) {

@@ -74,6 +74,7 @@ type hosted struct {
 	rows  map[int64]dormouse.Generation
 	saved State
 	told  []string
+	away  bool // the store
 }
 
 func host(t *testing.T, p Policy, c *cloud, initial State) *hosted {
@@ -83,6 +84,9 @@ func host(t *testing.T, p Policy, c *cloud, initial State) *hosted {
 		Save: func(_ context.Context, s State, rows []dormouse.Generation) error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			if h.away {
+				return dormouse.Errorf(dormouse.Unavailable, "the database restarts")
+			}
 			h.saved = s
 			for _, r := range rows {
 				h.rows[r.Number] = r
@@ -377,6 +381,42 @@ func TestStateIsDurableBeforeAnyOrder(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// TestNobodyIsGivenUpDuringAnOutage: while the store is away nobody may attach, so
+// who has to attach again has as long from its return on, whether the connection
+// dropped before or during the outage.
+func TestNobodyIsGivenUpDuringAnOutage(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := host(t, testPolicy(), &cloud{}, State{})
+			h.attach(t, 1)
+			if _, ok := h.Acquire(); !ok {
+				t.Fatal("not ready")
+			}
+			outage := func(on bool) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.away = on
+			}
+			if !before {
+				outage(true)
+			}
+			h.Post(Detached{1})
+			synctest.Wait()
+			outage(true)
+			time.Sleep(10 * testPolicy().Grace)
+			synctest.Wait()
+			outage(false)
+			time.Sleep(testPolicy().Grace / 2)
+			h.want(t, Substantiated)
+			if err := h.Attach(1); err != nil {
+				t.Errorf("dropped before the outage: %v: %v", before, err)
+			}
+			time.Sleep(2 * testPolicy().Grace)
+			h.want(t, Substantiated)
+		})
+	}
 }
 
 func TestASupersededMasterStops(t *testing.T) {

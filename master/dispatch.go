@@ -356,7 +356,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
 		if err == nil {
 			addWorkerProperties(properties, r.worker.defined().config)
-			err = m.db.SetProperties(m.ctx, m.fence, r.build.ID, properties)
+			err = m.keepProperties(r, properties)
 		}
 		if err != nil {
 			return build.NotBegun(err)
@@ -365,6 +365,24 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		job.Build.Properties, job.Worker = properties, r.conn
 	}
 	return m.runner.Run(r.ctx, job, r.stop)
+}
+
+// keepProperties stores a build's first properties, once the store can be written.
+func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
+	for {
+		err := m.db.SetProperties(m.ctx, m.fence, r.build.ID, p)
+		if dormouse.CodeOf(err) != dormouse.Unavailable {
+			return err
+		}
+		m.storeFailed("storing the properties of a build of "+r.build.Builder, err)
+		select {
+		case <-time.After(storeRetry):
+		case <-r.ctx.Done():
+			return err
+		case <-m.gone:
+			return err
+		}
+	}
 }
 
 // addWorkerProperties adds the properties that a worker's configuration gives

@@ -36,8 +36,8 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "a lease is asked for by POST", http.StatusMethodNotAllowed)
 		return
 	}
-	if !m.leased() {
-		// Another master may own the store: that one knows.
+	if m.lost.Load() {
+		// Another master owns the store: that one knows.
 		m.wire.Refuse(rw, r, errNotInCharge)
 		return
 	}
@@ -49,6 +49,9 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		// By what the launch gave it, however often: a lease gives nobody
 		// anything but time.
 		_, _, err = m.identify(r.Context(), h)
+	}
+	if err != nil && !m.leased() {
+		err = errNotInCharge // the store is away, and another master may know better
 	}
 	if err != nil {
 		m.log.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "err", err)

@@ -427,9 +427,12 @@ func (m *Master) renewLease() {
 		case <-m.ctx.Done():
 			return
 		}
+		again := leaseTime / 3
 		if err := m.inCharge(m.ctx); err != nil && m.ctx.Err() == nil && !m.superseded(err) {
 			m.storeFailed("renewing the store's lease", err)
+			again = storeRetry // workers may attach again when it works
 		}
+		t.Reset(again)
 	}
 }
 
