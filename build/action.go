@@ -14,9 +14,9 @@ import (
 type action interface {
 	// defaultName is the step's name where the configuration gives none.
 	defaultName() string
-	// run does the step. It does things only by the step's methods, one after the other, and
-	// depends on nothing but what the build knows and how its commands ended:
-	// see journal.
+	// run does the step. It does things only by the step's methods, one after
+	// the other, and depends on nothing but what the build knows and how its
+	// commands ended: see journal.
 	run(ctx context.Context, s *step) (dormouse.Result, error)
 	// reveal renders what run would, for the secrets in it to be masked in the
 	// steps that follow, when the step itself was run by an earlier master.
