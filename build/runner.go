@@ -232,8 +232,8 @@ func (b *running) past(index int) (PastStep, bool) {
 
 // forgo is whether another master may still go on with the build.
 type forgo struct {
-	mu          sync.Mutex
-	done, isNot bool // it may not; it could not be made so
+	mu           sync.Mutex
+	done, failed bool // it is durable that it may not; it could not be made so
 }
 
 // abandon sees to it that no other master goes on with the build. It reports
@@ -245,11 +245,11 @@ func (b *running) abandon() bool {
 	}
 	b.forgo.mu.Lock()
 	defer b.forgo.mu.Unlock()
-	if b.forgo.done || b.forgo.isNot {
+	if b.forgo.done || b.forgo.failed {
 		return b.forgo.done
 	}
 	err := b.job.Abandon()
-	b.forgo.done, b.forgo.isNot = err == nil, err != nil
+	b.forgo.done, b.forgo.failed = err == nil, err != nil
 	if err != nil {
 		b.log.Warn("the build is left to the next master", "err", err)
 	}
@@ -260,7 +260,7 @@ func (b *running) abandon() bool {
 func (b *running) left(ctx context.Context) bool {
 	b.forgo.mu.Lock()
 	defer b.forgo.mu.Unlock()
-	return b.forgo.isNot || errors.Is(context.Cause(ctx), ErrLeft)
+	return b.forgo.failed || errors.Is(context.Cause(ctx), ErrLeft)
 }
 
 // reattach waits for the worker to come back.
