@@ -1,7 +1,5 @@
 package dormouse
 
-import "time"
-
 // Builder is a configured kind of build: its steps and the workers that may
 // run them.
 type Builder struct {
@@ -20,6 +18,30 @@ type Builder struct {
 	// CollapseRequests says whether a waiting request may be merged into a
 	// newer compatible one. Buildbot's default, and ours, is true.
 	CollapseRequests bool
+	// Choose are the configuration's own functions over its queue.
+	Choose Choices
+}
+
+// Choices are functions of the configuration that decide over a builder's
+// requests; each may be nil. They are called again and again, from one goroutine
+// at a time, and have no effects. After an error the requests wait, with it as
+// the reason.
+type Choices struct {
+	// NextBuild returns the id of the request that goes next, one of those that
+	// it is given, which are in their order; 0 for none now.
+	NextBuild func(requests []BuildRequest) (id int64, err error)
+	// NextWorker returns which of the workers takes the request; "" for none now.
+	NextWorker func(workers []string, r BuildRequest) (worker string, err error)
+	// CanStartBuild says whether a worker may take a request.
+	CanStartBuild func(worker string, r BuildRequest) (bool, error)
+	// Collapse says whether the older request may be merged into the newer one; it
+	// takes the place of the rule for it.
+	Collapse func(newer, older BuildRequest) (bool, error)
+}
+
+// Any reports whether there is some function.
+func (c Choices) Any() bool {
+	return c.NextBuild != nil || c.NextWorker != nil || c.CanStartBuild != nil || c.Collapse != nil
 }
 
 // ForceScheduler lets people start builds by hand. It is also the permission
@@ -27,6 +49,17 @@ type Builder struct {
 type ForceScheduler struct {
 	Name         string
 	BuilderNames []string
+}
+
+// Triggerable is a scheduler that [Trigger] steps ask for builds.
+type Triggerable struct {
+	Name         string
+	BuilderNames []string
+	Properties   map[string]any // given to each request; JSON
+	// Codebases are the sources of its builds where the step gives none, by
+	// codebase.
+	Codebases map[string]SourceStamp
+	Priority  int
 }
 
 // StepSpec is a configured step: what it does, and what its result means for
@@ -42,67 +75,19 @@ type StepSpec struct {
 	WarnOnWarnings  bool
 	AlwaysRun       bool // runs after a failure that halted the build, too
 
+	// DoStepIf says whether the step runs: a bool, or a Renderable whose rendering
+	// counts as Python counts it. nil is always.
+	DoStepIf any
+	// HideStepIf is the same for whether the step is hidden once it has ended;
+	// Scope.Step then has its result. nil is never.
+	HideStepIf any
+
 	Description     string // while it runs, e.g. "compiling"
 	DescriptionDone string // afterwards, e.g. "compile"
 
 	// Pos is where the step stands in the configuration, "file:line:column".
 	Pos string
 }
-
-// StepAction is what a step does: one of the types below.
-type StepAction interface{ stepAction() }
-
-// ShellCommand runs a command on the worker.
-type ShellCommand struct {
-	// Command is a string, which the worker's shell runs, or a list, which is
-	// run as it is. It and its elements may be Renderable; nested lists are
-	// flattened.
-	Command any
-	// WorkDir is relative to the builder's directory; "build" by default.
-	WorkDir any
-	// Env adds to the worker's environment; values are strings, lists (joined
-	// with the path separator), nil (the variable is removed) or Renderable.
-	Env map[string]any
-	// Timeout ends a command that prints nothing for so long; 0 is never.
-	// Buildbot's default is 20 minutes.
-	Timeout time.Duration
-	// MaxTime ends a command that runs longer; 0 is never.
-	MaxTime time.Duration
-	// SigtermTime is how long a command has between SIGTERM and SIGKILL when
-	// it is ended; 0 sends SIGKILL at once.
-	SigtermTime time.Duration
-	// MaxLines ends a command that prints more; 0 is no limit.
-	MaxLines int
-	// DecodeRC maps exit codes to results; any other is a failure. The default
-	// is {0: Success}.
-	DecodeRC               map[int]Result
-	LogEnviron             bool // write the environment to the log's header
-	WantStdout, WantStderr bool
-	InitialStdin           any // string or Renderable; nil for none
-	UsePTY                 bool
-}
-
-// Git checks a repository out. The revision it found becomes the property
-// got_revision.
-type Git struct {
-	RepoURL any // string or Renderable
-	Branch  any // string or Renderable; the source stamp's branch goes first, then this, then the remote's default
-	// Mode is "incremental" (keep what is there) or "full".
-	Mode string
-	// Method says how a full checkout gets clean: "clobber", "fresh", "clean"
-	// or "copy". Empty in incremental mode.
-	Method   string
-	Codebase string
-	WorkDir  any
-	// Shallow is the depth of the history to fetch; 0 is all of it.
-	Shallow    int
-	Submodules bool
-	Timeout    time.Duration
-	Env        map[string]any
-}
-
-func (ShellCommand) stepAction() {}
-func (Git) stepAction()          {}
 
 // Renderable is a value that is known only when the build runs.
 type Renderable interface {
@@ -118,6 +103,18 @@ type Scope struct {
 	Worker map[string]string
 	// Secret looks up a secret by name; nil where none may be used.
 	Secret func(name string) (string, error)
+	// Step is the step that the value is of; its zero value where there is none.
+	Step StepScope
+}
+
+// StepScope is a step as its Renderables see it.
+type StepScope struct {
+	Name string
+	// Result is the step's, of one that has ended; Success before.
+	Result Result
+	// BuildResult is that of the build before the step.
+	BuildResult Result
+	Builder     string
 }
 
 // Render renders v if it is Renderable, and what lies inside it if it is a
