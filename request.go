@@ -36,6 +36,12 @@ type BuildRequest struct {
 	SubmittedAt time.Time     `json:"submitted_at"`
 	State       RequestState  `json:"state"`
 
+	// ParentBuildID is the build whose Trigger step made the request, 0 when none
+	// did.
+	ParentBuildID int64 `json:"parent_build_id,omitempty"`
+	// Key, if not empty, is of one request at most: submitting it again finds
+	// that.
+	Key string `json:"-"`
 	// BuildID is the request's newest build, 0 while it never had one.
 	BuildID int64 `json:"build_id,omitempty"`
 	// Interrupted is how often EC2 has taken the spot instance of one of its

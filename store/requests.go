@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,12 +11,13 @@ import (
 )
 
 const requestColumns = `id, builder, priority, reason, sources, properties, submitted_at, state,
-	build_id, collapsed_into, result, complete_at, interrupted`
+	build_id, collapsed_into, result, complete_at, interrupted, parent_build, submit_key`
 
 func scanRequest(row scanner) (dormouse.BuildRequest, error) {
 	var r dormouse.BuildRequest
 	err := row.Scan(&r.ID, &r.Builder, &r.Priority, &r.Reason, jsonColumn{&r.Sources}, propertiesColumn{&r.Properties},
-		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt}, &r.Interrupted)
+		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt}, &r.Interrupted,
+		&r.ParentBuildID, &r.Key)
 	return r, err
 }
 
@@ -23,7 +25,8 @@ func requestName(id int64) string { return fmt.Sprintf("build request %d", id) }
 
 // SubmitRequests stores new pending requests, all or none, and returns them
 // with their IDs, in the order given. What a request can only get later (state,
-// build, result) is ignored in what is given.
+// build, result) is ignored in what is given. Of one whose Key an earlier
+// request has, that is returned instead, as it is now.
 func (db *DB) SubmitRequests(ctx context.Context, fence int64, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	out := slices.Clone(requests)
 	type text struct{ sources, properties string }
@@ -44,10 +47,16 @@ func (db *DB) SubmitRequests(ctx context.Context, fence int64, requests []dormou
 	err := db.fenced(ctx, fence, "submitting build requests", func(t *tx) error {
 		for i := range out {
 			r := &out[i]
-			if err := t.one(`INSERT INTO requests (builder, priority, reason, sources, properties, submitted_at, state)
-				VALUES ($1, $2, $3, $4, $5, $6, 'pending') RETURNING id`,
-				[]any{r.Builder, r.Priority, r.Reason, texts[i].sources, texts[i].properties, micros(r.SubmittedAt)},
-				&r.ID); err != nil {
+			err := t.one(`INSERT INTO requests (builder, priority, reason, sources, properties, submitted_at, state, parent_build, submit_key)
+				VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8)
+				ON CONFLICT (submit_key) WHERE submit_key <> '' DO NOTHING RETURNING id`,
+				[]any{r.Builder, r.Priority, r.Reason, texts[i].sources, texts[i].properties, micros(r.SubmittedAt), r.ParentBuildID, r.Key},
+				&r.ID)
+			if errors.Is(err, errNoRow) {
+				*r, err = single(t, "the request with key "+r.Key, `SELECT `+requestColumns+` FROM requests WHERE submit_key = $1`,
+					[]any{r.Key}, scanRequest)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -87,6 +96,7 @@ func (t *tx) request(id int64, lock string) (dormouse.BuildRequest, error) {
 type RequestFilter struct {
 	Builder string
 	State   dormouse.RequestState
+	Parent  int64 // only those that this build made
 	Before  int64 // only IDs below
 	Limit   int   // 100 when 0, at most 1000
 }
@@ -99,6 +109,9 @@ func (db *DB) Requests(ctx context.Context, f RequestFilter) (requests []dormous
 	}
 	if f.State != "" {
 		c.add("state = ", string(f.State))
+	}
+	if f.Parent > 0 {
+		c.add("parent_build <> 0 AND parent_build = ", f.Parent)
 	}
 	if f.Before > 0 {
 		c.add("id < ", f.Before)

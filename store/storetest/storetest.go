@@ -28,6 +28,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Requests/AllOrNone", testSubmitAllOrNone},
 		{"Requests/Collapse", testCollapse},
 		{"Requests/Cancel", testCancel},
+		{"Requests/Key", testSubmitKey},
+		{"Artifacts", testArtifacts},
 		{"Builds", testBuilds},
 		{"Builds/Requeue", testRequeue},
 		{"Builds/ClaimedOnce", testClaimedOnce},
