@@ -112,6 +112,8 @@ type Upload struct {
 	MaxSize   int64
 	BlockSize int // bytes; 0 is 256 KiB
 	KeepStamp bool
+	// Mode is the permissions of the files on the master; 0 is 0644.
+	Mode uint32
 	// Glob takes sources as patterns.
 	Glob bool
 	// Compress is "", "gz" or "bz2": how a directory travels.

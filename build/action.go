@@ -28,12 +28,24 @@ func actionOf(a dormouse.StepAction) (action, error) {
 	switch a := a.(type) {
 	case dormouse.ShellCommand:
 		return shellAction{a}, nil
-	case *dormouse.ShellCommand:
-		return shellAction{*a}, nil
+	case dormouse.ShellSequence:
+		return sequenceAction{a}, nil
+	case dormouse.SetProperty:
+		return propertyAction{a}, nil
+	case dormouse.SetPropertyFromCommand:
+		return fromCommandAction{a}, nil
+	case dormouse.Upload:
+		return uploadAction{a}, nil
+	case dormouse.Download:
+		return downloadAction{a}, nil
+	case dormouse.MasterShellCommand:
+		return masterAction{a}, nil
+	case dormouse.FileCommand:
+		return fileAction{a}, nil
+	case dormouse.Trigger:
+		return triggerAction{a}, nil
 	case dormouse.Git:
 		return gitAction{a}, nil
-	case *dormouse.Git:
-		return gitAction{*a}, nil
 	}
 	return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T can not be run", a)
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,15 @@ type command struct {
 	keep bool
 	// quiet keeps the command's output out of the log.
 	quiet bool
+	// log is the log of the output; "" is stdio.
+	log string
+	// warns tells which lines are warnings; nil where none is looked for.
+	warns func(line string) bool
+	// transfer makes what takes or gives the files that the command moves, anew
+	// each time that it begins; nil where it moves none. whole is called when all
+	// are moved, before that is kept in the journal.
+	transfer func() (wire.Transfer, error)
+	whole    func(ended) error
 }
 
 // run runs a command to its end. When the step's context ends it interrupts the
@@ -35,7 +45,7 @@ type command struct {
 //
 // In a build that is resumable, the command outlives the worker's connection: it
 // is gone on with over the next, also under another master, which finds in the
-// journal what it has of it.
+// journal what it has of it. One that moves files does not: it begins again.
 func (s *step) run(ctx context.Context, c command) (ended, error) {
 	e := s.nextCommand()
 	if e.Complete {
@@ -49,6 +59,9 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 		return err
 	}
 	r, err := s.follow(ctx, c, e, on)
+	if err == nil && c.transfer != nil {
+		err = s.moved(ctx, c, e)
+	}
 	out := s.logs.read(e)
 	switch {
 	case err == nil || errors.Is(err, wire.ErrConnectionLost):
@@ -85,13 +98,20 @@ func (s *step) outcomeOf(c command, e *effect) (ended, error) {
 func (s *step) follow(ctx context.Context, c command, e *effect, on func(context.Context, wire.Update) error) (r *wire.Running, err error) {
 	b := s.build
 	w := wire.Command{Name: c.name, Builder: b.job.Builder.Name, Args: c.args}
-	if b.job.Resumable {
+	outlives := b.job.Resumable && c.transfer == nil
+	if outlives {
 		w.Group, w.ID = Group(b.job.Build.ID), e.Command
 	}
 	begun := s.uncertain
 	s.uncertain = false
 	for {
-		if begun {
+		if c.transfer != nil {
+			s.logs.forget(e)
+			if w.Transfer, err = c.transfer(); err != nil {
+				return nil, err
+			}
+		}
+		if begun && outlives {
 			r, err = b.worker.Resume(ctx, w, s.logs.position(e), on)
 			if dormouse.CodeOf(err) == dormouse.NotFound {
 				if s.logs.position(e) > 0 {
@@ -114,6 +134,17 @@ func (s *step) follow(ctx context.Context, c command, e *effect, on func(context
 			return r, err
 		}
 	}
+}
+
+// moved ends the effect of a command that has moved files.
+func (s *step) moved(ctx context.Context, c command, e *effect) error {
+	out := s.logs.read(e)
+	if c.whole != nil {
+		if err := c.whole(out); err != nil {
+			return err
+		}
+	}
+	return s.logs.append(ctx, stdio, dormouse.Header, nil, func() { e.Complete = true })
 }
 
 // start has the worker begin a command. The end of the step's context does not
@@ -196,21 +227,26 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 	}
 	switch u.Kind {
 	case "stdout":
-		return s.output(ctx, c, dormouse.Stdout, u.Lines, note(func(out *ended) { out.keepOutput(c, u.Lines) }))
+		return s.output(ctx, c, dormouse.Stdout, u.Lines, note, func(out *ended) {
+			out.Output = keepText(c, out.Output, u.Lines, &out.Truncated)
+		})
 	case "stderr":
-		return s.output(ctx, c, dormouse.Stderr, u.Lines, note(func(out *ended) { out.keepComplaints(c, u.Lines, s.build.mask) }))
+		return s.output(ctx, c, dormouse.Stderr, u.Lines, note, func(out *ended) {
+			out.Errors = keepText(c, out.Errors, u.Lines, &out.Truncated)
+			out.keepComplaints(c, u.Lines, s.build.mask)
+		})
 	case "header":
-		return s.output(ctx, c, dormouse.Header, u.Lines, note(func(out *ended) {
+		return s.output(ctx, c, dormouse.Header, u.Lines, note, func(out *ended) {
 			for _, line := range u.Lines {
 				// Workers older than failure_reason say it in words alone.
 				if strings.HasPrefix(line.Text, "command timed out: ") && out.Reason == "" {
 					out.Reason = "timeout"
 				}
 			}
-		}))
+		})
 	case "log":
 		if u.LogName == "" || u.LogName == stdio {
-			return s.output(ctx, c, dormouse.Stdout, u.Lines, note(nil))
+			return s.output(ctx, c, dormouse.Stdout, u.Lines, note, func(*ended) {})
 		}
 		return s.logs.append(ctx, u.LogName, dormouse.Stdout, u.Lines, note(nil))
 	case "rc":
@@ -234,6 +270,12 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 				}
 			}
 		}))
+	case "stat":
+		return s.logs.append(ctx, stdio, dormouse.Header, nil, note(func(out *ended) {
+			if list, _ := u.Value.([]any); len(list) > 0 {
+				out.FileMode, _ = integer(list[0])
+			}
+		}))
 	case wire.Complete:
 		return s.logs.append(ctx, stdio, dormouse.Header, nil, func() {
 			e.Complete = true
@@ -244,23 +286,45 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 	return s.logs.append(ctx, stdio, dormouse.Header, nil, note(nil))
 }
 
-func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, lines []dormouse.LogLine, note func()) error {
+// warningsLog is the log of the lines that are warnings.
+const warningsLog = "warnings"
+
+// output takes in what a command printed; learn is told of it.
+func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, lines []dormouse.LogLine, note func(func(*ended)) func(), learn func(*ended)) error {
+	var warnings []dormouse.LogLine
+	if c.warns != nil && stream != dormouse.Header {
+		for _, line := range lines {
+			if c.warns(line.Text) {
+				warnings = append(warnings, line)
+			}
+		}
+	}
+	learned := note(func(out *ended) {
+		learn(out)
+		out.Warnings += len(warnings)
+	})
 	if c.quiet {
 		lines = nil
 	}
-	return s.logs.append(ctx, stdio, stream, lines, note)
+	if err := s.logs.append(ctx, cmp.Or(c.log, stdio), stream, lines, learned); err != nil || len(warnings) == 0 {
+		return err
+	}
+	return s.logs.append(ctx, warningsLog, stream, warnings, nil)
 }
 
-// keepOutput keeps the beginning of what a command prints.
-func (out *ended) keepOutput(c command, lines []dormouse.LogLine) {
+// keepText keeps the beginning of what a command prints.
+func keepText(c command, kept string, lines []dormouse.LogLine, truncated *bool) string {
 	if !c.keep {
-		return
+		return kept
 	}
 	for _, line := range lines {
-		if len(out.Output)+len(line.Text) < maxCaptured {
-			out.Output += line.Text + "\n"
+		if len(kept)+len(line.Text) >= maxCaptured {
+			*truncated = true
+			break
 		}
+		kept += line.Text + "\n"
 	}
+	return kept
 }
 
 // keepComplaints keeps the end of what a command complains of: the error comes

@@ -17,8 +17,8 @@ type journal struct {
 	Effects []*effect `json:"effects"`
 }
 
-// effect is one thing that a step's action did: a command, or lines that it
-// wrote to the log itself.
+// effect is one thing that a step's action did: a command, something at the
+// master, or lines that it wrote to the log itself.
 type effect struct {
 	// Command is the command's id at the worker, "" for lines.
 	Command string `json:"command,omitempty"`
@@ -38,10 +38,17 @@ type ended struct {
 	HasRC  bool     `json:"has_rc,omitempty"`
 	Reason string   `json:"reason,omitempty"` // failure_reason, such as "timeout"
 	Files  []string `json:"files,omitempty"`
-	// Output is the beginning of stdout, and Complaints the last lines of
-	// stderr, of a command that asked to keep them.
+	// Output and Errors are the beginnings of stdout and stderr, and Complaints the
+	// last lines of stderr, of a command that asked to keep them. Truncated says
+	// that there was more of one of the first two.
 	Output     string   `json:"output,omitempty"`
+	Errors     string   `json:"errors,omitempty"`
+	Truncated  bool     `json:"truncated,omitempty"`
 	Complaints []string `json:"complaints,omitempty"`
+	FileMode   int      `json:"file_mode,omitempty"` // as Python's stat has it
+	Warnings   int      `json:"warnings,omitempty"`
+	// Requests are those that the step has made.
+	Requests []int64 `json:"requests,omitempty"`
 }
 
 func readJournal(progress string) (journal, error) {

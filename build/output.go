@@ -60,27 +60,16 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		}
 		return nil
 	}
-	at, ok := l.byName[name]
-	if !ok {
-		var log dormouse.Log
-		err := b.persist(ctx, l.over, func() (err error) {
-			log, err = b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
-			return err
-		})
-		if err != nil {
-			return l.fail(err)
-		}
-		at = len(l.logs)
-		l.byName[name] = at
-		l.logs = append(l.logs, log)
-		b.announce(dormouse.EventLogNew, func(e *dormouse.Event) { e.Log = &log })
+	at, err := l.get(ctx, name)
+	if err != nil {
+		return l.fail(err)
 	}
 	for i := range lines {
 		lines[i].Stream = stream
 		lines[i].Text = b.mask.apply(lines[i].Text)
 	}
 	var log dormouse.Log
-	err := b.persist(ctx, l.over, func() (err error) {
+	err = b.persist(ctx, l.over, func() (err error) {
 		log, err = b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines, progress)
 		return err
 	})
@@ -89,6 +78,42 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 	}
 	l.logs[at] = log
 	b.announce(dormouse.EventLogAppended, func(e *dormouse.Event) { e.Log = &log })
+	return nil
+}
+
+// get returns the place of a log, which it makes if there is none. The caller
+// holds the mutex.
+func (l *stepLogs) get(ctx context.Context, name string) (at int, err error) {
+	at, ok := l.byName[name]
+	if ok {
+		return at, nil
+	}
+	b := l.step.build
+	var log dormouse.Log
+	err = b.persist(ctx, l.over, func() (err error) {
+		log, err = b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	at = len(l.logs)
+	l.byName[name] = at
+	l.logs = append(l.logs, log)
+	b.announce(dormouse.EventLogNew, func(e *dormouse.Event) { e.Log = &log })
+	return at, nil
+}
+
+// open makes a log that may stay empty.
+func (l *stepLogs) open(ctx context.Context, name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if _, err := l.get(ctx, name); err != nil {
+		return l.fail(err)
+	}
 	return nil
 }
 
@@ -141,6 +166,13 @@ func (l *stepLogs) read(e *effect) ended {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return e.Ended
+}
+
+// forget drops what the journal has of a command that begins again.
+func (l *stepLogs) forget(e *effect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.Position, e.Ended = 0, ended{}
 }
 
 func (l *stepLogs) position(e *effect) int64 {

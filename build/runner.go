@@ -49,6 +49,10 @@ type Worker interface {
 // serves any number of builds at once.
 type Runner struct {
 	Store Store
+	// Files and Triggers are for the steps that need them; such a step is an
+	// exception where they are nil.
+	Files    Files
+	Triggers Triggers
 	// Announce tells the world of a fact that is durable. It may be nil; it is
 	// called from several goroutines.
 	Announce func(dormouse.Event)

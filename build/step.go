@@ -92,7 +92,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 		last, done = context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer done()
 	}
-	result = s.settle(last, ctx, result, err)
+	result = s.hide(last, s.settle(last, ctx, result, err))
 	s.finish(last, result, before)
 	return result, s.stateString(result)
 }
@@ -137,13 +137,48 @@ func (s *step) nextCommand() *effect {
 	return e
 }
 
-// act runs the step's action.
+// act runs the step's action, unless its condition says otherwise.
 func (s *step) act(ctx context.Context) (dormouse.Result, error) {
 	a, err := actionOf(s.spec.Action)
 	if err != nil {
 		return dormouse.Exception, err
 	}
+	if do, err := s.holds("doStepIf", s.spec.DoStepIf, true); err != nil || !do {
+		if err != nil {
+			return dormouse.Exception, err
+		}
+		return dormouse.Skipped, nil
+	}
 	return a.run(ctx, s)
+}
+
+// hide says whether the step is hidden, now that it has ended. What its function
+// fails with makes the step an exception.
+func (s *step) hide(ctx context.Context, result dormouse.Result) dormouse.Result {
+	if s.spec.HideStepIf == nil || result == dormouse.Retry {
+		return result
+	}
+	s.row.Result = new(result)
+	hidden, err := s.holds("hideStepIf", s.spec.HideStepIf, false)
+	if err == nil {
+		s.row.Hidden = hidden
+		return result
+	}
+	s.explain(ctx, err)
+	return dormouse.Worst(result, dormouse.Exception)
+}
+
+// explain writes to the log what an exception is of.
+func (s *step) explain(ctx context.Context, err error) {
+	s.build.log.Warn("step ended with an exception", "step", s.row.Name, "err", s.build.mask.apply(err.Error()))
+	for _, line := range traceback(err) {
+		s.header(ctx, line)
+	}
+	if s.spec.Pos != "" {
+		s.header(ctx, fmt.Sprintf("step %s (%s): %v", s.row.Name, s.spec.Pos, err))
+	} else {
+		s.header(ctx, fmt.Sprintf("step %s: %v", s.row.Name, err))
+	}
 }
 
 // settle makes a result of what the action returned, and writes to the log
@@ -173,12 +208,7 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 		s.header(last, whyEnded(ctx)+": the build will be tried again")
 		return dormouse.Retry
 	default:
-		b.log.Warn("step ended with an exception", "step", s.row.Name, "err", b.mask.apply(err.Error()))
-		if s.spec.Pos != "" {
-			s.header(last, fmt.Sprintf("step %s (%s): %v", s.row.Name, s.spec.Pos, err))
-		} else {
-			s.header(last, fmt.Sprintf("step %s: %v", s.row.Name, err))
-		}
+		s.explain(last, err)
 		return dormouse.Exception
 	}
 }
@@ -187,7 +217,7 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 // whoever asks the logs.
 func (s *step) header(ctx context.Context, text string) {
 	if _, recorded := s.next(); !recorded {
-		_ = s.logs.append(ctx, stdio, dormouse.Header, []dormouse.LogLine{{Time: time.Now(), Text: text}}, nil)
+		_ = s.logs.append(ctx, stdio, dormouse.Header, lines([]string{text}), nil)
 	}
 }
 
@@ -238,6 +268,10 @@ func (s *step) scope() dormouse.Scope {
 	scope := dormouse.Scope{
 		Properties: b.props, Sources: b.job.Request.Sources,
 		Worker: map[string]string{"name": b.worker.Name()},
+		Step:   dormouse.StepScope{Name: s.row.Name, BuildResult: b.result, Builder: b.job.Builder.Name},
+	}
+	if s.row.Result != nil {
+		scope.Step.Result = *s.row.Result
 	}
 	if b.job.Secret != nil {
 		scope.Secret = func(name string) (string, error) {

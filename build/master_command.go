@@ -1,0 +1,251 @@
+package build
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// masterAction runs a command on the master's machine.
+type masterAction struct{ dormouse.MasterShellCommand }
+
+func (masterAction) defaultName() string { return "MasterShellCommand" }
+
+// masterArgs are the command, rendered.
+type masterArgs struct {
+	argv  []string
+	shown string
+	dir   string
+	env   []string
+}
+
+func (a masterAction) args(s *step) (m masterArgs, err error) {
+	files, err := s.files()
+	if err != nil {
+		return m, err
+	}
+	command, err := s.render("command", a.Command)
+	if err != nil {
+		return m, err
+	}
+	if line, ok := command.(string); ok {
+		m.argv, m.shown = []string{"/bin/sh", "-c", line}, line
+	} else {
+		words, err := flatten(nil, command)
+		if err != nil {
+			return m, dormouse.Errorf(dormouse.Invalid, "command: %w", err)
+		}
+		for _, w := range words {
+			m.argv = append(m.argv, fmt.Sprint(w))
+		}
+		m.shown = strings.Join(m.argv, " ")
+	}
+	if len(m.argv) == 0 || m.shown == "" {
+		return m, dormouse.Errorf(dormouse.Invalid, "the command is empty")
+	}
+	dir, err := s.text("workdir", a.WorkDir)
+	if err != nil {
+		return m, err
+	}
+	if m.dir = dir; !filepath.IsAbs(dir) {
+		m.dir = filepath.Join(files.BaseDir(), dir)
+	}
+	m.env, err = a.environ(s)
+	return m, err
+}
+
+// environ is the master's environment, or, where the step gives one, that alone,
+// as in Buildbot; its values may name the master's variables as ${NAME}. The
+// master's own secrets are in neither.
+func (a masterAction) environ(s *step) ([]string, error) {
+	own := map[string]string{}
+	for _, e := range os.Environ() {
+		if name, value, ok := strings.Cut(e, "="); ok && !strings.HasPrefix(name, "DORMOUSE_") {
+			own[name] = value
+		}
+	}
+	out := own
+	if a.Env != nil {
+		out = make(map[string]string, len(a.Env))
+	}
+	for name, v := range a.Env {
+		rendered, err := s.render("environment variable "+name, v)
+		if err != nil {
+			return nil, err
+		}
+		if rendered == nil {
+			continue
+		}
+		words, err := flatten(nil, rendered)
+		if err != nil {
+			return nil, dormouse.Errorf(dormouse.Invalid, "environment variable %s: %w", name, err)
+		}
+		parts := make([]string, len(words))
+		for i, w := range words {
+			parts[i] = expand(fmt.Sprint(w), own)
+		}
+		out[name] = strings.Join(parts, string(os.PathListSeparator))
+	}
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(out)) {
+		env = append(env, name+"="+out[name])
+	}
+	return env, nil
+}
+
+// expand puts variables in for ${NAME}.
+func expand(text string, own map[string]string) string {
+	var out strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "${")
+		out.WriteString(before)
+		if !ok {
+			return out.String()
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			out.WriteString("${" + rest)
+			return out.String()
+		}
+		out.WriteString(own[name])
+		text = after
+	}
+}
+
+// reveal implements action.
+func (a masterAction) reveal(s *step) { _, _ = a.args(s) }
+
+func (a masterAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
+	e, _ := s.next()
+	if !e.Complete {
+		m, err := a.args(s)
+		if err != nil {
+			return dormouse.Exception, err
+		}
+		end, err := a.execute(ctx, s, m)
+		if err != nil {
+			return dormouse.Exception, err
+		}
+		said := fmt.Sprintf("program finished with exit code %d", end.RC)
+		if end.Reason != "" {
+			said = "program ended by " + end.Reason
+		}
+		if err := s.logs.append(ctx, stdio, dormouse.Header, lines([]string{said}), func() { e.Complete, e.Ended = true, end }); err != nil {
+			return dormouse.Exception, err
+		}
+	}
+	end := s.logs.read(e)
+	switch {
+	case end.Reason != "":
+		s.summary = "killed (" + end.Reason + ")"
+		return dormouse.Failure, nil
+	case end.RC != 0:
+		s.summary = fmt.Sprintf("failed (%d)", end.RC)
+		return dormouse.Failure, nil
+	}
+	if s.summary == "" {
+		s.summary = "Ran"
+	}
+	return dormouse.Success, nil
+}
+
+var interruptSignals = map[string]syscall.Signal{
+	"": syscall.SIGKILL, "KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM,
+	"INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT,
+}
+
+// execute runs the command to its end, and all that it started with it.
+func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end ended, err error) {
+	head := []string{m.shown, "** RUNNING ON THE MASTER **", " in dir " + m.dir}
+	if a.LogEnviron && a.Env != nil {
+		head = append(head, " environment:")
+		for _, e := range m.env {
+			head = append(head, "  "+e)
+		}
+	}
+	if err := s.logs.append(ctx, stdio, dormouse.Header, lines(head), nil); err != nil {
+		return end, err
+	}
+	cmd := exec.CommandContext(ctx, m.argv[0], m.argv[1:]...)
+	cmd.Dir, cmd.Env = m.dir, m.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, interruptSignals[a.InterruptSignal]) }
+	cmd.WaitDelay = masterKillWait
+	outR, outW := io.Pipe()
+	errR, errW := io.Pipe()
+	cmd.Stdout, cmd.Stderr = outW, errW
+	var reading sync.WaitGroup
+	reading.Go(func() { s.copyLines(ctx, dormouse.Stdout, outR) })
+	reading.Go(func() { s.copyLines(ctx, dormouse.Stderr, errR) })
+	err = cmd.Run()
+	outW.Close()
+	errW.Close()
+	reading.Wait()
+	if ctx.Err() != nil {
+		// Whatever it left behind must not outlive the step.
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		return end, context.Cause(ctx)
+	}
+	var exit *exec.ExitError
+	switch {
+	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+		return ended{HasRC: true}, nil
+	case errors.As(err, &exit):
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return ended{RC: -1, HasRC: true, Reason: ws.Signal().String()}, nil
+		}
+		return ended{RC: exit.ExitCode(), HasRC: true}, nil
+	}
+	s.header(ctx, "can not start the command: "+err.Error())
+	return ended{RC: 127, HasRC: true}, nil
+}
+
+// masterKillWait is how long a command on the master has between its interruption
+// and its end.
+const masterKillWait = 10 * time.Second
+
+// copyLines stores what a command on the master prints.
+func (s *step) copyLines(ctx context.Context, stream dormouse.Stream, r *io.PipeReader) {
+	in := bufio.NewReaderSize(r, masterLine)
+	var batch []dormouse.LogLine
+	size := 0
+	for {
+		line, err := in.ReadSlice('\n')
+		if len(line) > 0 {
+			text := strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\uFFFD")
+			batch = append(batch, dormouse.LogLine{Time: time.Now(), Text: text})
+			size += len(line)
+		}
+		ended := err != nil && !errors.Is(err, bufio.ErrBufferFull)
+		if size >= masterBatch || len(batch) > 0 && (ended || in.Buffered() == 0) {
+			if failed := s.logs.append(ctx, stdio, stream, batch, nil); failed != nil {
+				r.CloseWithError(failed) // the command gets SIGPIPE
+				return
+			}
+			batch, size = nil, 0
+		}
+		if ended {
+			return
+		}
+	}
+}
+
+const (
+	masterLine  = 64 << 10 // longer lines are split
+	masterBatch = 64 << 10
+)

@@ -1,0 +1,63 @@
+package build
+
+import (
+	"context"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// sequenceAction runs commands one after the other.
+type sequenceAction struct{ dormouse.ShellSequence }
+
+func (sequenceAction) defaultName() string { return "shell_sequence" }
+
+// shell is one of the commands.
+func (a sequenceAction) shell(arg dormouse.ShellArg, command any) shellAction {
+	c := a.Common
+	c.Command = command
+	return shellAction{c}
+}
+
+// reveal implements action.
+func (a sequenceAction) reveal(s *step) {
+	for _, arg := range a.Commands {
+		if command, err := s.render("command", arg.Command); err == nil && dormouse.Truthy(command) {
+			a.shell(arg, command).reveal(s)
+		}
+	}
+}
+
+func (a sequenceAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
+	worst := dormouse.Success
+	for _, arg := range a.Commands {
+		result, err := a.one(ctx, s, arg)
+		if err != nil {
+			return result, err
+		}
+		halt := false
+		worst, halt = combine(dormouse.StepSpec{
+			HaltOnFailure: arg.HaltOnFailure, FlunkOnFailure: arg.FlunkOnFailure, WarnOnFailure: arg.WarnOnFailure,
+			FlunkOnWarnings: arg.FlunkOnWarnings, WarnOnWarnings: arg.WarnOnWarnings,
+		}, result, worst)
+		if halt {
+			break
+		}
+	}
+	return worst, nil
+}
+
+// one runs one command; one that comes to nothing is left out.
+func (a sequenceAction) one(ctx context.Context, s *step, arg dormouse.ShellArg) (dormouse.Result, error) {
+	rendered, err := s.render("command", arg.Command)
+	if err != nil {
+		return dormouse.Exception, err
+	}
+	if !dormouse.Truthy(rendered) {
+		return dormouse.Success, nil
+	}
+	log, err := s.text("logname", arg.LogName)
+	if err != nil {
+		return dormouse.Exception, err
+	}
+	return a.shell(arg, rendered).do(ctx, s, log)
+}
