@@ -17,6 +17,7 @@ const module = "github.com/dormouse-ci/dormouse"
 // that is not listed is a new one: decide where it belongs.
 var mayImport = map[string][]string{
 	"":           {},
+	"artifact":   {},
 	"bootstrap":  {},
 	"build":      {"wire"},
 	"config":     {},
