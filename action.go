@@ -92,7 +92,7 @@ type SetPropertyFromCommand struct {
 	Strip    bool
 	// Extract makes properties of what the command printed. It is called with the
 	// exit code, stdout and stderr.
-	Extract func(code int, stdout, stderr string) (map[string]any, error)
+	Extract func(code int, stdout, stderr string) (map[string]any, error) `json:"-"`
 	// IncludeStdout and IncludeStderr say what Property gets.
 	IncludeStdout, IncludeStderr bool
 }

@@ -19,7 +19,7 @@ type Builder struct {
 	// newer compatible one. Buildbot's default, and ours, is true.
 	CollapseRequests bool
 	// Choose are the configuration's own functions over its queue.
-	Choose Choices
+	Choose Choices `json:"-"`
 }
 
 // Choices are functions of the configuration that decide over a builder's

@@ -78,6 +78,18 @@ func (f field) part(label string, v starlark.Value, at place) field {
 	return field{f.r, label, v, at, f.secret}
 }
 
+// none reports whether the value is None.
+func (f field) none() bool { return f.v == starlark.None }
+
+// isList reports whether the value is a list or a tuple.
+func (f field) isList() bool {
+	switch f.v.(type) {
+	case *starlark.List, starlark.Tuple:
+		return true
+	}
+	return false
+}
+
 // text reads a string that is not empty.
 func (f field) text() (string, bool) {
 	s, ok := f.v.(starlark.String)

@@ -39,19 +39,31 @@ const maxIdentifier = 50 // characters, as in Buildbot
 
 func (a arguments) forceScheduler() any {
 	s := &scheduler{o: a.o}
-	s.Name = a.requiredText("name")
-	if s.Name != "" && (!identifier.MatchString(s.Name) || utf8.RuneCountInString(s.Name) > maxIdentifier) {
-		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s can not name a scheduler", quote(s.Name))
-	}
-	var ok bool
-	if s.builders, ok = a.field("builderNames"); ok {
-		items, ok := s.builders.items("a list of builders' names")
-		if ok && len(items) == 0 {
-			s.builders.bad("at least one builder's name")
-		}
-		if ok {
-			s.BuilderNames = s.builders.texts()
-		}
-	}
+	s.Name = a.schedulerName()
+	s.BuilderNames, s.builders = a.builderNames()
 	return s
+}
+
+func (a arguments) schedulerName() string {
+	name := a.requiredText("name")
+	if name != "" && (!identifier.MatchString(name) || utf8.RuneCountInString(name) > maxIdentifier) {
+		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s can not name a scheduler", quote(name))
+	}
+	return name
+}
+
+// builderNames reads whom a scheduler is for.
+func (a arguments) builderNames() (names []string, f field) {
+	f, ok := a.field("builderNames")
+	if !ok {
+		return nil, f
+	}
+	items, ok := f.items("a list of builders' names")
+	if ok && len(items) == 0 {
+		f.bad("at least one builder's name")
+	}
+	if ok {
+		names = f.texts()
+	}
+	return names, f
 }

@@ -29,9 +29,24 @@ var importable = map[string]map[string]string{
 	"buildbot.schedulers.forcesched": {
 		"ForceScheduler": "schedulers.ForceScheduler",
 	},
+	"buildbot.schedulers.triggerable": {"Triggerable": "schedulers.Triggerable"},
 	"buildbot.steps.shell": {
-		"ShellCommand": "steps.ShellCommand", "Compile": "steps.Compile", "Test": "steps.Test",
+		"ShellCommand": "steps.ShellCommand", "Compile": "steps.Compile", "Test": "steps.Test", "Configure": "steps.Configure",
+		"WarningCountingShellCommand": "steps.WarningCountingShellCommand", "SetPropertyFromCommand": "steps.SetPropertyFromCommand",
 	},
+	"buildbot.steps.shellsequence": {"ShellSequence": "steps.ShellSequence", "ShellArg": "util.ShellArg"},
+	"buildbot.steps.transfer": {
+		"FileUpload": "steps.FileUpload", "DirectoryUpload": "steps.DirectoryUpload", "MultipleFileUpload": "steps.MultipleFileUpload",
+		"FileDownload": "steps.FileDownload", "StringDownload": "steps.StringDownload", "JSONStringDownload": "steps.JSONStringDownload",
+	},
+	"buildbot.steps.master": {
+		"MasterShellCommand": "steps.MasterShellCommand", "SetProperty": "steps.SetProperty", "SetProperties": "steps.SetProperties",
+	},
+	"buildbot.steps.worker": {
+		"MakeDirectory": "steps.MakeDirectory", "RemoveDirectory": "steps.RemoveDirectory",
+		"CopyDirectory": "steps.CopyDirectory", "FileExists": "steps.FileExists",
+	},
+	"buildbot.steps.trigger":    {"Trigger": "steps.Trigger"},
 	"buildbot.steps.source.git": {"Git": "steps.Git"},
 	"boto3":                     {"Session": "boto3.Session", "session": "boto3.session"},
 	"boto3.session":             {"Session": "boto3.Session"},

@@ -29,6 +29,7 @@ type Master struct {
 	Workers         []Worker
 	Builders        []dormouse.Builder
 	ForceSchedulers []dormouse.ForceScheduler
+	Triggerables    []dormouse.Triggerable
 
 	// Secrets is where util.Secret and %(secret:…)s are looked up.
 	Secrets Secrets

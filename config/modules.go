@@ -47,10 +47,15 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 // classes are all constructors, by the module that has them.
 var classes = map[string][]*class{
-	"buildbot.worker":     {workerClass, ec2Class},
-	"buildbot.steps":      {shellClass, compileClass, testClass, gitClass},
-	"buildbot.schedulers": {forceClass},
-	"buildbot.util":       {factoryClass, builderClass, interpolateClass, propertyClass, secretClass, masterLockClass, workerLockClass},
+	"buildbot.worker": {workerClass, ec2Class},
+	"buildbot.steps": {
+		shellClass, compileClass, testClass, gitClass, warningClass, configureClass, sequenceClass,
+		setPropertyClass, setPropertiesClass, fromCommandClass, fileUploadClass, directoryUploadClass, multipleUploadClass,
+		fileDownloadClass, stringDownloadClass, jsonDownloadClass, masterCommandClass,
+		makeDirectoryClass, removeDirectoryClass, copyDirectoryClass, fileExistsClass, triggerClass,
+	},
+	"buildbot.schedulers": {forceClass, triggerableClass},
+	"buildbot.util":       {factoryClass, builderClass, shellArgClass, interpolateClass, propertyClass, secretClass, masterLockClass, workerLockClass},
 	"buildbot.reporters":  {mailClass, missingClass},
 	"boto3":               {sessionClass},
 }
@@ -59,15 +64,13 @@ var classes = map[string][]*class{
 // all other mistakes, as not supported yet.
 var notYet = map[string]string{
 	"buildbot.worker": "LocalWorker DockerLatentWorker KubeLatentWorker OpenStackLatentWorker LibVirtWorker UpcloudLatentWorker",
-	"buildbot.steps": `CMake CVS Cppcheck Configure CopyDirectory Darcs DirectoryUpload FileDownload FileExists FileUpload
-		Gerrit GitCommit GitHub GitLab GitPush GitTag HTTPStep HLint JSONPropertiesDownload JSONStringDownload MakeDirectory
-		MasterShellCommand MaxQ Mercurial MultipleFileUpload P4 PyFlakes PyLint RemovePYCs RemoveDirectory Robocopy SVN
-		SetProperties SetPropertiesFromEnv SetProperty SetPropertyFromCommand ShellSequence Sphinx StringDownload Trial
-		Trigger TreeSize WarningCountingShellCommand POST GET PUT DELETE HEAD OPTIONS Assert RpmBuild DebPbuilder`,
-	"buildbot.schedulers": "AnyBranchScheduler Dependent Nightly NightlyTriggerable Periodic SingleBranchScheduler Triggerable Try_Jobdir Try_Userpass",
+	"buildbot.steps": `CMake CVS Cppcheck Darcs Gerrit GitCommit GitHub GitLab GitPush GitTag HTTPStep HLint
+		JSONPropertiesDownload MaxQ Mercurial P4 PyFlakes PyLint RemovePYCs Robocopy SVN SetPropertiesFromEnv Sphinx Trial
+		TreeSize POST GET PUT DELETE HEAD OPTIONS Assert RpmBuild DebPbuilder`,
+	"buildbot.schedulers": "AnyBranchScheduler Dependent Nightly NightlyTriggerable Periodic SingleBranchScheduler Try_Jobdir Try_Userpass",
 	"buildbot.util": `ChangeFilter FlattenList Transform WithProperties renderer JanitorConfigurator
 		GitHubAuth GoogleAuth GitLabAuth UserPasswordAuth HTPasswdAuth RemoteUserAuth Authz RolesFromGroups RolesFromUsername
-		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher ShellArg Nightly GNUAutoconf Trial`,
+		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher Nightly GNUAutoconf Trial`,
 	"buildbot.changes": `GitPoller GitHubPullrequestPoller HgPoller SVNPoller PBChangeSource GerritChangeSource P4Source
 		BitbucketPullrequestPoller MaildirSource`,
 	"buildbot.reporters": `IRC GitHubStatusPush GitLabStatusPush HttpStatusPush GerritStatusPush BuildStatusGenerator

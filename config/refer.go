@@ -2,11 +2,14 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // list reads a list of objects under a key. Each is given to use with what it
@@ -221,22 +224,30 @@ func (g *global) schedulers(m *Master) {
 	}
 	driven := make(map[string]bool)
 	seen := make(map[string]*object)
-	g.list("schedulers", "schedulers", func(o *object, v any) bool {
-		s, ok := v.(*scheduler)
-		if !ok {
-			return false
-		}
-		m.ForceSchedulers = append(m.ForceSchedulers, s.ForceScheduler)
-		g.unique(seen, o, "scheduler", s.Name)
-		for _, name := range s.BuilderNames {
+	drives := func(o *object, scheduler string, builders []string) {
+		g.unique(seen, o, "scheduler", scheduler)
+		for _, name := range builders {
 			driven[name] = true
 			if !known[name] {
 				at, _ := textAt(g.r, o, "builderNames", name)
-				g.r.errorf(at, didYouMean(name, names), "scheduler %s: there is no builder %s", quote(s.Name), quote(name))
+				g.r.errorf(at, didYouMean(name, names), "scheduler %s: there is no builder %s", quote(scheduler), quote(name))
 			}
+		}
+	}
+	g.list("schedulers", "schedulers", func(o *object, v any) bool {
+		switch s := v.(type) {
+		case *scheduler:
+			m.ForceSchedulers = append(m.ForceSchedulers, s.ForceScheduler)
+			drives(o, s.Name, s.BuilderNames)
+		case *triggerable:
+			m.Triggerables = append(m.Triggerables, s.Triggerable)
+			drives(o, s.Name, s.BuilderNames)
+		default:
+			return false
 		}
 		return true
 	})
+	g.triggers(m)
 	for _, o := range g.r.objects {
 		if b, ok := g.r.value(o).(*builder); ok && g.listed[o] && b.Name != "" && !driven[b.Name] {
 			g.r.warnf(o.at, "name it in a scheduler's builderNames", "nothing starts builds of %s: no scheduler names it", quote(b.Name))
@@ -244,9 +255,36 @@ func (g *global) schedulers(m *Master) {
 	}
 }
 
+// triggers refuses steps that trigger what there is not.
+func (g *global) triggers(m *Master) {
+	var names []string
+	for _, t := range m.Triggerables {
+		names = append(names, t.Name)
+	}
+	for _, o := range g.r.objects {
+		spec, ok := g.r.value(o).(dormouse.StepSpec)
+		t, isTrigger := spec.Action.(dormouse.Trigger)
+		if !ok || !isTrigger {
+			continue
+		}
+		for _, v := range t.Schedulers {
+			name, fixed := v.(string)
+			if !fixed || name == "" || slices.Contains(names, name) {
+				continue
+			}
+			at, _ := textAt(g.r, o, "schedulerNames", name)
+			hint := didYouMean(name, names)
+			if len(names) == 0 {
+				hint = "add schedulers.Triggerable(name=…, builderNames=[…]) to c['schedulers']"
+			}
+			g.r.errorf(at, hint, "%s: there is no Triggerable scheduler %s", o.class.name, quote(name))
+		}
+	}
+}
+
 // unused warns of what was made and then not used.
 func (g *global) unused() {
-	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers", mailClass: "services"}
+	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers", triggerableClass: "schedulers", mailClass: "services"}
 	for _, o := range g.r.objects {
 		if key, ok := lists[o.class]; ok && !g.listed[o] {
 			g.r.warnf(o.at, "", "%s is not in %s", o, g.entry(key))

@@ -39,8 +39,8 @@ var commandParams = slices.Concat([]param{
 	{name: "want_stdout"},
 	{name: "want_stderr"},
 	{name: "usePTY"},
-	{name: "logfiles", support: later},
-	{name: "lazylogfiles", support: later},
+	{name: "logfiles"},
+	{name: "lazylogfiles"},
 	{name: "timeout"},
 	{name: "maxTime"},
 	{name: "max_lines"},
@@ -52,9 +52,9 @@ var commandParams = slices.Concat([]param{
 }, stepParams)
 
 var warningParams = []param{
-	{name: "warningPattern", support: later},
+	{name: "warningPattern"},
 	{name: "warningExtractor", support: later},
-	{name: "maxWarnCount", support: later},
+	{name: "maxWarnCount"},
 	{name: "directoryEnterPattern", support: later},
 	{name: "directoryLeavePattern", support: later},
 	{name: "suppressionFile", support: later},
@@ -151,8 +151,14 @@ func (a arguments) words(name, def string) string {
 
 func (a arguments) shellCommand(def dormouse.StepSpec, command any) any {
 	s := a.step(def)
-	c := dormouse.ShellCommand{
-		Command:      a.command(command),
+	s.Action = a.shell(a.command(command))
+	return s
+}
+
+// shell reads what all steps have in common that run a command.
+func (a arguments) shell(command any) dormouse.ShellCommand {
+	return dormouse.ShellCommand{
+		Command:      command,
 		WorkDir:      a.workDir(),
 		Env:          a.env(),
 		Timeout:      a.limit("timeout", defaultStepTimeout, positive),
@@ -165,10 +171,12 @@ func (a arguments) shellCommand(def dormouse.StepSpec, command any) any {
 		WantStderr:   a.flag("want_stderr", true),
 		InitialStdin: a.dynamicText("initialStdin"),
 		UsePTY:       a.flag("usePTY", false),
+		LogFiles:     a.logFiles(),
+		LazyLogFiles: a.flag("lazylogfiles", false),
+		Warnings:     a.warnings(),
+
+		InterruptSignal: a.signal(),
 	}
-	a.only("interruptSignal", starlark.String("KILL"))
-	s.Action = c
-	return s
 }
 
 // command reads a string or a list, and refuses what could never run.

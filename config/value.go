@@ -52,12 +52,17 @@ func (r *reader) read(o *object) any {
 		return a.missingGenerator()
 	case forceClass:
 		return a.forceScheduler()
+	case triggerableClass:
+		return a.triggerable()
 	case interpolateClass:
 		return a.interpolate()
 	case propertyClass:
 		return a.property()
 	case secretClass:
 		return a.secret()
+	}
+	if read, ok := stepClasses[o.class]; ok {
+		return read(a)
 	}
 	return struct{}{} // describes a form, and means nothing here
 }

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"math"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+var triggerableClass = &class{
+	name: "schedulers.Triggerable", positional: 2,
+	params: []param{
+		{name: "name", support: required},
+		{name: "builderNames", support: required},
+		{name: "properties"},
+		{name: "codebases"},
+		{name: "priority"},
+		{name: "reason", support: ignored},
+	},
+}
+
+// triggerable is a Triggerable, with where it is from.
+type triggerable struct {
+	dormouse.Triggerable
+	builders field
+}
+
+func (a arguments) triggerable() any {
+	t := &triggerable{}
+	t.Name = a.schedulerName()
+	t.BuilderNames, t.builders = a.builderNames()
+	t.Properties = a.data("properties", false)
+	t.Codebases = a.codebases()
+	if f, ok := a.some("priority"); ok {
+		t.Priority, _ = f.integer(math.MinInt32, math.MaxInt32)
+	}
+	return t
+}
+
+// codebases reads {codebase: {'repository': …, 'branch': …, 'revision': …}}, or a
+// list of codebases.
+func (a arguments) codebases() map[string]dormouse.SourceStamp {
+	f, ok := a.some("codebases")
+	if !ok {
+		return nil
+	}
+	out := map[string]dormouse.SourceStamp{}
+	if f.isList() {
+		for _, name := range f.texts() {
+			out[name] = dormouse.SourceStamp{Codebase: name}
+		}
+		return out
+	}
+	names, values := f.pairs()
+	for _, name := range names {
+		stamp := dormouse.SourceStamp{Codebase: name}
+		keys, parts := values[name].pairs()
+		for _, key := range keys {
+			to := map[string]*string{"repository": &stamp.Repository, "branch": &stamp.Branch, "revision": &stamp.Revision, "project": &stamp.Project}[key]
+			if to == nil {
+				a.r.errorf(values[name].keyAt(key), didYouMean(key, stampFields), "%s has no key %s", values[name].label, quote(key))
+				continue
+			}
+			if !parts[key].none() {
+				*to, _ = parts[key].text()
+			}
+		}
+		out[name] = stamp
+	}
+	return out
+}
