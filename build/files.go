@@ -17,7 +17,7 @@ type Files interface {
 	Read(name string) (File, error)
 	// Begin makes a place for files of a build.
 	Begin(b dormouse.Build) (Upload, error)
-	// Keep makes it durable that a build has kept files, and announces it.
+	// Keep makes it durable that a build has kept files.
 	Keep(ctx context.Context, buildID int64, artifacts []dormouse.Artifact) error
 }
 
@@ -59,6 +59,7 @@ type TriggerOrder struct {
 	Key        string
 	Scheduler  string
 	Parent     dormouse.Build
+	Request    dormouse.BuildRequest // the parent's
 	Sources    []dormouse.SourceStamp
 	Properties dormouse.Properties
 }

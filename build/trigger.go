@@ -174,7 +174,7 @@ func (a triggerAction) submit(ctx context.Context, s *step, triggers Triggers, n
 	// The key is the same whenever the step is run: what an earlier master made is
 	// found, and not made again.
 	order := TriggerOrder{
-		Key: commandID(b.job.Build.ID, s.row.Index, s.at-1), Scheduler: name, Parent: b.job.Build,
+		Key: commandID(b.job.Build.ID, s.row.Index, s.at-1), Scheduler: name, Parent: b.job.Build, Request: b.job.Request,
 		Sources: t.sources, Properties: t.properties,
 	}
 	err := b.persist(ctx, ctx.Done(), func() (err error) {

@@ -141,6 +141,7 @@ func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse)
 		for _, id := range []int64{c.RequestID, c.Into} {
 			if r, err := m.db.Request(ctx, id); err == nil && r.State != dormouse.RequestPending {
 				m.queue.remove(id)
+				m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
 			}
 		}
 	}
@@ -229,6 +230,7 @@ func (m *Master) settleClaim(ctx context.Context, id int64) error {
 		return dormouse.Errorf(dormouse.Unavailable, "the answer of the store that request %d has a build was lost", id)
 	}
 	m.queue.remove(id) // there is nothing to start
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
 	return nil
 }
 
@@ -342,6 +344,7 @@ func (m *Master) requeue(request dormouse.BuildRequest) {
 	m.queue.put(request)
 	if now, err := m.db.Request(m.ctx, request.ID); err == nil && now.State != dormouse.RequestPending {
 		m.queue.remove(request.ID)
+		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &now})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/artifact"
 	"github.com/dormouse-ci/dormouse/bootstrap"
 	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/config"
@@ -86,6 +87,7 @@ type Master struct {
 	opening  sync.Mutex // guards accounts
 	accounts map[accountKey]*ec2.Account
 	runner   *build.Runner
+	files    *artifact.Store
 	metrics  *metrics
 
 	wire       *wire.Server
@@ -250,7 +252,13 @@ func (m *Master) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.runner = &build.Runner{Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log}
+	if m.files, err = openFiles(m.now().config); err != nil {
+		return err
+	}
+	m.runner = &build.Runner{
+		Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log,
+		Files: files{m.files, m}, Triggers: triggers{m},
+	}
 
 	m.fleet, err = fleet.New(ctx, fleet.Options{
 		Store: fenced{m.db, m.fence}, Deployment: m.deployment.ID, Live: m.generationLives,

@@ -78,6 +78,11 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 			}},
 		}
 	}
+	return m.submit(ctx, requests)
+}
+
+// submit makes requests: durable, then announced.
+func (m *Master) submit(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	stored, err := m.db.SubmitRequests(ctx, m.fence, requests)
 	if err != nil {
 		if dormouse.CodeOf(err) == dormouse.Unanswered { // they may be there
@@ -85,8 +90,11 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 		}
 		return nil, err
 	}
-	m.queue.put(stored...)
 	for i := range stored {
+		if _, known := m.queue.get(stored[i].ID); known || stored[i].State != dormouse.RequestPending {
+			continue // an earlier one with its key
+		}
+		m.queue.put(stored[i])
 		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestNew, Request: &stored[i]})
 	}
 	m.wakeUp()

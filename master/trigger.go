@@ -1,0 +1,132 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
+)
+
+// triggers makes builds for builds.
+type triggers struct{ m *Master }
+
+// Submit implements build.Triggers.
+func (t triggers) Submit(ctx context.Context, o build.TriggerOrder) ([]dormouse.BuildRequest, error) {
+	m := t.m
+	now := m.now().config
+	at := slices.IndexFunc(now.Triggerables, func(s dormouse.Triggerable) bool { return s.Name == o.Scheduler })
+	if at < 0 {
+		return nil, dormouse.Errorf(dormouse.Invalid, "there is no Triggerable scheduler %q in the configuration", o.Scheduler)
+	}
+	s := now.Triggerables[at]
+	properties := dormouse.Properties{}
+	for name, v := range now.Properties {
+		properties.Set(name, v, "Config")
+	}
+	for name, v := range s.Properties {
+		properties.Set(name, v, "Scheduler")
+	}
+	properties.Update(o.Properties)
+	properties.Set("scheduler", s.Name, "Scheduler")
+	priority := s.Priority
+	if priority == 0 {
+		// Who waits for these holds a worker meanwhile.
+		priority = o.Request.Priority
+	}
+	var requests []dormouse.BuildRequest
+	for _, builder := range s.BuilderNames {
+		requests = append(requests, dormouse.BuildRequest{
+			Builder: builder, Priority: priority, SubmittedAt: time.Now(),
+			Reason:  fmt.Sprintf("triggered by build %s/%d, with scheduler %s", o.Parent.Builder, o.Parent.Number, s.Name),
+			Sources: withCodebases(o.Sources, s.Codebases), Properties: properties.Clone(),
+			ParentBuildID: o.Parent.ID, Key: o.Key + "." + s.Name + "." + builder,
+		})
+	}
+	return m.submit(ctx, requests)
+}
+
+// withCodebases adds what a scheduler says of its codebases.
+func withCodebases(given []dormouse.SourceStamp, defaults map[string]dormouse.SourceStamp) []dormouse.SourceStamp {
+	out := slices.Clone(given)
+	for name, d := range defaults {
+		at := slices.IndexFunc(out, func(s dormouse.SourceStamp) bool { return s.Codebase == name })
+		if at < 0 {
+			out = append(out, d)
+			continue
+		}
+		if s := &out[at]; s.Repository == "" {
+			s.Repository = d.Repository
+		}
+		if s := &out[at]; s.Branch == "" && s.Revision == "" {
+			s.Branch, s.Revision = d.Branch, d.Revision
+		}
+	}
+	if len(out) == 0 {
+		out = []dormouse.SourceStamp{{}}
+	}
+	slices.SortFunc(out, func(a, b dormouse.SourceStamp) int { return strings.Compare(a.Codebase, b.Codebase) })
+	return out
+}
+
+// Await implements build.Triggers.
+func (t triggers) Await(ctx context.Context, ids []int64) ([]dormouse.BuildRequest, error) {
+	out := make([]dormouse.BuildRequest, 0, len(ids))
+	for _, id := range ids {
+		r, err := t.await(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		into := r
+		for into.CollapsedInto != 0 {
+			if into, err = t.await(ctx, into.CollapsedInto); err != nil {
+				return nil, err
+			}
+		}
+		r.Result = into.Result
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// await returns a request once it is complete.
+func (t triggers) await(ctx context.Context, id int64) (dormouse.BuildRequest, error) {
+	for {
+		changed, forget := t.m.bus.completion(id)
+		r, err := t.m.db.Request(ctx, id)
+		if err == nil && r.State == dormouse.RequestComplete || err != nil && dormouse.CodeOf(err) != dormouse.Unavailable {
+			forget()
+			return r, err
+		}
+		var again <-chan time.Time
+		if err != nil {
+			again = time.After(storeRetry)
+		}
+		select {
+		case <-changed:
+		case <-again:
+		case <-ctx.Done():
+			forget()
+			return r, ctx.Err()
+		}
+		forget()
+	}
+}
+
+// cancelTime is how long the store may take to cancel what was triggered.
+const cancelTime = 10 * time.Second
+
+// Cancel implements build.Triggers.
+func (t triggers) Cancel(ids []int64, why string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.m.ctx), cancelTime)
+	defer cancel()
+	for _, id := range ids {
+		err := t.m.CancelRequest(ctx, id)
+		if err != nil && dormouse.CodeOf(err) != dormouse.Conflict {
+			t.m.log.Warn("a build that was triggered could not be cancelled", "request", id, "why", why, "error", err)
+		}
+	}
+}
