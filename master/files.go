@@ -2,8 +2,8 @@ package master
 
 import (
 	"context"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/dormouse-ci/dormouse"
@@ -84,7 +84,7 @@ func (m *Master) Artifacts(ctx context.Context, buildID int64, after string, lim
 }
 
 // OpenArtifact implements web.Service.
-func (m *Master) OpenArtifact(ctx context.Context, buildID int64, path string) (dormouse.Artifact, *os.File, error) {
+func (m *Master) OpenArtifact(ctx context.Context, buildID int64, path string) (dormouse.Artifact, io.ReadSeekCloser, error) {
 	a, err := m.db.Artifact(ctx, buildID, path)
 	if err != nil {
 		return a, nil, err
@@ -97,5 +97,8 @@ func (m *Master) OpenArtifact(ctx context.Context, buildID int64, path string) (
 	if dormouse.CodeOf(err) == dormouse.NotFound {
 		err = dormouse.Errorf(dormouse.NotFound, "the file of artifact %s has been removed from the master's disk", path)
 	}
-	return a, f, err
+	if err != nil {
+		return a, nil, err
+	}
+	return a, f, nil
 }

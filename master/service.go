@@ -121,7 +121,7 @@ func (m *Master) chooseScheduler(req web.ForceRequest) (string, error) {
 
 // Requests implements web.Service.
 func (m *Master) Requests(ctx context.Context, q web.RequestQuery) ([]dormouse.BuildRequest, error) {
-	list, err := m.db.Requests(ctx, store.RequestFilter{Builder: q.Builder, State: q.State, Before: q.Before, Limit: q.Limit})
+	list, err := m.db.Requests(ctx, store.RequestFilter{Builder: q.Builder, State: q.State, Parent: q.Parent, Before: q.Before, Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}

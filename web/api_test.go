@@ -87,6 +87,20 @@ func TestEveryCall(t *testing.T) {
 	raw := one[[]byte](t)(io.ReadAll(s.request(t, "GET", "/api/v1/logs/1/raw", nil).Body))
 	same("raw log", string(raw), "make\nünï ☃ \u2028 <&> \x1b[31m\n\n")
 
+	m.Keep(b.ID, "b/page.html", "<script>alert(1)</script>")
+	m.Keep(b.ID, "a ☃", "")
+	same("artifacts", one[[]dormouse.Artifact](t)(s.Client.Artifacts(ctx, b.ID, "")), one[[]dormouse.Artifact](t)(m.Artifacts(ctx, b.ID, "", 9)))
+	same("the page behind one", len(one[[]dormouse.Artifact](t)(s.Client.Artifacts(ctx, b.ID, "a ☃"))), 1)
+	file := one[io.ReadCloser](t)(s.Client.Artifact(ctx, b.ID, "b/page.html"))
+	same("an artifact", string(one[[]byte](t)(io.ReadAll(file))), "<script>alert(1)</script>")
+	file.Close()
+	head := s.request(t, "GET", "/api/v1/builds/1/artifacts/raw?path=b/page.html", nil).Header
+	same("how it is sent", []string{head.Get("Content-Type"), head.Get("Content-Disposition"), head.Get("X-Content-Type-Options"), head.Get("ETag")[:9]},
+		[]string{"application/octet-stream", "attachment; filename=page.html", "nosniff", `"5c140d35`})
+	if _, err := s.Client.Artifact(ctx, b.ID, "../../etc/passwd"); dormouse.CodeOf(err) != dormouse.NotFound {
+		t.Errorf("no such artifact: %v", err)
+	}
+
 	m.FinishStep(step.ID, dormouse.Success)
 	m.Finish(b.ID, dormouse.Warnings)
 	if got := one[dormouse.BuildRequest](t)(s.Client.Request(ctx, 1)); got.Result == nil || *got.Result != dormouse.Warnings {

@@ -22,6 +22,8 @@
 //	GET  /api/v1/builds                 ?builder= worker= running= before= limit=
 //	GET  /api/v1/builds/{id}
 //	GET  /api/v1/builds/{id}/steps
+//	GET  /api/v1/builds/{id}/artifacts      ?after=PATH: the page behind it
+//	GET  /api/v1/builds/{id}/artifacts/raw  ?path=PATH: the file
 //	POST /api/v1/builds/{id}/stop
 //	GET  /api/v1/logs/{id}
 //	GET  /api/v1/logs/{id}/contents     ?first= limit=

@@ -84,6 +84,8 @@ func TestClientAndDescriptionAgree(t *testing.T) {
 	_, _ = c.BuildByNumber(ctx, "b", 1)
 	_, _ = c.Steps(ctx, 1)
 	_ = c.StopBuild(ctx, 1, "")
+	_, _ = c.Artifacts(ctx, 1, "")
+	_, _ = c.Artifact(ctx, 1, "p")
 	_, _ = c.Log(ctx, 1)
 	_, _ = c.LogLines(ctx, 1, 0, 0)
 	for range c.FollowLog(ctx, 1, 0) {

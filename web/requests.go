@@ -19,13 +19,14 @@ func (h *Handler) registerRequests() {
 	type listInput struct {
 		Builder string `query:"builder" maxLength:"200"`
 		State   string `query:"state" enum:"pending,claimed,complete"`
+		Parent  int64  `query:"parent" minimum:"0" doc:"Only those that the build with this id has triggered"`
 		Before  int64  `query:"before" minimum:"0" doc:"Only ids below this: the last one of the page before"`
 		Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 	}
 	huma.Register(h.api, operation("listBuildRequests", http.MethodGet, "/buildrequests", "Build requests, the newest first", "buildrequests"),
 		func(ctx context.Context, in *listInput) (*requestsOutput, error) {
 			reqs, err := h.service.Requests(ctx, RequestQuery{
-				Builder: in.Builder, State: dormouse.RequestState(in.State), Before: in.Before, Limit: in.Limit,
+				Builder: in.Builder, State: dormouse.RequestState(in.State), Parent: in.Parent, Before: in.Before, Limit: in.Limit,
 			})
 			if err != nil {
 				return nil, problemOf(ctx, h.log, err)

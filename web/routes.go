@@ -18,6 +18,7 @@ func (h *Handler) register() {
 	h.registerMaster()
 	h.registerRequests()
 	h.registerBuilds()
+	h.registerArtifacts()
 	h.registerLogs()
 	h.registerWorkers()
 	h.registerCost()

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -38,6 +39,12 @@ type Service interface {
 	Steps(ctx context.Context, buildID int64) ([]dormouse.Step, error)
 	// StopBuild interrupts a running build; one that has ended is a Conflict.
 	StopBuild(ctx context.Context, id int64, reason string) error
+
+	// Artifacts lists the files that a build has kept, by path, from the first
+	// one behind a path on.
+	Artifacts(ctx context.Context, buildID int64, after string, limit int) ([]dormouse.Artifact, error)
+	// OpenArtifact opens one of them.
+	OpenArtifact(ctx context.Context, buildID int64, path string) (dormouse.Artifact, io.ReadSeekCloser, error)
 
 	Log(ctx context.Context, id int64) (dormouse.Log, error)
 	// LogLines returns the lines from first on (counting from 0) that are
@@ -111,6 +118,7 @@ type ForceRequest struct {
 type RequestQuery struct {
 	Builder string
 	State   dormouse.RequestState // empty for any
+	Parent  int64                 // only those that this build has made; 0 for any
 	Before  int64                 // ids below this; 0 for the newest
 	Limit   int                   // 1 to MaxPage when it comes from the API
 }

@@ -29,6 +29,7 @@ var commands = []struct {
 	{groupUse, newForceCommand},
 	{groupUse, newBuildsCommand},
 	{groupUse, newLogCommand},
+	{groupUse, newArtifactsCommand},
 	{groupUse, newWhyCommand},
 	{groupUse, newWorkersCommand},
 	{groupUse, newInstancesCommand},

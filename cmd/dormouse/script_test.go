@@ -120,6 +120,7 @@ func build(m *webtest.Master, r dormouse.BuildRequest) {
 	m.FinishStep(checkout.ID, dormouse.Success)
 	compile, log := m.Step(b.ID, "compile")
 	m.Print(log.ID, "cc -c a.c", "\x1b[31mred\x1b[0m \x1b]0;title\a")
+	m.Keep(b.ID, "packages/app.deb", "a package\n")
 	m.FinishStep(compile.ID, result)
 	m.Finish(b.ID, result)
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -48,6 +49,7 @@ func (c *Client) Requests(ctx context.Context, q web.RequestQuery) ([]dormouse.B
 	v := url.Values{}
 	setText(v, "builder", q.Builder)
 	setText(v, "state", string(q.State))
+	setInt(v, "parent", q.Parent)
 	setInt(v, "before", q.Before)
 	setInt(v, "limit", int64(q.Limit))
 	var out requestList
@@ -113,6 +115,32 @@ func (c *Client) Steps(ctx context.Context, buildID int64) ([]dormouse.Step, err
 // StopBuild interrupts a running build.
 func (c *Client) StopBuild(ctx context.Context, id int64, reason string) error {
 	return c.call(ctx, http.MethodPost, path("builds", num(id), "stop"), nil, web.StopRequest{Reason: reason}, nil)
+}
+
+// Artifacts lists the files that a build has kept, by path, from the first one
+// behind a path on.
+func (c *Client) Artifacts(ctx context.Context, buildID int64, after string) ([]dormouse.Artifact, error) {
+	v := url.Values{}
+	setText(v, "after", after)
+	var out struct {
+		Artifacts []dormouse.Artifact `json:"artifacts"`
+	}
+	err := c.call(ctx, http.MethodGet, path("builds", num(buildID), "artifacts"), v, nil, &out)
+	return out.Artifacts, err
+}
+
+// Artifact opens one file that a build has kept. Its bytes end early, with an
+// error, when the connection does.
+func (c *Client) Artifact(ctx context.Context, buildID int64, name string) (io.ReadCloser, error) {
+	req, err := c.newRequest(ctx, http.MethodGet, path("builds", num(buildID), "artifacts", "raw"), url.Values{"path": {name}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
 }
 
 // Log returns a log's name and size.

@@ -33,6 +33,7 @@ type Master struct {
 	workers     []dormouse.WorkerStatus
 	instances   []dormouse.Instance
 	leftovers   dormouse.LeftoverReport
+	artifacts   []kept
 	seq         uint64
 	subscribers map[chan dormouse.Event]struct{}
 	fail        error
