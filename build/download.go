@@ -66,7 +66,7 @@ func (s *step) below(workDir any, name string) (string, error) {
 	if rel = path.Clean(rel); name == "" || strings.ContainsRune(name, 0) || isAbsolute(name) || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
 		return "", dormouse.Errorf(dormouse.Invalid, "workerdest %q does not name a place in the builder's directory", name)
 	}
-	return s.build.worker.Path(s.path(dir), name), nil
+	return s.onWorker(s.path(dir), name), nil
 }
 
 // reveal implements action.

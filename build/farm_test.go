@@ -286,9 +286,15 @@ func (f *farm) job(steps ...dormouse.StepSpec) build.Job {
 // run runs the steps to their end, which must come.
 func (f *farm) run(t testing.TB, m *memory, job build.Job, stop <-chan string) build.Outcome {
 	t.Helper()
+	return f.runWith(t, build.Runner{Store: m, Announce: m.announce}, m, job, stop)
+}
+
+// runWith is run with a runner that has more than a store.
+func (f *farm) runWith(t testing.TB, r build.Runner, m *memory, job build.Job, stop <-chan string) build.Outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := build.Runner{Store: m, Announce: m.announce, Log: slog.New(slog.DiscardHandler)}
+	r.Log = slog.New(slog.DiscardHandler)
 	out := r.Run(ctx, job, stop)
 	if ctx.Err() != nil {
 		t.Fatalf("the build did not end; steps: %v", m.results())

@@ -63,6 +63,17 @@ func (a uploadAction) run(ctx context.Context, s *step) (dormouse.Result, error)
 		return a.several(ctx, s, p)
 	case dormouse.UploadDirectory:
 		s.summary = cmp.Or(s.summary, "uploading "+base(p.sources[0]))
+		// A stock worker fails over a directory that is not there with a
+		// traceback: asking first gives a sentence.
+		at := s.onWorker(p.dir, p.sources[0])
+		end, err := s.run(ctx, command{name: "stat", quiet: true, args: map[string]any{"path": at}})
+		switch {
+		case err != nil:
+			return dormouse.Exception, err
+		case end.RC != 0 || end.FileMode&typeMask != typeDir:
+			s.header(ctx, "there is no directory "+at+" on the worker")
+			return dormouse.Failure, nil
+		}
 		return a.directory(ctx, s, p.dir, p.sources[0], p.dest)
 	}
 	s.summary = cmp.Or(s.summary, "uploading "+base(p.sources[0]))
@@ -78,7 +89,7 @@ func (s *step) onWorker(dir, name string) string {
 	if isAbsolute(name) {
 		return name
 	}
-	return s.build.worker.Path(dir, name)
+	return strings.TrimRight(dir, "/") + "/" + name // Windows takes that too
 }
 
 // isAbsolute reports whether a path is, on a worker of any kind.
