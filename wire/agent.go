@@ -364,7 +364,9 @@ func (c *AgentConn) ReadFile(ctx context.Context, commandID string, n int) ([]by
 	case string:
 		return []byte(v), nil
 	}
-	return nil, dormouse.Errorf(dormouse.Internal, "%s answered update_read_file with something that is not bytes", c.name)
+	// Buildbot 3.7's master answers with nothing whatever it has read, so that its
+	// workers can not download files over this protocol.
+	return nil, dormouse.Errorf(dormouse.Internal, "%s answered update_read_file without the bytes of the file, as Buildbot 3.7 does: no file can be downloaded from it", c.name)
 }
 
 // ReadFileClose says that no more of the file is wanted.

@@ -68,15 +68,21 @@
 // complete. Arguments of the commands used here:
 //
 //	shell           command (text or list), workdir, env, want_stdout, want_stderr,
-//	                logfiles, timeout, maxTime, sigtermTime, initial_stdin, usePTY, logEnviron
+//	                logfiles {name: filename or {filename, follow}}, timeout, maxTime, max_lines,
+//	                sigtermTime, interruptSignal, initial_stdin, usePTY, logEnviron
 //	listdir, stat, glob, rmfile   path
 //	mkdir, rmdir    paths
-//	cpdir           from_path, to_path
+//	cpdir           from_path, to_path, timeout, maxTime, logEnviron
 //	upload_file     path, blocksize, maxsize, keepstamp
-//	upload_directory  path, blocksize, maxsize, compress
+//	upload_directory  path, blocksize, maxsize, compress (null, gz or bz2)
 //	download_file   path, blocksize, maxsize, mode
 //
-// All paths are absolute, on the worker; [Worker.Path] makes them.
+// All paths are absolute, on the worker; [Worker.Path] makes them. A log file's
+// name is relative to workdir. max_lines is of newer masters than 3.7.
+//
+// Our agent writes what it downloads, and copies, below its base directory only.
+// A name that is not UTF-8 comes in "files" with U+FFFD for what is not, and so
+// can not be asked for; in an archive it is as it is.
 //
 // # Requests of the worker
 //
@@ -95,7 +101,14 @@
 // The keys of an update: "rc" (the exit code; each command ends with one),
 // "stdout", "stderr", "header" (output), "log" (value [log name, output]),
 // "elapsed" (seconds), "files" (of listdir and glob), "stat" (ten numbers),
-// "failure_reason", "timeout", "timeout_without_output".
+// "failure_reason" ("timeout", "timeout_without_output", "max_lines_failure").
+//
+// A transfer that fails says why in "stderr", and its rc is 1. Our agent closes
+// a file, and unpacks a directory, only where the master has all it is meant to
+// have: of a file, that is its beginning where maxsize cuts it. A stock worker
+// does so in any case. A stock master of 3.7 answers each update_read_file with
+// null, and refuses each update_upload_file_utime: nothing can be downloaded
+// from it, and no times are kept.
 //
 // Output is a list of three:
 //

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -178,4 +179,42 @@ func number(v any) (float64, bool) {
 		return float64(v), true
 	}
 	return 0, false
+}
+
+// size reads a number of bytes. set is false where it is absent or None.
+func (a *arguments) size(name string) (n int64, set bool) {
+	v, ok := a.get(name)
+	if !ok {
+		return 0, false
+	}
+	f, ok := number(v)
+	if !ok || f != math.Trunc(f) || f < 0 {
+		a.fail(name, "is not a number of bytes")
+		return 0, false
+	}
+	return int64(min(f, maxSize)), true
+}
+
+// maxSize is more than any file has, and within a float64's exact integers.
+const maxSize = 1 << 53
+
+// mode reads the permissions of a file. set is false where it is absent or None.
+func (a *arguments) mode(name string) (mode os.FileMode, set bool) {
+	n, set := a.size(name)
+	if n > 0o7777 {
+		a.fail(name, "is not the mode of a file")
+		return 0, false
+	}
+	return fileMode(uint32(n)), set
+}
+
+// fileMode is a mode as the system has it, in Go's terms.
+func fileMode(n uint32) os.FileMode {
+	mode := os.FileMode(n & 0o777)
+	for bit, flag := range map[uint32]os.FileMode{0o4000: os.ModeSetuid, 0o2000: os.ModeSetgid, 0o1000: os.ModeSticky} {
+		if n&bit != 0 {
+			mode |= flag
+		}
+	}
+	return mode
 }

@@ -150,6 +150,9 @@ func (a *attachment) StartCommand(start wire.StartCommand) error {
 	if err != nil {
 		return err
 	}
+	if _, moves := c.(*transfer); moves && start.Group != "" {
+		return dormouse.Errorf(dormouse.Invalid, "command %q moves a file, and can not outlive its connection", start.Name)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ending {
@@ -170,6 +173,8 @@ func (a *attachment) StartCommand(start wire.StartCommand) error {
 		settings:   a.settings,
 		nl:         a.nl,
 		environ:    a.w.cfg.Environ,
+		files:      a.conn,
+		base:       a.w.cfg.BaseDir,
 		done:       make(chan struct{}),
 		log:        log,
 	}

@@ -27,15 +27,32 @@ type command interface {
 // commands are the commands by their names in the protocol. They read their
 // arguments and do nothing yet.
 var commands = map[string]func(args map[string]any) (command, error){
-	"shell":   func(args map[string]any) (command, error) { return parseShell(args) },
-	"mkdir":   parsePaths("mkdir", makeDirectories),
-	"rmdir":   parsePaths("rmdir", removeDirectories),
-	"stat":    parsePath("stat", statFile),
-	"listdir": parsePath("listdir", listDirectory),
+	"shell":            func(args map[string]any) (command, error) { return parseShell(args) },
+	"mkdir":            parsePaths("mkdir", makeDirectories),
+	"rmdir":            parsePaths("rmdir", removeDirectories),
+	"cpdir":            parseCopy,
+	"stat":             parsePath("stat", statFile),
+	"glob":             parsePath("glob", globFiles),
+	"listdir":          parsePath("listdir", listDirectory),
+	"rmfile":           parsePath("rmfile", removeFile),
+	"upload_file":      parseUpload,
+	"upload_directory": parseDirectoryUpload,
+	"download_file":    parseDownload,
+}
+
+// olderNames are what stock masters look for in a worker's description to know
+// whether it moves files: the names of the protocol before this one.
+var olderNames = map[string]string{
+	"uploadFile":      "upload_file",
+	"uploadDirectory": "upload_directory",
+	"downloadFile":    "download_file",
 }
 
 // parseCommand understands a command, or says what is wrong with it.
 func parseCommand(name string, args map[string]any) (command, error) {
+	if newer, ok := olderNames[name]; ok {
+		name = newer
+	}
 	parse, ok := commands[name]
 	if !ok {
 		return nil, dormouse.Errorf(dormouse.NotFound, "this worker has no command %q: it has %q",
@@ -55,6 +72,8 @@ type running struct {
 	done       chan struct{} // of a command of a group: it is over
 	interrupts chan string   // holds one, the first
 	out        *outbox
+	files      mover  // of the connection it was started on
+	base       string // the worker's directory: what is received goes below it
 	settings   wire.Settings
 	nl         newline
 	environ    []string

@@ -44,6 +44,9 @@ func describe(cfg *Config) map[string]any {
 	for name := range commands {
 		versions[name] = commandVersion
 	}
+	for name := range olderNames {
+		versions[name] = commandVersion
+	}
 	info["environ"] = environ
 	info["system"] = "posix"
 	info["basedir"] = cfg.BaseDir

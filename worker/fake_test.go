@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -21,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeConn struct {
 	mu        sync.Mutex
 	lines     []dormouse.LogLine
+	logs      map[string][]string
 	pairs     map[string]any
 	completed map[string]string
 	stdout    int  // bytes
@@ -37,6 +40,8 @@ type fakeConn struct {
 	notices    []wire.Notice
 	lost       bool // nothing can be sent
 
+	fakeFiles
+
 	done     chan struct{}
 	doneOnce sync.Once
 	err      error
@@ -44,7 +49,7 @@ type fakeConn struct {
 
 func newFakeConn() *fakeConn {
 	return &fakeConn{
-		pairs: make(map[string]any), completed: make(map[string]string),
+		logs: make(map[string][]string), pairs: make(map[string]any), completed: make(map[string]string),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -73,6 +78,10 @@ func (c *fakeConn) Send(ctx context.Context, _ string, _ int64, updates wire.Upd
 				u.Value = int(n)
 			}
 			c.pairs[u.Kind] = u.Value
+		case u.Kind == "log":
+			for _, l := range u.Lines {
+				c.logs[u.LogName] = append(c.logs[u.LogName], l.Text)
+			}
 		case !c.discard:
 			c.lines = append(c.lines, u.Lines...)
 		}
@@ -171,9 +180,77 @@ func (c *fakeConn) await(t *testing.T, holds func() bool) {
 func newRunning(ctx context.Context, master link, environ ...string) *running {
 	log := slog.New(slog.DiscardHandler)
 	set := wire.Settings{MaxLineLength: defaultMaxLineLength}
+	files, _ := master.(mover)
 	return &running{
-		ctx: ctx, id: "1", interrupts: make(chan string, 1),
+		files: files,
+		ctx:   ctx, id: "1", interrupts: make(chan string, 1),
 		out: newOutbox(ctx, master, "1", false, set, spool{limit: DefaultSpoolSize, log: log}, log), settings: set, nl: newline{stock: true},
 		environ: environ, log: log,
 	}
+}
+
+// fakeFiles are a master's files.
+type fakeFiles struct {
+	got      bytes.Buffer // uploaded
+	blocks   []int        // their sizes
+	closed   bool
+	unpacked bool
+	accessed time.Time
+	modified time.Time
+	from     io.Reader // downloaded
+	finished bool
+	refusal  error
+	onBlock  func(ctx context.Context) error // before each is answered
+}
+
+func (f *fakeFiles) block(ctx context.Context) error {
+	if f.onBlock != nil {
+		if err := f.onBlock(ctx); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *fakeFiles) UploadWrite(ctx context.Context, _ string, p []byte) error {
+	f.got.Write(p)
+	f.blocks = append(f.blocks, len(p))
+	return f.block(ctx)
+}
+
+func (f *fakeFiles) DirectoryWrite(ctx context.Context, id string, p []byte) error {
+	return f.UploadWrite(ctx, id, p)
+}
+
+func (f *fakeFiles) UploadClose(context.Context, string) error {
+	f.closed = true
+	return nil
+}
+
+func (f *fakeFiles) UploadTimes(_ context.Context, _ string, accessed, modified time.Time) error {
+	f.accessed, f.modified = accessed, modified
+	return f.refusal
+}
+
+func (f *fakeFiles) DirectoryUnpack(context.Context, string) error {
+	f.unpacked = true
+	return f.refusal
+}
+
+func (f *fakeFiles) ReadFile(ctx context.Context, _ string, n int) ([]byte, error) {
+	if err := f.block(ctx); err != nil {
+		return nil, err
+	}
+	p := make([]byte, n)
+	n, err := io.ReadFull(f.from, p)
+	f.blocks = append(f.blocks, n)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return p[:n], err
+}
+
+func (f *fakeFiles) ReadFileClose(context.Context, string) error {
+	f.finished = true
+	return nil
 }

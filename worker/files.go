@@ -47,23 +47,8 @@ func parsePaths(name string, do fileFunc) func(map[string]any) (command, error) 
 }
 
 func (c *fileCommand) run(r *running) (failure string) {
-	ctx, cancel := context.WithCancel(r.ctx)
-	defer cancel()
-	done := make(chan []result, 1)
-	go func() { done <- c.each(ctx) }()
 	var results []result
-	for results == nil {
-		select {
-		case results = <-done:
-		case why := <-r.interrupts:
-			r.header("", "command interrupted"+because(why))
-			cancel()
-		case <-r.out.Due():
-			r.out.Flush()
-		case err := <-r.out.Acks():
-			r.out.Acked(err)
-		}
-	}
+	r.work(limits{}, func(ctx context.Context, _ func()) { results = c.each(ctx) })
 	code := 0
 	for _, res := range results {
 		switch {
@@ -103,11 +88,21 @@ func errnoOf(err error) int {
 
 // reasonOf is the error without the path that its text has already.
 func reasonOf(err error) string {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return e.Err.Error()
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err.Error()
 	}
 	return err.Error()
+}
+
+// removeFile removes what is not a directory.
+func removeFile(_ context.Context, path string) (string, any, error) {
+	if err := syscall.Unlink(path); err != nil {
+		return "", nil, &os.PathError{Op: "unlink", Path: path, Err: err}
+	}
+	return "", nil, nil
 }
 
 func makeDirectories(_ context.Context, path string) (string, any, error) {

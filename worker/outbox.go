@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -133,6 +134,29 @@ func (o *outbox) Lines(lines []dormouse.LogLine) {
 	}
 	o.pump()
 	if len(o.lines) > 0 {
+		o.arm()
+	}
+}
+
+// Log adds lines to a log of its own; it keeps no reference to the slice.
+func (o *outbox) Log(name string, lines []dormouse.LogLine) {
+	for len(lines) > 0 {
+		n, cost := 0, 0
+		for n < len(lines) && (n == 0 || o.cost+cost < o.size) {
+			cost += len(lines[n].Text) + 1 + lineCost
+			n++
+		}
+		o.fold()
+		o.pairs = append(o.pairs, wire.EncodeLog(name, slices.Clone(lines[:n])))
+		o.cost += cost
+		o.items += int64(n)
+		lines = lines[n:]
+		if o.cost >= o.size {
+			o.seal()
+		}
+	}
+	o.pump()
+	if len(o.pairs) > 0 {
 		o.arm()
 	}
 }

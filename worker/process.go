@@ -58,6 +58,8 @@ type processSpec struct {
 	dir   string
 	env   []string
 	stdin string
+	// terminal has it run on a terminal of its own, without stdin.
+	terminal bool
 }
 
 // notStarted is the error of a command that could not be started, with the
@@ -122,16 +124,28 @@ func startProcess(spec processSpec) (*osProcess, error) {
 		}
 		return r, w
 	}
-	outR, outW := pipe()
-	errR, errW := pipe()
-	var inR, inW *os.File
-	if spec.stdin != "" {
-		inR, inW = pipe()
-		p.cmd.Stdin = inR
+	var outR, errR, inW *os.File
+	if spec.terminal {
+		var terminal *os.File
+		outR, terminal, err = openTerminal()
+		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
+		// The leader of a session is that of a process group as well. The
+		// descriptor is the child's.
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+		p.pipes = []*os.File{outR}
+		theirs = []*os.File{terminal}
+	} else {
+		var outW, errW, inR *os.File
+		outR, outW = pipe()
+		errR, errW = pipe()
+		if spec.stdin != "" {
+			inR, inW = pipe()
+			p.cmd.Stdin = inR
+		}
+		p.cmd.Stdout, p.cmd.Stderr = outW, errW
+		p.pipes = []*os.File{outR, errR, inW}
+		theirs = []*os.File{outW, errW, inR}
 	}
-	p.cmd.Stdout, p.cmd.Stderr = outW, errW
-	p.pipes = []*os.File{outR, errR, inW}
-	theirs = []*os.File{outW, errW, inR}
 	if err == nil {
 		if err = p.cmd.Start(); err != nil {
 			err = &notStarted{code: 126, err: err}
@@ -144,7 +158,9 @@ func startProcess(spec processSpec) (*osProcess, error) {
 		return nil, err
 	}
 	p.readers.Go(func() { p.read(dormouse.Stdout, outR) })
-	p.readers.Go(func() { p.read(dormouse.Stderr, errR) })
+	if errR != nil {
+		p.readers.Go(func() { p.read(dormouse.Stderr, errR) })
+	}
 	p.ended.Go(func() {
 		p.readers.Wait()
 		close(p.output)
@@ -178,6 +194,8 @@ func (p *osProcess) read(stream dormouse.Stream, f *os.File) {
 			}
 		}
 		if err != nil {
+			// The end of a terminal's output is an error on Linux (EIO), and
+			// there is no other that could be acted on.
 			return
 		}
 	}

@@ -209,7 +209,7 @@ func TestHeldBackAtTheBound(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			newSupervisor(r, p, c, time.Now()).run()
+			newSupervisor(r, p, nil, c, time.Now()).run()
 			_ = r.out.Drain()
 			r.out.Complete("")
 			r.out.Close()

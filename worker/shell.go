@@ -27,6 +27,8 @@ type shellCommand struct {
 	hasStdin               bool
 	wantStdout, wantStderr bool
 	logEnviron             bool
+	terminal               bool
+	logs                   []logFile
 	limits
 }
 
@@ -47,6 +49,10 @@ var interruptSignals = map[string]syscall.Signal{
 	"INT":  syscall.SIGINT,
 	"HUP":  syscall.SIGHUP,
 	"QUIT": syscall.SIGQUIT,
+	"ABRT": syscall.SIGABRT,
+	"ALRM": syscall.SIGALRM,
+	"USR1": syscall.SIGUSR1,
+	"USR2": syscall.SIGUSR2,
 }
 
 // parseShell reads the arguments of the shell command.
@@ -82,16 +88,8 @@ func parseShell(args map[string]any) (*shellCommand, error) {
 			a.fail("env", "is not a dictionary")
 		}
 	}
-	// As in Buildbot, a command that is given input gets no terminal.
-	if a.bool("usePTY", false) && !c.hasStdin {
-		a.fail("usePTY", "is not supported by this worker: leave it out, or run the command under script(1)")
-	}
-	if v, ok := a.get("logfiles"); ok {
-		files, isMap := v.(map[string]any)
-		if !isMap || len(files) > 0 {
-			a.fail("logfiles", "is not supported by this worker: print the file in a step of its own")
-		}
-	}
+	c.terminal = a.bool("usePTY", false)
+	c.logs = a.logFiles(c.dir)
 	return c, a.err()
 }
 
@@ -157,6 +155,9 @@ func (c *shellCommand) header(env []string) []string {
 		argv[i] = strconv.Quote(word)
 	}
 	lines = append(lines, where, " argv: ["+strings.Join(argv, ", ")+"]")
+	for _, f := range c.logs {
+		lines = append(lines, fmt.Sprintf(" watching log file %s: %s", f.name, f.path))
+	}
 	if c.logEnviron {
 		lines = append(lines, " environment:")
 		for _, e := range env {
@@ -171,8 +172,16 @@ func (c *shellCommand) header(env []string) []string {
 	if c.hasStdin {
 		lines = append(lines, fmt.Sprintf(" writing %d bytes to stdin", len(c.stdin)))
 	}
-	return append(lines, " using PTY: false")
+	if c.terminal && !c.usesTerminal() {
+		lines = append(lines, " no terminal: the command is given input")
+	}
+	return append(lines, fmt.Sprintf(" using PTY: %t", c.usesTerminal()))
 }
+
+// usesTerminal reports whether the command runs on a terminal. As in Buildbot,
+// one that is given input does not: the end of input is not told by closing a
+// terminal.
+func (c *shellCommand) usesTerminal() bool { return c.terminal && !c.hasStdin }
 
 // seconds writes a time as Buildbot's headers do.
 func seconds(d time.Duration) string {
@@ -208,7 +217,14 @@ func (c *shellCommand) run(r *running) (failure string) {
 	}
 	r.header(c.header(env)...)
 	begin := time.Now()
-	p, err := startProcess(processSpec{argv: c.argv, dir: dir, env: env, stdin: c.stdin})
+	var tails *tails
+	if len(c.logs) > 0 {
+		tails = startTails(c.logs, func(path string, err error) {
+			r.log.Warn("can not read a command's log file", "path", path, "err", err)
+		})
+		defer tails.Close()
+	}
+	p, err := startProcess(processSpec{argv: c.argv, dir: dir, env: env, stdin: c.stdin, terminal: c.usesTerminal()})
 	if err != nil {
 		r.line(dormouse.Stderr, "can not start the command: "+err.Error())
 		code := -1
@@ -218,5 +234,5 @@ func (c *shellCommand) run(r *running) (failure string) {
 		r.end(exitStatus{code: code}, time.Since(begin))
 		return ""
 	}
-	return newSupervisor(r, p, c, begin).run()
+	return newSupervisor(r, p, tails, c, begin).run()
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // statNumbers are mode, inode, device, links, user, group, size, and the
@@ -14,4 +15,16 @@ func statNumbers(fi os.FileInfo) []any {
 		int64(st.Mode), int64(st.Ino), int64(st.Dev), int64(st.Nlink), int64(st.Uid), int64(st.Gid), st.Size,
 		int64(st.Atim.Sec), int64(st.Mtim.Sec), int64(st.Ctim.Sec), //nolint:unconvert // see above
 	}
+}
+
+// accessTime is when a file was last read.
+func accessTime(fi os.FileInfo) time.Time {
+	st := fi.Sys().(*syscall.Stat_t)
+	return time.Unix(st.Atim.Unix())
+}
+
+// changeTime is when anything about a file was last changed.
+func changeTime(fi os.FileInfo) time.Time {
+	st := fi.Sys().(*syscall.Stat_t)
+	return time.Unix(st.Ctim.Unix())
 }

@@ -5,6 +5,7 @@ package worker
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // statNumbers are mode, inode, device, links, user, group, size, and the
@@ -18,3 +19,9 @@ func statNumbers(fi os.FileInfo) []any {
 		modified, modified, modified,
 	}
 }
+
+// accessTime is the modification's, see above.
+func accessTime(fi os.FileInfo) time.Time { return fi.ModTime() }
+
+// changeTime is the modification's, see above.
+func changeTime(fi os.FileInfo) time.Time { return fi.ModTime() }

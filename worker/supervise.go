@@ -43,19 +43,25 @@ const (
 //	   ▼                                                    │
 //	killing: SIGTERM, sigtermTime later SIGKILL ────────────┤
 //	                        5 s after SIGKILL: given up ────┘
+//
+// Log files are read along, and once more when the process is over.
 type supervisor struct {
 	r      *running
 	p      process
+	tails  *tails // nil where the command has no log files
 	c      *shellCommand
 	begin  time.Time
 	silent time.Duration // the no-output limit in force; 0 is none
 
 	stdout, stderr *lineSplitter
+	logs           []*lineSplitter
 	scratch        []dormouse.LogLine
 	lines          int
 
 	exited      bool // the leader has
 	outputEnded bool
+	processOver bool // only the log files are waited for
+	tailsEnded  bool
 
 	killing bool
 	// signals are still to be sent, each after the time before it.
@@ -72,13 +78,16 @@ type escalation struct {
 	patience time.Duration
 }
 
-func newSupervisor(r *running, p process, c *shellCommand, begin time.Time) *supervisor {
+func newSupervisor(r *running, p process, tails *tails, c *shellCommand, begin time.Time) *supervisor {
 	s := &supervisor{
-		r: r, p: p, c: c, begin: begin,
+		r: r, p: p, tails: tails, tailsEnded: tails == nil, c: c, begin: begin,
 		silent: c.timeout,
 		stdout: newLineSplitter(dormouse.Stdout, r.nl, r.settings.MaxLineLength),
 		stderr: newLineSplitter(dormouse.Stderr, r.nl, r.settings.MaxLineLength),
 		paused: true,
+	}
+	for range c.logs {
+		s.logs = append(s.logs, newLineSplitter(dormouse.Stdout, r.nl, r.settings.MaxLineLength))
 	}
 	for _, t := range []**time.Timer{&s.silence, &s.overall, &s.escalate, &s.poll, &s.drain} {
 		*t = time.NewTimer(time.Hour)
@@ -93,12 +102,22 @@ func newSupervisor(r *running, p process, c *shellCommand, begin time.Time) *sup
 // run returns when the process is over, or was given up.
 func (s *supervisor) run() (failure string) {
 	exited, lost, interrupts := s.p.Exited(), s.r.ctx.Done(), s.r.interrupts
-	for !s.over() {
-		chunks := s.p.Output()
-		if s.outputEnded || s.r.out.Full() {
+	for {
+		if !s.processOver && s.over() {
+			s.endProcess()
+		}
+		if s.processOver && s.tailsEnded {
+			break
+		}
+		full := s.r.out.Full()
+		chunks, tailed := s.p.Output(), s.tailed()
+		if s.outputEnded || full {
 			chunks = nil
 		}
-		s.watchSilence(chunks != nil)
+		if full {
+			tailed = nil
+		}
+		s.watchSilence(!full)
 		select {
 		case c, ok := <-chunks:
 			if ok {
@@ -106,14 +125,22 @@ func (s *supervisor) run() (failure string) {
 			} else {
 				s.outputEnded = true
 			}
+		case c, ok := <-tailed:
+			if ok {
+				s.receiveLog(c)
+			} else {
+				s.tailsEnded = true
+			}
 		case <-exited:
 			exited, s.exited = nil, true
 			s.leaderExited()
 		case why := <-interrupts:
 			interrupts = nil
+			s.giveLogsUp()
 			s.kill("", "command interrupted"+because(why))
 		case <-lost:
 			lost = nil
+			s.giveLogsUp()
 			s.abandon()
 		case <-s.silence.C:
 			s.paused = true
@@ -145,11 +172,50 @@ func (s *supervisor) over() bool {
 	return s.exited && s.outputEnded && (!s.killing || !s.p.GroupAlive())
 }
 
+// endProcess goes on to the last of the log files: the limits do not count for
+// that, since it is the master that holds it up, if anything.
+func (s *supervisor) endProcess() {
+	s.processOver = true
+	s.stopTimers()
+	s.paused = true
+	if s.tails != nil {
+		s.tails.Finish()
+	}
+}
+
+// giveLogsUp does not wait for the last of the log files, if that is what there
+// is to wait for.
+func (s *supervisor) giveLogsUp() {
+	if s.processOver {
+		s.tailsEnded = true
+	}
+}
+
+// tailed delivers what is read from the log files.
+func (s *supervisor) tailed() <-chan tailChunk {
+	if s.tailsEnded {
+		return nil
+	}
+	return s.tails.Output()
+}
+
+// receiveLog takes what was read from a log file. It is a sign of life, as in
+// Buildbot, but does not count among the lines that max_lines allows.
+func (s *supervisor) receiveLog(c tailChunk) {
+	if !s.paused {
+		s.silence.Reset(s.silent)
+	}
+	lines := s.logs[c.file].Append(s.scratch[:0], c.data, c.time)
+	s.r.out.Log(s.c.logs[c.file].name, lines)
+	clear(lines)
+	s.scratch = lines[:0]
+}
+
 // watchSilence runs the no-output timer only while output could be seen:
 // a process that is held back by a slow master is not silent.
 func (s *supervisor) watchSilence(listening bool) {
 	switch {
-	case s.silent == 0 || s.killing || s.outputEnded || !listening:
+	case s.silent == 0 || s.killing || s.processOver || !listening:
 		if !s.paused {
 			s.silence.Stop()
 			s.paused = true
@@ -213,7 +279,7 @@ func (s *supervisor) leaderExited() {
 
 // kill begins to end the whole process group.
 func (s *supervisor) kill(reason, message string) {
-	if s.killing {
+	if s.killing || s.processOver {
 		return
 	}
 	s.killing = true
@@ -279,13 +345,20 @@ func (s *supervisor) drained() {
 	s.r.header("a process that left the command's process group still holds its output; not waiting for it")
 }
 
-// finish says how the process ended.
-func (s *supervisor) finish() (failure string) {
+func (s *supervisor) stopTimers() {
 	for _, t := range []*time.Timer{s.silence, s.overall, s.escalate, s.poll, s.drain} {
 		t.Stop()
 	}
+}
+
+// finish says how the process ended.
+func (s *supervisor) finish() (failure string) {
+	s.stopTimers()
 	s.p.Close()
 	now := time.Now()
+	for i, split := range s.logs {
+		s.r.out.Log(s.c.logs[i].name, split.Flush(nil, now))
+	}
 	s.pass(s.stdout.Flush(nil, now), s.c.wantStdout)
 	s.pass(s.stderr.Flush(nil, now), s.c.wantStderr)
 	if s.givenUp && !s.exited {

@@ -77,7 +77,7 @@ func supervise(ctx context.Context, master link, p process, l limits) (r *runnin
 	}
 	ended = make(chan string, 1)
 	go func() {
-		failure := newSupervisor(r, p, c, time.Now()).run()
+		failure := newSupervisor(r, p, nil, c, time.Now()).run()
 		_ = r.out.Drain()
 		r.out.Close()
 		ended <- failure

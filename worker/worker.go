@@ -29,6 +29,7 @@ var ErrGaveUp = errors.New("gave up attaching to the master")
 // conn is an attachment's connection, as [wire.AgentConn] has it.
 type conn interface {
 	link
+	mover
 	Extensions() wire.Extensions
 	Interruption(ctx context.Context, n wire.Notice) error
 	SecretBound() bool

@@ -264,7 +264,7 @@ func TestCommandsEndWithConnection(t *testing.T) {
 func TestUnknownCommand(t *testing.T) {
 	a := &attachment{w: &Worker{}, commands: map[string]*running{}}
 	err := a.StartCommand(wire.StartCommand{ID: "1", Name: "frobnicate", Args: nil})
-	if dormouse.CodeOf(err) != dormouse.NotFound || !strings.Contains(err.Error(), `["listdir" "mkdir" "rmdir" "shell" "stat"]`) {
+	if dormouse.CodeOf(err) != dormouse.NotFound || !strings.Contains(err.Error(), `["cpdir" "download_file" "glob" `) {
 		t.Error(err)
 	}
 	if err := a.InterruptCommand("1", "why"); err != nil {
@@ -363,7 +363,11 @@ func TestDescribe(t *testing.T) {
 	want := map[string]any{
 		"admin": "Ann <ann@example.com>\n", "environ": map[string]any{"A": "1", "B": "\uFFFD"}, "system": "posix", "basedir": cfg.BaseDir,
 		"numcpus": 3, "version": "dormouse", "delete_leftover_dirs": false,
-		"worker_commands": map[string]any{"shell": v, "mkdir": v, "rmdir": v, "stat": v, "listdir": v},
+		"worker_commands": map[string]any{
+			"shell": v, "mkdir": v, "rmdir": v, "cpdir": v, "stat": v, "glob": v, "listdir": v, "rmfile": v,
+			"upload_file": v, "upload_directory": v, "download_file": v,
+			"uploadFile": v, "uploadDirectory": v, "downloadFile": v,
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
