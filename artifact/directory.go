@@ -114,8 +114,8 @@ func drain(r io.Reader) error {
 // entry takes one entry of an archive.
 func (u *Upload) entry(dest string, limit int64, h *tar.Header, content io.Reader) error {
 	name := path.Clean(h.Name)
-	if h.Typeflag == tar.TypeXGlobalHeader || name == "." && h.Typeflag == tar.TypeDir {
-		return nil
+	if h.Typeflag == tar.TypeXGlobalHeader || h.Typeflag == tar.TypeDir && (name == "." || name == "/") {
+		return nil // the directory itself, which Buildbot's workers call /
 	}
 	if path.IsAbs(h.Name) || !filepath.IsLocal(name) || strings.ContainsRune(name, 0) {
 		return dormouse.Errorf(dormouse.Invalid, "the worker's archive has an entry %q, which leaves its directory", h.Name)

@@ -82,7 +82,7 @@ func (a downloadAction) run(ctx context.Context, s *step) (dormouse.Result, erro
 	}
 	return s.download(ctx, d.dest, func() (io.ReadCloser, error) {
 		if a.Source == nil {
-			return io.NopCloser(strings.NewReader(d.text)), nil
+			return textFile{strings.NewReader(d.text)}, nil
 		}
 		files, err := s.files()
 		if err != nil {
@@ -90,6 +90,24 @@ func (a downloadAction) run(ctx context.Context, s *step) (dormouse.Result, erro
 		}
 		return files.Read(d.source)
 	}, a.Download)
+}
+
+// textFile is a text to be sent.
+type textFile struct{ *strings.Reader }
+
+func (textFile) Close() error { return nil }
+
+// sizeOf is how much there is to be sent, where that is known.
+func sizeOf(r io.Reader) int64 {
+	switch r := r.(type) {
+	case textFile:
+		return r.Size()
+	case File:
+		if fi, err := r.Stat(); err == nil {
+			return fi.Size()
+		}
+	}
+	return 0
 }
 
 // download writes what open reads to a file on the worker.
@@ -119,6 +137,10 @@ func (s *step) download(ctx context.Context, dest string, open func() (io.ReadCl
 				return wire.Transfer{}, err
 			}
 			out = &sender{r: r, limit: o.MaxSize}
+			// Before anything is sent: a stock worker keeps the part that fits.
+			if size := sizeOf(r); o.MaxSize > 0 && size > o.MaxSize {
+				return wire.Transfer{}, dormouse.Errorf(dormouse.Invalid, "what is to be downloaded has %d bytes, which is more than maxsize, %d", size, o.MaxSize)
+			}
 			return wire.Transfer{Reader: out}, nil
 		},
 	})

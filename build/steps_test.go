@@ -265,9 +265,9 @@ func testTransfers(t *testing.T, f *farm) {
 		step("not there", dormouse.Download{Source: "nosuch", Dest: "x"}),
 		step("secret", dormouse.Download{Source: "secrets/key", Dest: "x"}),
 		step("outside", dormouse.Download{Source: "/etc/passwd", Dest: "x"}),
-		step("leaves the builder", dormouse.Download{HasText: true, Text: "x", Dest: "../../x"}),
+		step("leaves the builder", dormouse.Download{HasText: true, Text: "x", Dest: "../../escaped"}),
 		step("too large to go", dormouse.Download{Source: "input", Dest: "small", MaxSize: 3}),
-		sh("look", "cat in/put | od -c | head -1; stat -c %a in/put; cat text json; test ! -e small && test ! -e x && test ! -e ../../x"),
+		sh("look", "cat in/put | od -c | head -1; stat -c %a in/put; cat text json; test ! -e small && test ! -e x && test ! -e ../../escaped"),
 	)
 	for i := range job.Builder.Steps {
 		job.Builder.Steps[i].AlwaysRun, job.Builder.Steps[i].HaltOnFailure = true, false
@@ -431,3 +431,5 @@ func TestTrigger(t *testing.T) {
 		}
 	})
 }
+
+func TestTransfersOnOurAgent(t *testing.T) { testTransfers(t, newFarm(t)) }

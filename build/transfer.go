@@ -89,7 +89,7 @@ func (s *sender) Read(_ context.Context, n int) ([]byte, error) {
 		err = nil
 	}
 	if s.sent += int64(n); err == nil && s.limit > 0 && s.sent > s.limit {
-		err = dormouse.Errorf(dormouse.Invalid, "it is larger than maxsize, which is %d bytes", s.limit)
+		err = dormouse.Errorf(dormouse.Invalid, "what is to be downloaded is larger than maxsize, which is %d bytes", s.limit)
 	}
 	if err != nil {
 		s.mu.Lock()

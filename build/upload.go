@@ -99,7 +99,7 @@ func isAbsolute(name string) bool {
 
 // file uploads one file.
 func (a uploadAction) file(ctx context.Context, s *step, dir, source, dest string, limit int64) (dormouse.Result, error) {
-	return a.move(ctx, s, command{name: "upload_file", args: map[string]any{
+	return a.move(ctx, s, limit, command{name: "upload_file", args: map[string]any{
 		"path": s.onWorker(dir, source), "maxsize": limitArg(limit),
 		"blocksize": cmp.Or(a.BlockSize, defaultBlockSize), "keepstamp": a.KeepStamp,
 	}}, func(u Upload) (*receiver, error) {
@@ -114,7 +114,7 @@ func (a uploadAction) directory(ctx context.Context, s *step, dir, source, dest 
 	if a.Compress != "" {
 		compress = a.Compress
 	}
-	return a.move(ctx, s, command{name: "upload_directory", args: map[string]any{
+	return a.move(ctx, s, a.MaxSize, command{name: "upload_directory", args: map[string]any{
 		"path": s.onWorker(dir, source), "maxsize": limitArg(a.MaxSize),
 		"blocksize": cmp.Or(a.BlockSize, defaultBlockSize), "compress": compress,
 	}}, func(u Upload) (*receiver, error) {
@@ -125,7 +125,7 @@ func (a uploadAction) directory(ctx context.Context, s *step, dir, source, dest 
 
 // move carries one upload out: what came is kept once the worker says that it was
 // all.
-func (a uploadAction) move(ctx context.Context, s *step, c command, begin func(Upload) (*receiver, error)) (dormouse.Result, error) {
+func (uploadAction) move(ctx context.Context, s *step, limit int64, c command, begin func(Upload) (*receiver, error)) (dormouse.Result, error) {
 	files, err := s.files()
 	if err != nil {
 		return dormouse.Exception, err
@@ -174,7 +174,11 @@ func (a uploadAction) move(ctx context.Context, s *step, c command, begin func(U
 		return s.refusal(ctx, err)
 	case err != nil:
 		return dormouse.Exception, err
+	case !succeeded(end) && limit > 0:
+		s.header(ctx, fmt.Sprintf("nothing of it is kept; maxsize is %d bytes", limit))
+		return dormouse.Failure, nil
 	case !succeeded(end):
+		s.header(ctx, "nothing of it is kept")
 		return dormouse.Failure, nil
 	}
 	return dormouse.Success, nil
