@@ -12,7 +12,9 @@ type Builder struct {
 	Steps      []StepSpec
 	Env        map[string]any // values: string or Renderable
 	Properties map[string]any // values: JSON or Renderable
-	Tags       []string
+	// DefaultProperties are properties of builds that have none of that name.
+	DefaultProperties map[string]any
+	Tags              []string
 	// Locks are held by each of its builds, from start to end.
 	Locks []LockAccess
 	// CollapseRequests says whether a waiting request may be merged into a
@@ -103,6 +105,8 @@ type Scope struct {
 	Worker map[string]string
 	// Secret looks up a secret by name; nil where none may be used.
 	Secret func(name string) (string, error)
+	// Calls is how many functions have been called to get this far.
+	Calls int
 	// Step is the step that the value is of; its zero value where there is none.
 	Step StepScope
 }

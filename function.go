@@ -8,3 +8,7 @@ type FunctionError struct {
 }
 
 func (e *FunctionError) Error() string { return e.Message }
+
+// Identified is a value that tells what it is: two that answer the same do the
+// same, though they were made by two readings of a configuration.
+type Identified interface{ Identity() string }

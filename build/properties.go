@@ -1,6 +1,7 @@
 package build
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
@@ -59,7 +60,17 @@ func initialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 	// The builder's own may speak of all the others, but not of each other:
 	// they have no order.
 	scope := dormouse.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker}}
-	for name, v := range builder.Properties {
+	own := maps.Clone(builder.Properties)
+	for name, v := range builder.DefaultProperties {
+		_, there := p[name]
+		if _, given := own[name]; !there && !given {
+			if own == nil {
+				own = map[string]any{}
+			}
+			own[name] = v
+		}
+	}
+	for name, v := range own {
 		out, err := dormouse.Render(v, scope)
 		if err != nil {
 			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)

@@ -28,15 +28,15 @@ var (
 			{name: "workerbuilddir"},
 			{name: "factory", support: required},
 			{name: "tags"},
-			{name: "nextWorker", support: later},
-			{name: "nextBuild", support: later},
+			{name: "nextWorker"},
+			{name: "nextBuild"},
 			{name: "locks"},
 			{name: "env"},
 			{name: "properties"},
 			{name: "collapseRequests"},
 			{name: "description"},
-			{name: "canStartBuild", support: later},
-			{name: "defaultProperties", support: later},
+			{name: "canStartBuild"},
+			{name: "defaultProperties"},
 		},
 	}
 )
@@ -123,7 +123,10 @@ func uniqueNames(specs []dormouse.StepSpec) []dormouse.StepSpec {
 type builder struct {
 	dormouse.Builder
 	collapse *bool
-	o        *object
+	// collapseBy, if not nil, makes the function that says which requests may be
+	// merged.
+	collapseBy func(builder string) func(newer, older dormouse.BuildRequest) (bool, error)
+	o          *object
 }
 
 func (a arguments) builder() any {
@@ -135,9 +138,11 @@ func (a arguments) builder() any {
 	b.Tags = a.texts("tags")
 	b.Env = a.env()
 	b.Properties = a.properties("properties")
+	b.DefaultProperties = a.properties("defaultProperties")
 	b.Locks = a.lockAccesses()
+	b.Choose = a.choices(b.Name)
 	if f, ok := a.some("collapseRequests"); ok {
-		b.collapse = f.collapse()
+		b.collapse, b.collapseBy = f.collapse()
 	}
 	if f, ok := a.field("factory"); ok {
 		o, isObject := f.v.(*object)
@@ -151,15 +156,17 @@ func (a arguments) builder() any {
 	return b
 }
 
-func (f field) collapse() *bool {
+// collapse reads whether requests may be merged: True, False, or a function that
+// says which.
+func (f field) collapse() (*bool, func(string) func(newer, older dormouse.BuildRequest) (bool, error)) {
 	if _, ok := f.v.(starlark.Callable); ok {
-		f.r.errorf(f.at, "", "%s is supported as True or False, not yet as a function", f.label)
-		return nil
+		by := f.collapseFunction()
+		return new(true), by
 	}
 	if v, ok := f.flag(); ok {
-		return &v
+		return &v, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (a arguments) builderName() string {

@@ -90,8 +90,9 @@ type object struct {
 	steps []argument // of a BuildFactory
 	of    *object    // whose method made it, where one did
 	// value is what the arguments were read as, once they have been.
-	value any
-	read  bool
+	value  any
+	read   bool
+	frozen bool
 }
 
 // argument is a value and where it stands.
@@ -110,8 +111,22 @@ func (o *object) String() string {
 	return o.class.name + "(…)"
 }
 
-func (o *object) Type() string          { return o.class.name }
-func (o *object) Freeze()               {}
+func (o *object) Type() string { return o.class.name }
+
+// Freeze freezes the arguments: functions that are called later may see them.
+func (o *object) Freeze() {
+	if o.frozen {
+		return
+	}
+	o.frozen = true
+	for _, a := range o.args {
+		a.value.Freeze()
+	}
+	for _, a := range slices.Concat(o.rest, o.extra, o.steps) {
+		a.value.Freeze()
+	}
+}
+
 func (o *object) Truth() starlark.Bool  { return starlark.True }
 func (o *object) Hash() (uint32, error) { return 0, errors.New("unhashable: " + o.class.name) }
 

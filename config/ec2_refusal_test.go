@@ -278,7 +278,7 @@ var refusals = map[string][]refusal{
 	},
 	"properties": {
 		refused(wrongType, `▸properties=['a']`, "properties must be a dictionary, not a list"),
-		refused(wrongType, `properties={'a': ▸len}`, `properties["a"] must be a string, a number, a list, a dictionary, or made by util.Interpolate, util.Property or util.Secret, not a function`),
+		refused(wrongType, `properties={'a': ▸len}`, `properties["a"] must be a string, a number, a list, a dictionary, or made by util.Interpolate, util.Property, util.renderer or util.Secret, not a function`),
 		refused(impossible, `properties={'a': ▸1 << 64}`, `properties["a"] must be an integer of at most 64 bits, not 18446744073709551616`),
 		refused(impossible, `▸properties={'a': util.Secret('linux-password')}`, "properties can not hold a secret (linux-password): properties are shown with the build (use it in a step's env)"),
 	},

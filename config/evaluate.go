@@ -26,6 +26,7 @@ type reader struct {
 	secrets  Secrets
 	tokens   []token
 	tree     *tree
+	program  *program
 	objects  []*object                // in the order of their construction
 	calling  *syntax.CallExpr         // the method call that is being carried out; nil when it is not in the text
 	locks    map[string]dormouse.Lock // by name
@@ -111,7 +112,12 @@ func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
 	}
 	stop := watch(thread)
 	defer stop()
-	return prog.Init(thread, predeclared)
+	r.program = &program{file: r.file, opts: r.opts, secrets: r.secrets, tokens: r.tokens, tree: r.tree}
+	globals, err := prog.Init(thread, predeclared)
+	// Functions are called when builds run, by several goroutines.
+	globals.Freeze()
+	r.program.globals = globals
+	return globals, err
 }
 
 // predeclared is everything a configuration can name.

@@ -318,7 +318,7 @@ func (f field) nested(dynamic bool, depth int) (any, bool) {
 		}
 	}
 	if dynamic {
-		f.bad("a string, a number, a list, a dictionary, or made by util.Interpolate, util.Property or util.Secret")
+		f.bad("a string, a number, a list, a dictionary, or made by util.Interpolate, util.Property, util.renderer or util.Secret")
 	} else {
 		f.bad("a string, a number, True, False, None, a list or a dictionary")
 	}
@@ -345,7 +345,7 @@ func (f field) dynamicText() (any, bool) {
 			return f.allowed(rendered, true)
 		}
 	}
-	f.bad("a string, or made by util.Interpolate, util.Property or util.Secret")
+	f.bad("a string, or made by util.Interpolate, util.Property, util.renderer or util.Secret")
 	return nil, false
 }
 

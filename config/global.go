@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // keySupport says what becomes of a key of the configuration.
@@ -52,9 +54,11 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 	}
 	m.CollapseRequests = true
 	if f, ok := g.some("collapseRequests"); ok {
-		if v := f.collapse(); v != nil {
+		v, by := f.collapse()
+		if v != nil {
 			m.CollapseRequests = *v
 		}
+		g.collapseBy = by
 	}
 	if f, ok := g.some("properties"); ok {
 		names, values := f.pairs()
@@ -82,6 +86,8 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 type global struct {
 	r *reader
 	c *starlark.Dict
+	// collapseBy is c['collapseRequests'] where that is a function.
+	collapseBy func(builder string) func(newer, older dormouse.BuildRequest) (bool, error)
 	// listed are the objects that stand in one of its lists.
 	listed map[*object]bool
 }

@@ -22,7 +22,7 @@ var importable = map[string]map[string]string{
 	"buildbot.plugins":            pluginModules,
 	"buildbot.process.results":    resultNames,
 	"buildbot.process.factory":    {"BuildFactory": "util.BuildFactory"},
-	"buildbot.process.properties": {"Interpolate": "util.Interpolate", "Property": "util.Property", "Secret": "util.Secret"},
+	"buildbot.process.properties": {"Interpolate": "util.Interpolate", "Property": "util.Property", "Secret": "util.Secret", "renderer": "util.renderer", "Transform": "util.Transform", "FlattenList": "util.FlattenList"},
 	"buildbot.config":             {"BuilderConfig": "util.BuilderConfig"},
 	"buildbot.worker":             {"Worker": "worker.Worker"},
 	"buildbot.worker.ec2":         {"EC2LatentWorker": "worker.EC2LatentWorker"},

@@ -55,7 +55,7 @@ var classes = map[string][]*class{
 		makeDirectoryClass, removeDirectoryClass, copyDirectoryClass, fileExistsClass, triggerClass,
 	},
 	"buildbot.schedulers": {forceClass, triggerableClass},
-	"buildbot.util":       {factoryClass, builderClass, shellArgClass, interpolateClass, propertyClass, secretClass, masterLockClass, workerLockClass},
+	"buildbot.util":       {factoryClass, builderClass, shellArgClass, interpolateClass, propertyClass, secretClass, rendererClass, transformClass, flattenClass, masterLockClass, workerLockClass},
 	"buildbot.reporters":  {mailClass, missingClass},
 	"boto3":               {sessionClass},
 }
@@ -68,7 +68,7 @@ var notYet = map[string]string{
 		JSONPropertiesDownload MaxQ Mercurial P4 PyFlakes PyLint RemovePYCs Robocopy SVN SetPropertiesFromEnv Sphinx Trial
 		TreeSize POST GET PUT DELETE HEAD OPTIONS Assert RpmBuild DebPbuilder`,
 	"buildbot.schedulers": "AnyBranchScheduler Dependent Nightly NightlyTriggerable Periodic SingleBranchScheduler Try_Jobdir Try_Userpass",
-	"buildbot.util": `ChangeFilter FlattenList Transform WithProperties renderer JanitorConfigurator
+	"buildbot.util": `ChangeFilter WithProperties JanitorConfigurator
 		GitHubAuth GoogleAuth GitLabAuth UserPasswordAuth HTPasswdAuth RemoteUserAuth Authz RolesFromGroups RolesFromUsername
 		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher Nightly GNUAutoconf Trial`,
 	"buildbot.changes": `GitPoller GitHubPullrequestPoller HgPoller SVNPoller PBChangeSource GerritChangeSource P4Source

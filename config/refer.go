@@ -123,8 +123,12 @@ func (g *global) builders(m *Master) {
 			return false
 		}
 		b.Builder.CollapseRequests = m.CollapseRequests
+		by := g.collapseBy
 		if b.collapse != nil {
-			b.Builder.CollapseRequests = *b.collapse
+			b.Builder.CollapseRequests, by = *b.collapse, b.collapseBy
+		}
+		if by != nil {
+			b.Choose.Collapse = by(b.Name)
 		}
 		m.Builders = append(m.Builders, b.Builder)
 		g.unique(seen, o, "builder", b.Name)

@@ -26,9 +26,8 @@ var notStatements = map[string]string{
 
 // notWords are words of Python that can stand inside an expression.
 var notWords = map[string]string{
-	"is":    "compare with == or !=",
-	"await": "a configuration runs once, from top to bottom",
-	"yield": "return a list",
+	"await": "functions return their value at once",
+	"yield": "functions return their value at once: write return, or return a list",
 }
 
 // notOperators are Python's operators that Starlark does not have.
@@ -52,7 +51,7 @@ func refuse(s []token) *mistake {
 		return mistakef(first.at(), "put everything into one file", "a configuration can not load another file")
 	}
 	if first.is("@") {
-		return mistakef(first.at(), "call the function on what it decorates", "decorators are not part of Starlark")
+		return refuseDecorator(s)
 	}
 	if first.word("print") && len(s) > 1 && s[1].startsOperand() {
 		return mistakef(first.at(), "write print(…)", "print is a function")
@@ -83,6 +82,21 @@ func refuse(s []token) *mistake {
 		}
 	}
 	return nil
+}
+
+// refuseDecorator admits util.renderer alone.
+func refuseDecorator(s []token) *mistake {
+	var name strings.Builder
+	for _, t := range s[1:] {
+		name.WriteString(t.text)
+	}
+	switch n := name.String(); {
+	case n == "util.renderer" || n == "renderer" || n == "properties.renderer":
+		return nil
+	case strings.Contains(n, "inlineCallbacks"):
+		return mistakef(s[0].at(), "leave it out, and write return for defer.returnValue: functions return their value at once", "there is nothing to wait for here")
+	}
+	return mistakef(s[0].at(), "call the function on what it decorates", "of decorators only util.renderer is understood")
 }
 
 // isStatement tells "assert x" from an expression that begins with a name.

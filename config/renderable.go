@@ -27,7 +27,7 @@ var (
 // when a build runs; nil when its arguments are wrong, which has been reported.
 func (r *reader) renderable(o *object) (v dormouse.Renderable, ok bool) {
 	switch o.class {
-	case interpolateClass, propertyClass, secretClass:
+	case interpolateClass, propertyClass, secretClass, rendererClass, withArgsClass, transformClass, flattenClass:
 		v, _ = r.value(o).(dormouse.Renderable)
 		return v, true
 	}
@@ -111,6 +111,10 @@ func secretsIn(v any) []string {
 		return slices.Concat(v.Names("secret"), secretsIn(v.Arguments()))
 	case dormouse.PropertyRef:
 		return secretsIn(v.Default)
+	case flattened:
+		return secretsIn(v.Value)
+	case *called:
+		return slices.Concat(secretsIn(v.args), secretsIn(v.kw))
 	case []any:
 		var out []string
 		for _, e := range v {

@@ -16,7 +16,16 @@ type rewritten struct {
 	// chained are the places where all targets of a chained assignment but
 	// the last begin. There, "a = b = value" became "a ; b = value".
 	chained map[position]bool
-	tokens  []token
+	// decorators are what functions are decorated with, by the place of the pass
+	// statement that was put there.
+	decorators map[position]decorator
+	tokens     []token
+}
+
+// decorator is @util.renderer: the words of its name.
+type decorator struct {
+	words []string
+	at    place
 }
 
 type position struct{ line, col int }
@@ -36,6 +45,8 @@ func rewrite(src []byte) (*rewritten, *mistake) {
 		imports: make(map[position][]binding),
 		chained: make(map[position]bool),
 		tokens:  tokens,
+
+		decorators: make(map[position]decorator),
 	}
 	if m := w.adjacent(); m != nil {
 		return nil, m
@@ -48,6 +59,9 @@ func rewrite(src []byte) (*rewritten, *mistake) {
 		if tokens[start].kind != tokNewline && tokens[start].kind != tokEOF && !tokens[start].is(";") {
 			end = statementEnd(tokens, start)
 			if m := w.statement(tokens[start:end]); m != nil {
+				return nil, m
+			}
+			if m := decorated(tokens[start:]); m != nil {
 				return nil, m
 			}
 		}
@@ -88,7 +102,18 @@ func (w *rewritten) statement(s []token) *mistake {
 	if m := refuse(s); m != nil {
 		return m
 	}
+	w.identity(s)
 	switch {
+	case s[0].is("@"):
+		d := decorator{at: s[0].at()}
+		for _, t := range s[1:] {
+			if t.kind == tokName {
+				d.words = append(d.words, t.text)
+			}
+		}
+		w.blank(s)
+		w.decorators[s[0].at().position()] = d
+		return nil
 	case s[0].word("import") || s[0].word("from"):
 		bindings, m := parseImport(s)
 		if m != nil {
@@ -100,6 +125,36 @@ func (w *rewritten) statement(s []token) *mistake {
 	default:
 		w.stringPrefixes(s)
 		return w.chain(s)
+	}
+}
+
+// decorated refuses a decorator that stands before anything but a function.
+func decorated(tokens []token) *mistake {
+	if !tokens[0].is("@") {
+		return nil
+	}
+	next := tokens[statementEnd(tokens, 0):]
+	for len(next) > 0 && next[0].kind == tokNewline {
+		next = next[1:]
+	}
+	if len(next) == 0 || !next[0].word("def") && !next[0].is("@") || next[0].col != tokens[0].col {
+		return mistakef(tokens[0].at(), "put it right above a def", "there is no function here to decorate")
+	}
+	return nil
+}
+
+// identity rewrites "is" and "is not", which configurations use with None, True
+// and False: there == and != mean the same.
+func (w *rewritten) identity(s []token) {
+	for i, t := range s {
+		if !t.word("is") {
+			continue
+		}
+		copy(w.text[t.off:], "==")
+		if i+1 < len(s) && s[i+1].word("not") {
+			copy(w.text[t.off:], "!=")
+			copy(w.text[s[i+1].off:], "   ")
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func TestRewriteKeepsPositions(t *testing.T) {
 				}
 				line := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(w.text)), "\n")[tok.line-1]
 				before, after := split(line, tok.col-1)
-				if !strings.HasPrefix(after, tok.text) && !rewrittenImport(w, tok) {
+				if !strings.HasPrefix(after, tok.text) && !rewrittenWord(w, tok) {
 					t.Errorf("%s:%d:%d: %q is not behind %q but %q", name, tok.line, tok.col, tok.text, before, after)
 				}
 			}
@@ -44,8 +44,11 @@ func split(line string, runes int) (before, after string) {
 	return line[:i], line[i:]
 }
 
-// rewrittenImport reports whether tok was part of an import.
-func rewrittenImport(w *rewritten, tok token) bool {
+// rewrittenWord reports whether tok was part of an import, a decorator, or "is".
+func rewrittenWord(w *rewritten, tok token) bool {
+	if text := string(w.text[tok.off:tok.end()]); tok.text == "is" && (text == "==" || text == "!=") {
+		return true
+	}
 	return strings.TrimRight(string(w.text[tok.off:tok.end()]), " ") != tok.text &&
 		strings.Trim(string(w.text[tok.off:tok.end()]), " pas") == ""
 }

@@ -118,16 +118,9 @@ func (a arguments) step(def dormouse.StepSpec) dormouse.StepSpec {
 		s.Description = strings.TrimSpace(s.Description + " " + suffix)
 		s.DescriptionDone = strings.TrimSpace(s.DescriptionDone + " " + suffix)
 	}
-	a.only("doStepIf", starlark.True)
-	a.only("hideStepIf", starlark.False)
+	s.DoStepIf = a.condition("doStepIf", doStepIf, true)
+	s.HideStepIf = a.condition("hideStepIf", hideStepIf, false)
 	return s
-}
-
-// only accepts an argument that says what is so anyway.
-func (a arguments) only(name string, value starlark.Value) {
-	if f, ok := a.some(name); ok && f.v != value {
-		a.errorf(name, "", "%s is supported as %s only, not yet as %s", name, value, f.shown())
-	}
 }
 
 // words reads a string, or a list of strings that are joined with blanks.
@@ -258,7 +251,7 @@ func (a arguments) env() map[string]any {
 		case starlark.String, *object:
 			out[name], _ = v.dynamicText()
 		default:
-			v.bad("a string, a list of strings, None, or made by util.Interpolate, util.Property or util.Secret")
+			v.bad("a string, a list of strings, None, or made by util.Interpolate, util.Property, util.renderer or util.Secret")
 		}
 	}
 	return out

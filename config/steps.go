@@ -565,8 +565,3 @@ func (a arguments) sourceStamps(arg string) []any {
 	}
 	return out
 }
-
-// extract reads a function that makes properties of a command's output.
-func (a arguments) extract() func(code int, stdout, stderr string) (map[string]any, error) {
-	return nil
-}

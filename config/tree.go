@@ -1,6 +1,8 @@
 package config
 
 import (
+	"slices"
+
 	"go.starlark.net/syntax"
 )
 
@@ -17,6 +19,8 @@ type tree struct {
 	// keys are the last assignments to parts of the configuration: "www" for
 	// c['www'] = …, "www/port" for c['www']['port'] = ….
 	keys map[string]keyPlace
+	// functions are all functions by where they begin.
+	functions map[position]syntax.Node
 	// config is where BuildmasterConfig is first assigned to.
 	config place
 }
@@ -32,10 +36,12 @@ func parseTree(filename string, w *rewritten) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{
-		file:   file,
-		calls:  make(map[position]*syntax.CallExpr),
-		keys:   make(map[string]keyPlace),
-		config: place{line: 1, col: 1},
+		file:  file,
+		calls: make(map[position]*syntax.CallExpr),
+		keys:  make(map[string]keyPlace),
+
+		functions: make(map[position]syntax.Node),
+		config:    place{line: 1, col: 1},
 	}
 	t.index()
 	syntax.Walk(file, guard)
@@ -50,6 +56,10 @@ func (t *tree) index() {
 		switch n := n.(type) {
 		case *syntax.CallExpr:
 			t.calls[position{int(n.Lparen.Line), int(n.Lparen.Col)}] = n
+		case *syntax.DefStmt:
+			t.functions[at(n.Def)] = n
+		case *syntax.LambdaExpr:
+			t.functions[at(n.Lambda)] = n
 		case *syntax.Ident:
 			if n.Name == configName && !seen {
 				t.config, seen = placeOf(n), true
@@ -127,6 +137,7 @@ type splicer struct{ w *rewritten }
 func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
 	out := make([]syntax.Stmt, 0, len(in))
 	var targets []syntax.Expr // of a chained assignment that is not complete
+	var decorators []decorator
 	for _, stmt := range in {
 		switch stmt := stmt.(type) {
 		case *syntax.BranchStmt:
@@ -134,6 +145,10 @@ func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
 				for _, b := range bindings {
 					out = append(out, b.statement(stmt.TokenPos))
 				}
+				continue
+			}
+			if d, ok := s.w.decorators[at(stmt.TokenPos)]; ok {
+				decorators = append(decorators, d)
 				continue
 			}
 		case *syntax.ExprStmt:
@@ -150,6 +165,12 @@ func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
 			}
 		case *syntax.DefStmt:
 			stmt.Body = s.statements(stmt.Body)
+			out = append(out, stmt)
+			for _, d := range slices.Backward(decorators) {
+				out = append(out, d.statement(stmt))
+			}
+			decorators = nil
+			continue
 		case *syntax.IfStmt:
 			stmt.True, stmt.False = s.statements(stmt.True), s.statements(stmt.False)
 		case *syntax.ForStmt:
@@ -161,6 +182,25 @@ func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
 		out = append(out, &syntax.BranchStmt{Token: syntax.PASS, TokenPos: syntax.Start(in[0])})
 	}
 	return out
+}
+
+// statement is "f = decorator(f)".
+func (d decorator) statement(def *syntax.DefStmt) syntax.Stmt {
+	pos := func(col int) syntax.Position {
+		p := def.Def
+		p.Line, p.Col = int32(d.at.line), int32(col)
+		return p
+	}
+	var call syntax.Expr = &syntax.Ident{NamePos: pos(d.at.col), Name: d.words[0]}
+	for _, word := range d.words[1:] {
+		call = &syntax.DotExpr{X: call, Dot: pos(d.at.col), NamePos: pos(d.at.col), Name: &syntax.Ident{NamePos: pos(d.at.col), Name: word}}
+	}
+	return &syntax.AssignStmt{
+		OpPos: pos(d.at.col), Op: syntax.EQ, LHS: &syntax.Ident{NamePos: pos(d.at.col), Name: def.Name.Name},
+		RHS: &syntax.CallExpr{
+			Fn: call, Lparen: pos(d.at.col), Args: []syntax.Expr{&syntax.Ident{NamePos: pos(d.at.col), Name: def.Name.Name}}, Rparen: pos(d.at.col),
+		},
+	}
 }
 
 func at(p syntax.Position) position { return position{int(p.Line), int(p.Col)} }

@@ -60,6 +60,14 @@ func (r *reader) read(o *object) any {
 		return a.property()
 	case secretClass:
 		return a.secret()
+	case rendererClass:
+		return a.renderer()
+	case withArgsClass:
+		return a.withArgs()
+	case transformClass:
+		return a.transform()
+	case flattenClass:
+		return a.flattenList()
 	}
 	if read, ok := stepClasses[o.class]; ok {
 		return read(a)

@@ -1,0 +1,356 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// What one call of a function may use while builds run: a function computes a
+// command line or a condition, which takes some hundred steps.
+const (
+	callSteps = 1_000_000        // about a tenth of a second
+	callTime  = 10 * time.Second // on a machine that is busy otherwise
+	// maxCalls is how many functions may return a function in turn.
+	maxCalls = 50
+)
+
+// program is a configuration that has been evaluated, as its functions need it
+// later. It is not changed any more, so they may be called from any goroutine.
+type program struct {
+	file    string
+	opts    Options
+	secrets Secrets
+	tokens  []token
+	tree    *tree
+	globals starlark.StringDict
+}
+
+// call calls a function of the configuration. Its error is a
+// *dormouse.FunctionError.
+func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
+	// A reader of its own: constructors in the function report to it.
+	r := &reader{file: p.file, opts: p.opts, secrets: p.secrets, tokens: p.tokens, tree: p.tree, program: p, locks: map[string]dormouse.Lock{}}
+	thread := &starlark.Thread{Name: p.file, Print: func(_ *starlark.Thread, msg string) {
+		if p.opts.Print != nil {
+			p.opts.Print(msg)
+		}
+	}}
+	thread.SetLocal(readerKey, r)
+	thread.SetMaxExecutionSteps(callSteps)
+	thread.OnMaxSteps = func(t *starlark.Thread) {
+		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", callSteps))
+	}
+	timer := time.AfterFunc(callTime, func() { thread.Cancel(fmt.Sprintf("it takes longer than %s", callTime)) })
+	defer timer.Stop()
+	v, err := starlark.Call(thread, f, args, kwargs)
+	if err != nil {
+		return nil, p.failure(f, err)
+	}
+	out, ok := field{r, "what " + f.Name() + " returns", v, p.place(f), false}.data(true)
+	if len(r.errs) > 0 {
+		return nil, &dormouse.FunctionError{Message: Errors(sorted(r.errs)).Error()}
+	}
+	if !ok {
+		return nil, &dormouse.FunctionError{Message: "what " + f.Name() + " returns can not be used"}
+	}
+	return out, nil
+}
+
+// place is where a function is defined.
+func (p *program) place(f starlark.Callable) place {
+	if fn, ok := f.(*starlark.Function); ok {
+		return placeAt(fn.Position())
+	}
+	return place{}
+}
+
+// failure words the failure of a function, with the calls that led to it.
+func (p *program) failure(f starlark.Callable, err error) error {
+	out := &dormouse.FunctionError{Message: f.Name() + ": " + err.Error()}
+	var eval *starlark.EvalError
+	if !errors.As(err, &eval) {
+		return out
+	}
+	out.Message = f.Name() + ": " + strings.TrimPrefix(eval.Msg, "Starlark computation cancelled: ")
+	out.Traceback = append(out.Traceback, "Traceback of "+f.Name()+", the last call last:")
+	for i, frame := range eval.CallStack {
+		if frame.Pos.Line == 0 && i < len(eval.CallStack)-1 {
+			continue // not the configuration's own
+		}
+		where := frame.Pos.Filename()
+		if frame.Pos.Line > 0 {
+			where = fmt.Sprintf("%s:%d:%d", where, frame.Pos.Line, frame.Pos.Col)
+		}
+		out.Traceback = append(out.Traceback, fmt.Sprintf("  %s: in %s", where, frame.Name))
+	}
+	return out
+}
+
+// called is a function of the configuration that is called when a value is
+// rendered.
+type called struct {
+	program *program
+	f       starlark.Callable
+	role    role
+	args    []any
+	kw      map[string]any
+}
+
+// role is what a function is called with.
+type role byte
+
+const (
+	renderer   role = iota // props, then the arguments
+	transform              // the arguments
+	doStepIf               // step
+	hideStepIf             // results, step
+)
+
+// Render calls the function. What it returns may be known only then, too.
+func (c *called) Render(scope dormouse.Scope) (any, error) {
+	if scope.Calls++; scope.Calls > maxCalls {
+		return nil, &dormouse.FunctionError{Message: fmt.Sprintf("%s: more than %d functions return a function in turn", c.f.Name(), maxCalls)}
+	}
+	var args starlark.Tuple
+	switch c.role {
+	case renderer:
+		args = starlark.Tuple{newProperties(scope)}
+	case transform:
+	case doStepIf:
+		args = starlark.Tuple{newStep(scope)}
+	case hideStepIf:
+		args = starlark.Tuple{starlark.MakeInt(int(scope.Step.Result)), newStep(scope)}
+	}
+	for _, v := range c.args {
+		rendered, err := dormouse.Render(v, scope)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, toStarlark(rendered))
+	}
+	var kwargs []starlark.Tuple
+	for _, name := range sortedKeys(c.kw) {
+		rendered, err := dormouse.Render(c.kw[name], scope)
+		if err != nil {
+			return nil, err
+		}
+		kwargs = append(kwargs, starlark.Tuple{starlark.String(name), toStarlark(rendered)})
+	}
+	out, err := c.program.call(c.f, args, kwargs)
+	if err != nil {
+		return nil, err
+	}
+	return dormouse.Render(out, scope)
+}
+
+// MarshalText is the function's name, for those who look at a configuration.
+func (c *called) MarshalText() ([]byte, error) { return []byte(c.f.Name()), nil }
+
+// flattened is a list without the lists in it.
+type flattened struct{ Value any }
+
+// Render flattens what the value comes to.
+func (l flattened) Render(scope dormouse.Scope) (any, error) {
+	v, err := dormouse.Render(l.Value, scope)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := v.([]any); !ok {
+		return nil, dormouse.Errorf(dormouse.Invalid, "util.FlattenList came to %T, and must be a list", v)
+	}
+	return flatten([]any{}, v), nil
+}
+
+func flatten(out []any, v any) []any {
+	list, ok := v.([]any)
+	if !ok {
+		return append(out, v)
+	}
+	for _, e := range list {
+		out = flatten(out, e)
+	}
+	return out
+}
+
+var (
+	rendererClass = &class{
+		name: "util.renderer", positional: 1,
+		params: []param{{name: "function", support: required}},
+		attrs:  map[string]method{"withArgs": withArgs},
+	}
+	// withArgsClass is what a renderer's method withArgs makes.
+	withArgsClass  = &class{name: "withArgs", variadic: true, open: true}
+	transformClass = &class{
+		name: "util.Transform", positional: 1, variadic: true, open: true,
+		params: []param{{name: "function", support: required}},
+	}
+	flattenClass = &class{
+		name: "util.FlattenList", positional: 1,
+		params: []param{{name: "nestedlist", support: required}},
+	}
+)
+
+// withArgs is renderer.withArgs(…): what the function gets besides props.
+func withArgs(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	at := self.at
+	if r.calling != nil {
+		at = placeOf(r.calling.Fn)
+	}
+	o := &object{class: withArgsClass, at: at, of: self, args: map[string]argument{}}
+	r.bind(o, r.calling, args, kwargs)
+	r.objects = append(r.objects, o)
+	return o, nil
+}
+
+// function reads an argument that is a function.
+func (a arguments) function(name string, params int, example string) starlark.Callable {
+	f, ok := a.field(name)
+	if !ok {
+		return nil
+	}
+	return f.function(params, example)
+}
+
+// function reads a function that can be called with so many arguments; -1 is any
+// number.
+func (f field) function(params int, example string) starlark.Callable {
+	fn, ok := f.v.(starlark.Callable)
+	if o, isObject := f.v.(*object); isObject && o.class == rendererClass {
+		ok = false // a renderer is not what is called here
+	}
+	if !ok {
+		f.bad("a function, such as " + example)
+		return nil
+	}
+	if def, isDef := fn.(*starlark.Function); isDef && params >= 0 {
+		least, most := def.NumParams()-def.NumKwonlyParams(), def.NumParams()-def.NumKwonlyParams()
+		for i := range def.NumParams() {
+			if def.ParamDefault(i) != nil && i < most {
+				least--
+			}
+		}
+		if def.HasVarargs() {
+			most = params
+		}
+		if params < least || params > most {
+			f.r.errorf(f.at, "write "+example, "%s is called with %d arguments, and %s takes %d", f.label, params, def.Name(), most)
+			return nil
+		}
+	}
+	fn.Freeze() // it may be called from several goroutines
+	return fn
+}
+
+func (a arguments) renderer() any {
+	f := a.function("function", -1, "def f(props): …")
+	if f == nil {
+		return nil
+	}
+	return &called{program: a.r.program, f: f, role: renderer}
+}
+
+func (a arguments) withArgs() any {
+	inner, ok := a.r.value(a.o.of).(*called)
+	if !ok {
+		return nil
+	}
+	out := *inner
+	out.args, out.kw = a.variable()
+	return &out
+}
+
+func (a arguments) transform() any {
+	f := a.function("function", -1, "lambda x: …")
+	args, kw := a.variable()
+	if f == nil {
+		return nil
+	}
+	return &called{program: a.r.program, f: f, role: transform, args: args, kw: kw}
+}
+
+func (a arguments) flattenList() any {
+	f, ok := a.field("nestedlist")
+	if !ok {
+		return nil
+	}
+	v, ok := f.data(true)
+	if !ok {
+		return nil
+	}
+	return flattened{v}
+}
+
+// variable reads the further arguments of a variadic and open class.
+func (a arguments) variable() (args []any, kw map[string]any) {
+	for _, arg := range a.o.rest {
+		v, _ := field{a.r, a.o.class.name + ": an argument", arg.value, arg.at, false}.data(true)
+		args = append(args, v)
+	}
+	for _, arg := range a.o.extra {
+		if kw == nil {
+			kw = map[string]any{}
+		}
+		kw[arg.name], _ = field{a.r, a.o.class.name + ": " + arg.name, arg.value, arg.at, false}.data(true)
+	}
+	return args, kw
+}
+
+// condition reads doStepIf or hideStepIf: True, False, a function, or what
+// becomes one of the first two. usual is the value that says nothing.
+func (a arguments) condition(name string, r role, usual bool) any {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	if fn, isFunction := f.v.(starlark.Callable); isFunction {
+		params, example := 1, name+"=lambda step: …"
+		if r == hideStepIf {
+			params, example = 2, name+"=lambda results, step: …"
+		}
+		if fn = f.function(params, example); fn == nil {
+			return nil
+		}
+		return &called{program: a.r.program, f: fn, role: r}
+	}
+	if o, isObject := f.v.(*object); isObject {
+		if rendered, ok := f.r.renderable(o); ok {
+			v, _ := f.allowed(rendered, true)
+			return v
+		}
+	}
+	switch f.v.(type) {
+	case starlark.Bool, starlark.Int:
+		if v, ok := f.flag(); ok && v != usual {
+			return v
+		}
+	default:
+		f.bad("True, False, or a function")
+	}
+	return nil
+}
+
+// extract reads a function that makes properties of a command's output.
+func (a arguments) extract() func(code int, stdout, stderr string) (map[string]any, error) {
+	f := a.function("extract_fn", 3, "def extract(rc, stdout, stderr): …")
+	if f == nil {
+		return nil
+	}
+	p := a.r.program
+	return func(code int, stdout, stderr string) (map[string]any, error) {
+		v, err := p.call(f, starlark.Tuple{starlark.MakeInt(code), starlark.String(stdout), starlark.String(stderr)}, nil)
+		if err != nil {
+			return nil, err
+		}
+		out, ok := v.(map[string]any)
+		if !ok {
+			return nil, &dormouse.FunctionError{Message: f.Name() + " must return a dictionary of properties"}
+		}
+		return out, nil
+	}
+}

@@ -1,0 +1,319 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// withSteps is a configuration with definitions, and steps of one builder that
+// use them.
+func withSteps(defs, steps string) []byte {
+	return []byte(`from buildbot.plugins import *
+c = BuildmasterConfig = {}
+c['workers'] = [worker.Worker('w', 'p')]
+c['protocols'] = {'msgpack_experimental_v7': {'port': 9989}}
+` + defs + `
+c['builders'] = [util.BuilderConfig('b', workernames=['w'], factory=util.BuildFactory([` + steps + `]))]
+c['schedulers'] = [schedulers.ForceScheduler('f', ['b'])]
+`)
+}
+
+func read(t *testing.T, src []byte) *Master {
+	t.Helper()
+	m, err := Parse("f.star", src, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// command is what the first step's command is rendered to.
+func command(t *testing.T, defs, expr string, scope dormouse.Scope) (any, error) {
+	t.Helper()
+	m := read(t, withSteps(defs, "steps.ShellCommand(command="+expr+")"))
+	return dormouse.Render(m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command, scope)
+}
+
+var scope = dormouse.Scope{
+	Properties: dormouse.Properties{
+		"branch": {Value: "main", Source: "Build"}, "n": {Value: int64(3), Source: "x"}, "none": {Value: nil, Source: "x"},
+		"list": {Value: []any{"a", map[string]any{"k": 1.5}}, Source: "x"}, "workername": {Value: "w", Source: "Worker"},
+	},
+	Sources: []dormouse.SourceStamp{{Repository: "r", Branch: "main"}},
+	Worker:  map[string]string{"name": "w"},
+}
+
+func TestRenderer(t *testing.T) {
+	for name, c := range map[string]struct {
+		defs, expr string
+		want       any
+		fails      string
+	}{
+		"decorated": {
+			defs: `
+@util.renderer
+def f(props):
+    # a comment
+    return ['make', props.getProperty('branch'), str(props['n'] + 1)]
+`, expr: "f", want: []any{"make", "main", "4"},
+		},
+		"imported": {
+			defs: "from buildbot.process.properties import renderer\n@renderer\ndef f(props): return 'x'\n", expr: "f", want: "x",
+		},
+		"called":   {expr: "util.renderer(lambda props: 'on ' + props.getProperty('workername'))", want: "on w"},
+		"in lists": {expr: "['a', util.renderer(lambda p: p.getProperty('nosuch', 'def'))]", want: []any{"a", "def"}},
+		"returns what is known later": {
+			defs: "@util.renderer\ndef f(props):\n    return [util.Interpolate('%(prop:branch)s!'), util.Property('n')]\n", expr: "f", want: []any{"main!", int64(3)},
+		},
+		"returns a function": {defs: "g = util.renderer(lambda p: 'g')\n@util.renderer\ndef f(props):\n    return g\n", expr: "f", want: "g"},
+		"with arguments": {
+			defs: "@util.renderer\ndef f(props, a, b=None):\n    return '%s %s' % (a, b)\n",
+			expr: "f.withArgs(util.Property('branch'), b=util.Interpolate('%(prop:n)s'))", want: "main 3",
+		},
+		"properties": {
+			defs: `
+@util.renderer
+def f(p):
+    if 'nosuch' in p or p.hasProperty('nosuch') or not p.has_key('n'):
+        fail('wrong')
+    if p['none'] is not None or p.getProperty('nosuch') is None and p.getProperty('n') is None:
+        fail('wrong')
+    if p.getPropertySource('branch') != 'Build' or p.asDict()['n'] != (3, 'x') or p.getProperties()['n'] != 3:
+        fail('wrong')
+    s = p.sourcestamps[0]
+    return [s.repository, s['branch'], str(s.revision), p.getProperty('list')[1]['k']]
+`, expr: "f", want: []any{"r", "main", "None", 1.5},
+		},
+		"transform": {
+			defs: "def f(a, b, c='x'):\n    return a + b + c\n", expr: "util.Transform(f, util.Property('branch'), '-', c=util.Interpolate('%(prop:n)s'))", want: "main-3",
+		},
+		"transform by a builtin": {expr: "util.Transform(str, util.Property('n'))", want: "3"},
+		"flattened":              {expr: "['x', util.FlattenList([['a', ['b']], util.Property('list', ['c'])])]", want: []any{"x", []any{"a", "b", "a", map[string]any{"k": 1.5}}}},
+		"raises":                 {defs: "def inner(x):\n    fail('no good: ' + x)\n@util.renderer\ndef f(props):\n    inner('y')\n", expr: "f", fails: "no good: y"},
+		"no such property":       {defs: "@util.renderer\ndef f(props):\n    return props['nosuch']\n", expr: "f", fails: "nosuch"},
+		"no such attribute":      {defs: "@util.renderer\ndef f(props):\n    return props.getProprty('x')\n", expr: "f", fails: "did you mean getProperty"},
+		"has effects":            {defs: "@util.renderer\ndef f(props):\n    props.setProperty('x', 'y', 'z')\n", expr: "f", fails: "can not change a build"},
+		"changes a global":       {defs: "l = []\n@util.renderer\ndef f(props):\n    l.append(1)\n", expr: "f", fails: "frozen"},
+		"endless":                {defs: "@util.renderer\ndef f(props):\n    for i in range(1000):\n        for j in range(1000):\n            for k in range(1000):\n                x = 1\n", expr: "f", fails: "endless loop"},
+		"returns itself":         {defs: "def f(props):\n    return util.renderer(f)\n", expr: "util.renderer(f)", fails: "in turn"},
+		"returns nonsense":       {defs: "@util.renderer\ndef f(props):\n    return util.BuildFactory()\n", expr: "f", fails: "what f returns must be"},
+		"makes nonsense":         {defs: "@util.renderer\ndef f(props):\n    return util.Interpolate(5)\n", expr: "f", fails: "fmtstring must be a string"},
+		"wrong arguments":        {defs: "def f(a):\n    return a\n", expr: "util.Transform(f, 1, 2)", fails: "accepts 1 positional"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := command(t, c.defs, c.expr, scope)
+			if c.fails != "" {
+				var f *dormouse.FunctionError
+				if !errors.As(err, &f) || !strings.Contains(err.Error(), c.fails) {
+					t.Fatalf("%v, %v; want %q", got, err, c.fails)
+				}
+				if name == "raises" {
+					want := []string{
+						"Traceback of f, the last call last:", "  f.star:9:10: in f", "  f.star:6:9: in inner", "  <builtin>: in fail",
+					}
+					if diff := cmp.Diff(want, f.Traceback); diff != "" {
+						t.Errorf("traceback (-want +got):\n%s", diff)
+					}
+				}
+				return
+			}
+			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestConditionFunctions(t *testing.T) {
+	m := read(t, withSteps(`
+from buildbot.process.results import SKIPPED, SUCCESS
+def quiet(results, step):
+    return results in (SKIPPED, SUCCESS) and step.name == 'a'
+`, `
+steps.ShellCommand(name='a', command='x', doStepIf=lambda step: step.getProperty('branch') == 'main', hideStepIf=quiet),
+steps.ShellCommand(name='b', command='x', doStepIf=lambda s: s.build.results == util.FAILURE and s.build.builder.name == 'b' and not s.build.hasProperty('x')),
+steps.ShellCommand(name='c', command='x', doStepIf=util.Property('n'), hideStepIf=False),
+steps.ShellCommand(name='d', command='x', doStepIf=False, hideStepIf=True),
+`))
+	at := func(v any, step dormouse.StepScope) any {
+		s := scope
+		s.Step = step
+		out, err := dormouse.Render(v, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	steps := m.Builders[0].Steps
+	for i, got := range []any{
+		at(steps[0].DoStepIf, dormouse.StepScope{}), at(steps[0].HideStepIf, dormouse.StepScope{Name: "a", Result: dormouse.Skipped}),
+		at(steps[1].DoStepIf, dormouse.StepScope{BuildResult: dormouse.Failure, Builder: "b"}),
+	} {
+		if got != true {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+	if at(steps[0].HideStepIf, dormouse.StepScope{Name: "a", Result: dormouse.Failure}) != false {
+		t.Error("a failure is hidden")
+	}
+	if steps[2].HideStepIf != nil || steps[3].DoStepIf != false || steps[3].HideStepIf != true {
+		t.Errorf("%v %v %v", steps[2].HideStepIf, steps[3].DoStepIf, steps[3].HideStepIf)
+	}
+}
+
+func TestExtract(t *testing.T) {
+	m := read(t, withSteps(`
+def extract(rc, stdout, stderr):
+    return {'rc': rc, 'first': stdout.splitlines()[0], 'err': stderr}
+`, "steps.SetPropertyFromCommand(command='x', extract_fn=extract), steps.SetPropertyFromCommand(command='x', extract_fn=lambda a, b, c: 5)"))
+	steps := m.Builders[0].Steps
+	got, err := steps[0].Action.(dormouse.SetPropertyFromCommand).Extract(3, "a\nb\n", "e")
+	if diff := cmp.Diff(map[string]any{"rc": 3, "first": "a", "err": "e"}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := steps[1].Action.(dormouse.SetPropertyFromCommand).Extract(0, "", ""); err == nil || !strings.Contains(err.Error(), "dictionary") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestChoices(t *testing.T) {
+	m := read(t, []byte(`from buildbot.plugins import *
+c = BuildmasterConfig = {}
+c['workers'] = [worker.Worker('w', 'p'), worker.Worker('v', 'p')]
+c['protocols'] = {'msgpack_experimental_v7': {'port': 9989}}
+def merge(master, builder, req1, req2):
+    return builder.name == 'b' and req1.sources['']['branch'] == req2.sources[''].branch
+c['collapseRequests'] = merge
+def last(builder, requests):
+    if len(requests) > 2:
+        return None
+    return requests[-1]
+def none(builder, workers, request):
+    return None
+def wrong(builder, requests):
+    return 'first'
+def can(builder, wfb, request):
+    return wfb.worker.workername == 'w' and request.properties['p'] == 1 and request.priority > 0
+c['builders'] = [
+    util.BuilderConfig('b', workernames=['w', 'v'], factory=util.BuildFactory(), nextBuild=last, nextWorker=lambda b, workers, r: workers[0], canStartBuild=can),
+    util.BuilderConfig('d', workernames=['w'], factory=util.BuildFactory(), nextBuild=wrong, nextWorker=none, collapseRequests=False),
+]
+c['schedulers'] = [schedulers.ForceScheduler('f', ['b', 'd'])]
+`))
+	b, d := m.Builders[0].Choose, m.Builders[1].Choose
+	request := func(id int64) dormouse.BuildRequest {
+		return dormouse.BuildRequest{
+			ID: id, Builder: "b", Priority: 1, SubmittedAt: time.Unix(5, 0), Sources: []dormouse.SourceStamp{{Branch: "main"}},
+			Properties: dormouse.Properties{"p": {Value: 1, Source: "x"}},
+		}
+	}
+	list := []dormouse.BuildRequest{request(7), request(8)}
+	if id, err := b.NextBuild(list); id != 8 || err != nil {
+		t.Errorf("nextBuild: %d, %v", id, err)
+	}
+	if id, err := b.NextBuild(append(list, request(9))); id != 0 || err != nil {
+		t.Errorf("nextBuild of three: %d, %v", id, err)
+	}
+	if _, err := d.NextBuild(list); err == nil || !strings.Contains(err.Error(), "one of the requests") {
+		t.Errorf("a wrong nextBuild: %v", err)
+	}
+	if w, err := b.NextWorker([]string{"v", "w"}, request(7)); w != "v" || err != nil {
+		t.Errorf("nextWorker: %q, %v", w, err)
+	}
+	if w, err := d.NextWorker([]string{"w"}, request(7)); w != "" || err != nil {
+		t.Errorf("nextWorker none: %q, %v", w, err)
+	}
+	for w, want := range map[string]bool{"w": true, "v": false} {
+		if ok, err := b.CanStartBuild(w, request(7)); ok != want || err != nil {
+			t.Errorf("canStartBuild %s: %v, %v", w, ok, err)
+		}
+	}
+	other := request(9)
+	other.Sources = []dormouse.SourceStamp{{Branch: "other"}}
+	if ok, err := b.Collapse(request(7), request(8)); !ok || err != nil {
+		t.Errorf("collapse: %v, %v", ok, err)
+	}
+	if ok, err := b.Collapse(request(7), other); ok || err != nil {
+		t.Errorf("collapse of another branch: %v, %v", ok, err)
+	}
+	if d.Collapse != nil || m.Builders[1].CollapseRequests || !m.Builders[0].CollapseRequests {
+		t.Error("builder d merges its requests")
+	}
+}
+
+func TestFunctionMistakes(t *testing.T) {
+	for name, c := range map[string]struct{ defs, steps, want string }{
+		"decorates nothing":      {"@util.renderer\nx = 1\n", "", "f.star:5:1: there is no function here to decorate"},
+		"another decorator":      {"@property\ndef f(x): return x\n", "", "f.star:5:1: of decorators only util.renderer is understood"},
+		"inlineCallbacks":        {"@defer.inlineCallbacks\ndef f(x): return x\n", "", "f.star:5:1: there is nothing to wait for here"},
+		"yield":                  {"@util.renderer\ndef f(x):\n    y = yield x\n", "", `f.star:7:9: "yield" is not part of Starlark`},
+		"not a function":         {"", "steps.ShellCommand(command=util.renderer(5))", "f.star:6:129: util.renderer: function must be a function, such as def f(props): …, not 5"},
+		"arguments":              {"", "steps.ShellCommand(command='x', doStepIf=lambda: True)", "doStepIf is called with 1 arguments, and lambda takes 0"},
+		"a renderer as doStepIf": {"", "steps.ShellCommand(command='x', hideStepIf=lambda step: True)", "hideStepIf is called with 2 arguments, and lambda takes 1"},
+		"a number":               {"", "steps.ShellCommand(command='x', doStepIf='5')", "doStepIf must be True, False, or a function, not \"5\""},
+	} {
+		_, err := Parse("f.star", withSteps(c.defs, c.steps), testOptions())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v\nwant %q", name, err, c.want)
+		}
+	}
+}
+
+// A build can be gone on with under a configuration that was read again where its
+// functions do the same.
+func TestIdentity(t *testing.T) {
+	identity := func(defs, expr string) string {
+		t.Helper()
+		m := read(t, withSteps(defs, "steps.ShellCommand(command="+expr+")"))
+		return m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command.(dormouse.Identified).Identity()
+	}
+	const f = "K = 1\ndef g(x):\n    return str(x)\n@util.renderer\ndef f(props):\n    return g(K) + 'a'\n"
+	first := identity(f, "f")
+	for name, c := range map[string]struct {
+		defs, expr string
+		same       bool
+	}{
+		"again":            {f, "f", true},
+		"elsewhere":        {"\n\n# a comment\nOTHER = 5\n" + f, "f", true},
+		"a comment in it":  {strings.Replace(f, "    return g(K)", "    # why\n    return  g(K)", 1), "f", true},
+		"another text":     {strings.Replace(f, "'a'", "'b'", 1), "f", false},
+		"another global":   {strings.Replace(f, "K = 1", "K = 2", 1), "f", false},
+		"another function": {strings.Replace(f, "str(x)", "repr(x)", 1), "f", false},
+		"with arguments":   {f, "f.withArgs()", true},
+	} {
+		if got := identity(c.defs, c.expr); (got == first) != c.same {
+			t.Errorf("%s: the same is %v, want %v", name, got == first, c.same)
+		}
+	}
+	closure := func(n string) string {
+		return identity("def make(n):\n    return util.renderer(lambda props: n)\n", "make("+n+")")
+	}
+	if closure("'1'") == closure("'2'") || closure("'1'") != closure("'1'") {
+		t.Error("what a function is bound to does not count")
+	}
+}
+
+func TestFunctionsAtOnce(t *testing.T) {
+	m := read(t, withSteps("CACHE = {'x': [1, 2]}\n@util.renderer\ndef f(props):\n    return [util.Interpolate('%(prop:branch)s'), str(CACHE['x'])]\n", "steps.ShellCommand(command=f)"))
+	c := m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				got, err := dormouse.Render(c, scope)
+				if diff := cmp.Diff([]any{"main", "[1, 2]"}, got); err != nil || diff != "" {
+					t.Errorf("%v %s", err, diff)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

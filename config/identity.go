@@ -1,0 +1,138 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// Identity stands for what the function does: it is the same after the
+// configuration was read again, wherever the function stands then, as long as
+// its text and all that it names are the same.
+func (c *called) Identity() string {
+	h := sha256.New()
+	i := describer{program: c.program, seen: map[*starlark.Function]bool{}}
+	fmt.Fprintf(h, "%d %d %d;", c.role, len(c.args), len(c.kw))
+	i.value(h, c.f, 0)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// describer writes values so that what differs reads differently.
+type describer struct {
+	program *program
+	seen    map[*starlark.Function]bool
+}
+
+func (i describer) value(w io.Writer, v starlark.Value, depth int) {
+	if depth > maxNested {
+		return
+	}
+	switch v := v.(type) {
+	case *starlark.Function:
+		i.function(w, v, depth)
+	case *object:
+		fmt.Fprintf(w, "%s(", v.class.name)
+		for _, name := range sortedKeys(v.args) {
+			fmt.Fprintf(w, "%s=", name)
+			i.value(w, v.args[name].value, depth+1)
+		}
+		for _, arg := range slices.Concat(v.rest, v.extra, v.steps) {
+			fmt.Fprintf(w, "%s:", arg.name)
+			i.value(w, arg.value, depth+1)
+		}
+		if v.of != nil {
+			i.value(w, v.of, depth+1)
+		}
+		fmt.Fprint(w, ")")
+	case *starlark.List, starlark.Tuple, *starlark.Set:
+		fmt.Fprintf(w, "%s[", v.Type())
+		for e := range starlark.Elements(v.(starlark.Iterable)) {
+			i.value(w, e, depth+1)
+		}
+		fmt.Fprint(w, "]")
+	case *starlark.Dict:
+		fmt.Fprint(w, "{")
+		for _, item := range v.Items() {
+			i.value(w, item[0], depth+1)
+			i.value(w, item[1], depth+1)
+		}
+		fmt.Fprint(w, "}")
+	case nil:
+		fmt.Fprint(w, "nil;")
+	default:
+		fmt.Fprintf(w, "%s %s;", v.Type(), v.String())
+	}
+}
+
+// function writes a function's text, what it is bound to, and what it names.
+func (i describer) function(w io.Writer, f *starlark.Function, depth int) {
+	if i.seen[f] {
+		fmt.Fprintf(w, "again %s;", f.Name())
+		return
+	}
+	i.seen[f] = true
+	node := i.program.tree.functions[at(f.Position())]
+	if node == nil {
+		fmt.Fprintf(w, "function %s at %s;", f.Name(), f.Position())
+		return
+	}
+	i.program.text(w, node)
+	for n := range f.NumParams() {
+		i.value(w, f.ParamDefault(n), depth+1)
+	}
+	for n := range f.NumFreeVars() {
+		b, v := f.FreeVar(n)
+		fmt.Fprintf(w, "%s=", b.Name)
+		i.value(w, v, depth+1)
+	}
+	var names []string
+	syntax.Walk(node, func(n syntax.Node) bool {
+		id, ok := n.(*syntax.Ident)
+		if b, bound := identBinding(id, ok); bound && b.Scope == resolve.Global {
+			names = append(names, id.Name)
+		}
+		return true
+	})
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		fmt.Fprintf(w, "%s=", name)
+		i.value(w, i.program.globals[name], depth+1)
+	}
+}
+
+func identBinding(id *syntax.Ident, ok bool) (*resolve.Binding, bool) {
+	if !ok || id == nil {
+		return nil, false
+	}
+	b, ok := id.Binding.(*resolve.Binding)
+	return b, ok
+}
+
+// text writes the tokens of a function, each line's first with how far it is
+// indented: comments and blanks make no difference, blocks do.
+func (p *program) text(w io.Writer, node syntax.Node) {
+	start, end := node.Span()
+	var out strings.Builder
+	base := int(start.Col)
+	for _, t := range p.tokens {
+		if t.line < int(start.Line) || t.line == int(start.Line) && t.col < int(start.Col) {
+			continue
+		}
+		if t.line > int(end.Line) || t.line == int(end.Line) && t.col >= int(end.Col) {
+			break
+		}
+		if t.firstOnLine {
+			fmt.Fprintf(&out, "\n%d ", t.col-base)
+		}
+		out.WriteString(t.text)
+		out.WriteByte(' ')
+	}
+	fmt.Fprintf(w, "%q;", out.String())
+}
