@@ -106,10 +106,11 @@ func (g *globbing) match(dir string, parts []string) error {
 // below it. It follows links, but not to where it comes from: else it would go
 // in circles. above are the directories that it came through.
 func (g *globbing) below(dir string, rest []string, above []os.FileInfo) error {
-	fi, err := os.Stat(orHere(dir))
-	if err != nil || !fi.IsDir() || slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, fi) }) {
+	fi, statErr := os.Stat(orHere(dir))
+	if statErr != nil || !fi.IsDir() || slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, fi) }) {
 		return nil
 	}
+	var err error
 	if len(rest) > 0 {
 		err = g.match(dir, rest)
 	} else {
