@@ -270,7 +270,13 @@ func TestUploadDirectory(t *testing.T) {
 	for i := range 30 {
 		want[strings.Repeat("a long name/", i+1)] = "5 755 "
 	}
-	for _, compress := range []any{nil, "gz", "bz2"} {
+	kinds := []any{nil, "gz"}
+	if _, err := findExecutable("bzip2", "/", []string{testPath}); err == nil || os.Getenv("CI") == "true" {
+		kinds = append(kinds, "bz2")
+	} else {
+		t.Log("bz2 is not tried: install Debian's bzip2")
+	}
+	for _, compress := range kinds {
 		master, failure := moveIn(t, dir, "upload_directory", map[string]any{"path": tree, "blocksize": int64(100), "compress": compress, "maxsize": nil}, nil)
 		if failure != "" || master.pairs["rc"] != 0 || !master.unpacked {
 			t.Fatalf("%v: %q, %v, %s", compress, failure, master.pairs, master.text(dormouse.Stderr))
