@@ -213,8 +213,8 @@ type uncompressed struct{ io.Writer }
 
 func (uncompressed) Close() error { return nil }
 
-// bzip2 is the system's program: Go's library reads its format only.
-type bzip2 struct {
+// bzip2Process is the system's program: Go's library reads its format only.
+type bzip2Process struct {
 	io.WriteCloser
 	cmd *exec.Cmd
 }
@@ -236,10 +236,10 @@ func startBzip2(ctx context.Context, to io.Writer, environ []string) (io.WriteCl
 	if err != nil {
 		return nil, fmt.Errorf("can not run %s: %w", path, err)
 	}
-	return &bzip2{in, cmd}, nil
+	return &bzip2Process{in, cmd}, nil
 }
 
-func (b *bzip2) Close() error {
+func (b *bzip2Process) Close() error {
 	err := b.WriteCloser.Close()
 	if waitErr := b.cmd.Wait(); waitErr != nil {
 		return &archiveError{fmt.Errorf("bzip2 failed: %w", waitErr)}

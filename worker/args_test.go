@@ -51,6 +51,10 @@ func FuzzParseCommand(f *testing.F) {
 	f.Add("shell", []byte(`{"command": "a", "workdir": "/w", "usePTY": 1, "sigtermTime": -0.5, "interruptSignal": "SIGTERM"}`))
 	f.Add("mkdir", []byte(`{"paths": ["/a"]}`))
 	f.Add("stat", []byte(`{"path": 1}`))
+	f.Add("shell", []byte(`{"command": "a", "workdir": "/w", "logfiles": {"a": "b", "c": {"filename": "/d", "follow": 1}, "e": {}}}`))
+	f.Add("upload_directory", []byte(`{"path": "/x", "maxsize": 5, "blocksize": 1e9, "compress": "gz"}`))
+	f.Add("download_file", []byte(`{"path": "/x", "maxsize": null, "blocksize": 1e300, "mode": 420}`))
+	f.Add("cpdir", []byte(`{"from_path": "/x", "to_path": "/y", "timeout": null, "maxTime": 1}`))
 	f.Fuzz(func(t *testing.T, name string, text []byte) {
 		var args map[string]any
 		if json.Unmarshal(text, &args) != nil {
@@ -63,6 +67,9 @@ func FuzzParseCommand(f *testing.F) {
 			}
 			if code := dormouse.CodeOf(err); err != nil && code != dormouse.Invalid && code != dormouse.NotFound {
 				t.Errorf("%s: %v is %q", name, err, code)
+			}
+			if move, ok := c.(*transfer); ok && err == nil && (move.path == "" || move.block < 1 || move.block > maxBlock || move.maxSize < -1) {
+				t.Errorf("%+v", move)
 			}
 			if sh, ok := c.(*shellCommand); ok && err == nil {
 				sh.header(nil)

@@ -152,7 +152,11 @@ func (c *copier) enter(name string, fi os.FileInfo) error {
 	return nil
 }
 
+// failed says where it failed: at the target, unless it is said already.
 func (c *copier) failed(name string, err error) error {
+	if said, ok := errors.AsType[*reasonError](err); ok {
+		return said
+	}
 	return pathError("copy to", filepath.Join(c.target.Name(), c.at(name)), err)
 }
 
@@ -215,7 +219,7 @@ func (c *copier) link(name, to string) error {
 func (c *copier) file(name, to string) error {
 	in, fi, err := openRegular(c.source.OpenFile, name)
 	if err != nil {
-		return err
+		return pathError("copy", filepath.Join(c.source.Name(), name), err)
 	}
 	defer in.Close()
 	if err := c.clear(to); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,6 +162,13 @@ func (c *fakeConn) text(streams ...dormouse.Stream) string {
 		}
 	}
 	return b.String()
+}
+
+// log is what the master has of a log file.
+func (c *fakeConn) log(name string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.logs[name])
 }
 
 // await waits until the master has heard what holds.

@@ -48,7 +48,7 @@ func parsePaths(name string, do fileFunc) func(map[string]any) (command, error) 
 
 func (c *fileCommand) run(r *running) (failure string) {
 	var results []result
-	r.work(limits{}, func(ctx context.Context, _ func()) { results = c.each(ctx) })
+	_ = r.work(limits{}, func(ctx context.Context, _ func()) { results = c.each(ctx) }) // the results say as much
 	code := 0
 	for _, res := range results {
 		switch {

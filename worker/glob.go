@@ -67,7 +67,7 @@ func (g *globbing) match(dir string, parts []string) error {
 	last := len(rest) == 0
 	switch {
 	case part == "": // the pattern ends with a slash
-		if isDirectory(dir) {
+		if directoryAt(dir) != nil {
 			return g.add(dir)
 		}
 		return nil
@@ -106,10 +106,11 @@ func (g *globbing) match(dir string, parts []string) error {
 // below it. It follows links, but not to where it comes from: else it would go
 // in circles. above are the directories that it came through.
 func (g *globbing) below(dir string, rest []string, above []os.FileInfo) error {
-	fi, err := os.Stat(orHere(dir))
-	if err != nil || !fi.IsDir() || slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, fi) }) {
+	fi := directoryAt(dir)
+	if fi == nil || slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, fi) }) {
 		return nil
 	}
+	var err error
 	if len(rest) > 0 {
 		err = g.match(dir, rest)
 	} else {
@@ -177,14 +178,18 @@ func entries(dir string) []fs.DirEntry {
 	return list
 }
 
-func isDirectory(path string) bool {
+// directoryAt is the directory that a path leads to, nil if it leads to none.
+func directoryAt(path string) os.FileInfo {
 	fi, err := os.Stat(orHere(path))
-	return err == nil && fi.IsDir()
+	if err != nil || !fi.IsDir() {
+		return nil
+	}
+	return fi
 }
 
 func leadsToDirectory(dir string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink != 0 {
-		return isDirectory(dir + e.Name())
+		return directoryAt(dir+e.Name()) != nil
 	}
 	return e.IsDir()
 }

@@ -39,6 +39,9 @@ func openInside(base, path string) (dir *os.Root, name string, err error) {
 	}
 	defer root.Close()
 	if err := root.MkdirAll(rel, 0o777); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			err = fmt.Errorf("%s is not a directory", real)
+		}
 		return nil, "", err
 	}
 	if dir, err = root.OpenRoot(rel); err != nil {

@@ -146,6 +146,10 @@ func (s *supervisor) run() (failure string) {
 			s.paused = true
 			s.kill(failedSilent, fmt.Sprintf("command timed out: %s without output running %s", seconds(s.silent), s.c.display()))
 		case <-s.overall.C:
+			if s.exited && full {
+				s.overall.Reset(drainTime) // perhaps it is over, and the master slow
+				continue
+			}
 			s.kill(failedTimeout, fmt.Sprintf("command timed out: %s elapsed running %s", seconds(s.c.maxTime), s.c.display()))
 		case <-s.escalate.C:
 			s.nextSignal()
