@@ -2,7 +2,6 @@ package build_test
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -132,8 +131,6 @@ func (f *farmhand) Cancel(ids []int64, _ string) {
 	defer f.mu.Unlock()
 	f.cancelled = append(f.cancelled, ids...)
 }
-
-var errAny = errors.New("any")
 
 // logText is all that a step wrote to one of its logs.
 func (m *memory) logText(step int, name string) string {

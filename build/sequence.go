@@ -12,7 +12,7 @@ type sequenceAction struct{ dormouse.ShellSequence }
 func (sequenceAction) defaultName() string { return "shell_sequence" }
 
 // shell is one of the commands.
-func (a sequenceAction) shell(arg dormouse.ShellArg, command any) shellAction {
+func (a sequenceAction) shell(command any) shellAction {
 	c := a.Common
 	c.Command = command
 	return shellAction{c}
@@ -22,7 +22,7 @@ func (a sequenceAction) shell(arg dormouse.ShellArg, command any) shellAction {
 func (a sequenceAction) reveal(s *step) {
 	for _, arg := range a.Commands {
 		if command, err := s.render("command", arg.Command); err == nil && dormouse.Truthy(command) {
-			a.shell(arg, command).reveal(s)
+			a.shell(command).reveal(s)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func (a sequenceAction) run(ctx context.Context, s *step) (dormouse.Result, erro
 		if err != nil {
 			return result, err
 		}
-		halt := false
+		var halt bool
 		worst, halt = combine(dormouse.StepSpec{
 			HaltOnFailure: arg.HaltOnFailure, FlunkOnFailure: arg.FlunkOnFailure, WarnOnFailure: arg.WarnOnFailure,
 			FlunkOnWarnings: arg.FlunkOnWarnings, WarnOnWarnings: arg.WarnOnWarnings,
@@ -59,5 +59,5 @@ func (a sequenceAction) one(ctx context.Context, s *step, arg dormouse.ShellArg)
 	if err != nil {
 		return dormouse.Exception, err
 	}
-	return a.shell(arg, rendered).do(ctx, s, log)
+	return a.shell(rendered).do(ctx, s, log)
 }

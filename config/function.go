@@ -313,7 +313,7 @@ func (a arguments) condition(name string, r role, usual bool) any {
 		if r == hideStepIf {
 			params, example = 2, name+"=lambda results, step: …"
 		}
-		if fn = f.function(params, example); fn == nil {
+		if f.function(params, example) == nil {
 			return nil
 		}
 		return &called{program: a.r.program, f: fn, role: r}
