@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/metrics"
 	"sync"
@@ -60,11 +61,11 @@ func heap() uint64 {
 // guardName is the predeclared function that guard calls.
 const guardName = "guarded factor"
 
-// guard wraps the left operands of multiplications in e, which alone can make
-// something huge of something small in a single step, where neither the
-// counting of steps nor the watch could stop it.
+// guard wraps the left operands of multiplications in e, which can make something
+// huge of something small in a single step, where neither the counting of steps
+// nor the watch could stop it, and of additions, which can in thirty.
 func guard(n syntax.Node) bool {
-	if b, ok := n.(*syntax.BinaryExpr); ok && b.Op == syntax.STAR {
+	if b, ok := n.(*syntax.BinaryExpr); ok && (b.Op == syntax.STAR || b.Op == syntax.PLUS) {
 		b.X = guarded(b.X, b.OpPos)
 	}
 	return true
@@ -78,24 +79,36 @@ func guarded(e syntax.Expr, at syntax.Position) syntax.Expr {
 }
 
 func guardAssign(stmt *syntax.AssignStmt) {
-	if stmt.Op == syntax.STAR_EQ {
+	switch _, variable := stmt.LHS.(*syntax.Ident); {
+	case stmt.Op == syntax.STAR_EQ:
 		stmt.RHS = guarded(stmt.RHS, stmt.OpPos)
+	case stmt.Op == syntax.PLUS_EQ && variable:
+		// A list is added to in place, so that what stands there must stay what it
+		// is: it is only looked at.
+		call := guarded(stmt.RHS, stmt.OpPos).(*syntax.CallExpr)
+		call.Args = append(call.Args, stmt.LHS)
+		stmt.RHS = call
 	}
 }
 
 func newFactor(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if len(args) > 1 {
+		return args[0], limitSum(args[1], args[0])
+	}
 	return factor{args[0]}, nil
 }
 
-// factor is an operand of a multiplication whose product is limited.
+// factor is an operand of a multiplication or an addition whose result is
+// limited.
 type factor struct{ starlark.Value }
 
-// Binary multiplies, once it is known that the product is not too large.
+// Binary multiplies or adds, once it is known that the result is not too large.
 func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side) (starlark.Value, error) {
-	if err := limitProduct(f.Value, other); err != nil {
-		return nil, err
-	}
-	if err := limitProduct(other, f.Value); err != nil {
+	if op == syntax.PLUS {
+		if err := limitSum(f.Value, other); err != nil {
+			return nil, err
+		}
+	} else if err := cmp.Or(limitProduct(f.Value, other), limitProduct(other, f.Value)); err != nil {
 		return nil, err
 	}
 	x, y := f.Value, other
@@ -103,6 +116,19 @@ func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side
 		x, y = y, x
 	}
 	return starlark.Binary(op, x, y)
+}
+
+// limitSum refuses x + y when it would be too large.
+func limitSum(x, y starlark.Value) error {
+	limit := maxElements
+	switch x.(type) {
+	case starlark.String, starlark.Bytes:
+		limit = maxText
+	}
+	if n, m := starlark.Len(x), starlark.Len(y); n > 0 && m > 0 && n+m > limit {
+		return fmt.Errorf("the sum would be longer than %d", limit)
+	}
+	return nil
 }
 
 // limitProduct refuses what × times when it would be too large.

@@ -11,14 +11,30 @@ import (
 // TestWatchStops checks the limits that steps do not reach: it cancels a
 // thread that is past them, and ends when it is told to.
 func TestWatchStops(t *testing.T) {
-	src := "c = BuildmasterConfig = {}\ns = 'ab'\nfor i in range(60):\n    s += s\n"
+	src := "c = BuildmasterConfig = {}\nl = []\nfor i in range(100000):\n    l.append('x' * 1000000)\n"
 	start := time.Now()
 	_, err := Parse("m.star", []byte(src), testOptions())
-	if err == nil || !strings.HasPrefix(err.Error(), "m.star:4:7: reading the configuration was stopped: it uses more than 256 MiB") {
+	if err == nil || !strings.HasPrefix(err.Error(), "m.star:4:") || !strings.Contains(err.Error(), "reading the configuration was stopped: it uses more than 256 MiB") {
 		t.Errorf("error is %v", err)
 	}
 	if d := time.Since(start); d > maxTime {
 		t.Errorf("it took %s", d)
+	}
+}
+
+// What doubles is stopped before it is large.
+func TestLimitSum(t *testing.T) {
+	for name, c := range map[string]struct{ src, want string }{
+		"text":          {"s = 'ab'\nfor i in range(60):\n    s += s\n", "m.star:3:7: the sum would be longer than"},
+		"text, plainly": {"s = 'ab'\nfor i in range(60):\n    s = s + s\n", "m.star:3:11: the sum would be longer than"},
+		"lists":         {"s = [1]\nfor i in range(60):\n    s = s + s\n", "the sum would be longer than"},
+		"in place":      {"s = [1]\nt = s\ns += [2]\nif t != [1, 2] or [1] + [2] != t or 1 + 2 != 3 or 'a' + 'b' != 'ab':\n    fail('wrong')\nx = {'l': [1]}\nx['l'] += [2]\nif x != {'l': [1, 2]}:\n    fail('wrong')\nfail('right')\n", "right"},
+		"of kinds":      {"s = 'a' + 1\n", "unknown binary op: string + int"},
+	} {
+		_, err := Parse("m.star", []byte(c.src), testOptions())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }
 
