@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -46,6 +47,7 @@ func (m *Master) dispatch(ctx context.Context) {
 	}
 	now := m.now()
 	plan := schedule.Plan(m.planInput(now))
+	m.sayFaults(plan.Faults)
 	m.collapse(ctx, plan.Collapses)
 	for _, a := range plan.Assignments {
 		if err := m.startBuild(ctx, now, a); err != nil && ctx.Err() == nil {
@@ -60,6 +62,17 @@ func (m *Master) dispatch(ctx context.Context) {
 		w.want(plan.Demand[w.name] > 0)
 	}
 	m.queue.setWaiting(plan.Waiting)
+}
+
+// sayFaults logs the failures of the configuration's functions, each when it is
+// new: a plan is made on every event.
+func (m *Master) sayFaults(faults []string) {
+	for _, f := range faults {
+		if !slices.Contains(m.faults, f) {
+			m.log.Error("a function of the configuration failed; the requests wait", "error", f)
+		}
+	}
+	m.faults = faults
 }
 
 // holdAll keeps every request waiting.
@@ -92,13 +105,14 @@ func (m *Master) planInput(setup *setup) schedule.Input {
 	var in schedule.Input
 	for _, r := range m.queue.all() {
 		in.Requests = append(in.Requests, schedule.Request{
-			ID: r.ID, Builder: r.Builder, Priority: r.Priority, SubmittedAt: r.SubmittedAt, First: r.Interrupted == 1,
+			ID: r.ID, Builder: r.Builder, Priority: r.Priority, Reason: r.Reason, SubmittedAt: r.SubmittedAt, First: r.Interrupted == 1,
 			Sources: r.Sources, Properties: r.Properties,
 		})
 	}
 	for _, b := range setup.builders {
 		in.Builders = append(in.Builders, schedule.Builder{
 			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests, Locks: b.Locks,
+			Choose: b.Choose,
 		})
 	}
 	in.Holders = m.running.holders()

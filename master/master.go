@@ -70,6 +70,7 @@ type Master struct {
 
 	bus      *bus
 	queue    *queue
+	faults   []string // of the configuration's functions, in the last plan; the dispatcher's
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet

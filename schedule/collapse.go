@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,14 +17,19 @@ import (
 // revision; and equal properties from the scheduler, save its own name. Buildbot
 // does not look at what a person chose in a force dialogue; we do, because a
 // build that was asked for with other values is another build.
-func collapse(queue []queued, builders []builderNode) ([]queued, []Collapse) {
+func collapse(queue []queued, builders []builderNode, a *answers) ([]queued, []Collapse) {
 	type group struct {
 		builder int
 		sources string
 	}
 	groups := make(map[group][]int)
+	byFunction := make(map[int][]*Request)
 	for i, q := range queue {
-		if builders[q.builder].CollapseRequests && !q.req.NoCollapse {
+		switch b := &builders[q.builder]; {
+		case !b.CollapseRequests || q.req.NoCollapse:
+		case b.Choose.Collapse != nil:
+			byFunction[q.builder] = append(byFunction[q.builder], q.req)
+		default:
 			g := group{builder: q.builder, sources: sourcesKey(q.req.Sources)}
 			groups[g] = append(groups[g], i)
 		}
@@ -49,13 +55,21 @@ func collapse(queue []queued, builders []builderNode) ([]queued, []Collapse) {
 			}
 		}
 	}
-	if len(into) == 0 {
+	merged := make(map[int64]int64) // by a function: id → id of the survivor
+	for _, b := range slices.Sorted(maps.Keys(byFunction)) {
+		maps.Copy(merged, a.collapseBy(&builders[b].Builder, byFunction[b]))
+	}
+	if len(into)+len(merged) == 0 {
 		return queue, nil
 	}
 	kept := make([]queued, 0, len(queue)-len(into))
 	var collapses []Collapse
 	for i, q := range queue {
-		if survivor, ok := into[i]; ok {
+		survivor, ok := into[i]
+		if !ok {
+			survivor, ok = merged[q.req.ID]
+		}
+		if ok {
 			collapses = append(collapses, Collapse{RequestID: q.req.ID, Into: survivor})
 		} else {
 			kept = append(kept, q)

@@ -37,6 +37,17 @@
 // by an attached worker now nor by one that is already on its way; and a latent
 // worker with room for several builds is filled before the next is asked for.
 //
+// # Choices
+//
+// A configuration may decide itself, by functions of a builder: which of its
+// requests goes next, which worker a request gets, whether a worker may take it,
+// and whether a request may be merged into a newer one ([dormouse.Choices]). Such
+// a builder is not part of the flow. When it is its turn in the queue, one of its
+// requests gets a worker and keeps it, as in Buildbot: that is an assignment where
+// the worker is ready, and else demand. Its functions are asked anew for every
+// plan, which is on every event and never by a clock, each thing once, and a
+// thousand things at most. Where one fails, the requests wait and say so.
+//
 // # Locks
 //
 // A build holds the locks of its builder and of its worker from start to end. A

@@ -204,6 +204,9 @@ func (r *restraint) fill(net *network, holders []Holder, queue []queued, made []
 			continue
 		}
 		b := &net.builders[q.builder]
+		if b.chooses() {
+			continue // it has been asked, and its answer stands
+		}
 		for _, name := range b.WorkerNames {
 			at, ok := net.byWorker[name]
 			if !ok {

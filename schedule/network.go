@@ -47,6 +47,7 @@ type workerNode struct {
 	Worker
 	class   class
 	free    int      // further builds it can take
+	fixed   int      // builds that were given to it by choice
 	holders []holder // whose flow it carries
 }
 
@@ -134,7 +135,7 @@ func freePlaces(w Worker) int {
 // given classes, and returns those that found a place and those that did not.
 func (n *network) place(queue []queued, on class) (served, rest []queued) {
 	for _, q := range queue {
-		if n.builders[q.builder].limit > 0 && n.augment(int32(q.builder), on) {
+		if b := &n.builders[q.builder]; b.limit > 0 && !b.chooses() && n.augment(int32(q.builder), on) {
 			n.builders[q.builder].limit--
 			served = append(served, q)
 		} else {
@@ -195,8 +196,8 @@ func (n *network) choose(b int32, on class) int32 {
 		}
 		rank := 0
 		if w.class == ready {
-			rank = w.Builds + len(w.holders)
-		} else if len(w.holders) == 0 {
+			rank = w.Builds + len(w.holders) + w.fixed
+		} else if len(w.holders)+w.fixed == 0 {
 			rank = 1
 		}
 		if best < 0 || rank < bestRank {

@@ -15,6 +15,7 @@ type Request struct {
 	// First puts it before all others, whatever their priority.
 	First       bool
 	Priority    int // higher goes first
+	Reason      string
 	SubmittedAt time.Time
 	Sources     []dormouse.SourceStamp
 	Properties  dormouse.Properties
@@ -29,6 +30,7 @@ type Builder struct {
 	WorkerNames      []string
 	CollapseRequests bool
 	Locks            []dormouse.LockAccess // each of its builds holds
+	Choose           dormouse.Choices      // the configuration's own functions
 }
 
 // Worker is a configured worker as it is now. One that is paused or graceful
@@ -80,51 +82,68 @@ type Result struct {
 	Collapses []Collapse
 	// Waiting says why a request stays, in words. It is never empty.
 	Waiting map[int64]string
+	// Faults are the failures of the configuration's functions, each once.
+	Faults []string
 }
 
 // Plan decides what to do with the waiting requests. Equal inputs give equal
-// plans.
+// plans, as far as the configuration's functions give equal answers.
 //
 // Locks are looked at last: where a plan puts more builds on a lock than that
 // admits, it is made again without the place of the later ones, until it fits.
 // Each round takes a place away, so that it ends; there is one where no lock is
 // in the way.
 func Plan(in Input) Result {
-	r := newRestraint()
+	r, a := newRestraint(), newAnswers()
 	for {
-		out, net, queue, placed := plan(in, r)
+		out, net, queue, placed := plan(in, r, a)
 		if !r.learn(net, in.Holders, placed) {
 			continue
 		}
 		if len(r.why) > 0 {
-			for _, a := range r.fill(net, in.Holders, queue, out.Assignments) {
-				out.Assignments = append(out.Assignments, a)
-				delete(out.Waiting, a.RequestID)
+			for _, more := range r.fill(net, in.Holders, queue, out.Assignments) {
+				out.Assignments = append(out.Assignments, more)
+				delete(out.Waiting, more.RequestID)
 			}
 		}
+		out.Faults = a.faults
 		return out
 	}
 }
 
 // plan makes a plan within what locks are known to keep it from. It also returns
 // its placements, those on ready workers first.
-func plan(in Input, r *restraint) (Result, *network, []queued, []placement) {
+func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []placement) {
 	out := Result{Demand: map[string]int{}, Waiting: make(map[int64]string)}
 	net := newNetwork(in, r)
 	queue, unknown := net.order(in.Requests)
 	for _, r := range unknown {
 		out.Waiting[r.ID] = "builder " + r.Builder + " is not configured"
 	}
-	queue, out.Collapses = collapse(queue, net.builders)
+	queue, out.Collapses = collapse(queue, net.builders, a)
 	net.takeTurns(queue)
 
 	var placed []placement
-	served, rest := net.place(queue, ready)
+	served, rest, chosen, choosers := net.placeAll(queue, a)
 	assigned := net.take(served)
 	for i, q := range served {
 		w := &net.workers[assigned[i]]
 		placed = append(placed, placement{q, w, true})
 		out.Assignments = append(out.Assignments, Assignment{RequestID: q.req.ID, Builder: q.req.Builder, Worker: w.Name})
+	}
+
+	var later []placement // by choice, on workers that are not ready
+	for _, p := range chosen {
+		if !p.now {
+			later = append(later, p)
+			continue
+		}
+		placed = append(placed, p)
+		out.Assignments = append(out.Assignments, Assignment{RequestID: p.req.ID, Builder: p.req.Builder, Worker: p.worker.Name})
+	}
+	if len(chosen) > 0 {
+		slices.SortStableFunc(placed, func(a, b placement) int { return cmp.Compare(a.pos, b.pos) })
+		slices.SortStableFunc(out.Assignments, func(a, b Assignment) int { return cmp.Compare(position(placed, a), position(placed, b)) })
 	}
 
 	coming, rest := net.place(rest, starting)
@@ -137,8 +156,17 @@ func plan(in Input, r *restraint) (Result, *network, []queued, []placement) {
 		out.Demand[worker.Name]++
 		out.Waiting[coming[i].req.ID] = comingReason(worker.Worker)
 	}
+	for _, p := range later {
+		placed = append(placed, p)
+		out.Demand[p.worker.Name]++
+		out.Waiting[p.req.ID] = comingReason(p.worker.Worker)
+	}
 	reasons := make(map[int]string)
 	for _, q := range rest {
+		if c := choosers[q.builder]; c != nil && c.reason(q.req.ID) != "" {
+			out.Waiting[q.req.ID] = c.reason(q.req.ID)
+			continue
+		}
 		why, ok := reasons[q.builder]
 		if !ok {
 			if why, ok = r.why[q.req.Builder]; !ok {
@@ -149,6 +177,56 @@ func plan(in Input, r *restraint) (Result, *network, []queued, []placement) {
 		out.Waiting[q.req.ID] = why
 	}
 	return out, net, queue, placed
+}
+
+// position is the place in the queue of a request that was assigned.
+func position(placed []placement, a Assignment) int {
+	at := slices.IndexFunc(placed, func(p placement) bool { return p.req.ID == a.RequestID })
+	return placed[at].pos
+}
+
+// placeAll places requests on ready workers, in order, and those of builders that
+// choose by functions on whichever they choose. The last two are what was chosen,
+// and by whom, by the builders' indices.
+func (n *network) placeAll(queue []queued, a *answers) (served, rest []queued, chosen []placement, choosers map[int]*chooser) {
+	for i := range n.builders {
+		if n.builders[i].chooses() {
+			if choosers == nil {
+				choosers = map[int]*chooser{}
+			}
+			choosers[i] = &chooser{n: n, a: a, index: i, why: map[int64]string{}}
+		}
+	}
+	if choosers == nil {
+		served, rest = n.place(queue, ready)
+		return served, rest, nil, nil
+	}
+	for _, q := range queue {
+		if c := choosers[q.builder]; c != nil {
+			c.waiting = append(c.waiting, q)
+		}
+	}
+	placed := map[int64]bool{}
+	for _, q := range queue {
+		c := choosers[q.builder]
+		if c == nil {
+			more, not := n.place([]queued{q}, ready)
+			served, rest = append(served, more...), append(rest, not...)
+			continue
+		}
+		if got, w, ok := c.turn(); ok {
+			worker := &n.workers[w]
+			chosen = append(chosen, placement{got, worker, worker.class == ready})
+			placed[got.req.ID] = true
+		}
+	}
+	for _, q := range queue {
+		if choosers[q.builder] != nil && !placed[q.req.ID] {
+			rest = append(rest, q)
+		}
+	}
+	slices.SortStableFunc(rest, func(a, b queued) int { return cmp.Compare(a.pos, b.pos) })
+	return served, rest, chosen, choosers
 }
 
 // queued is a request with its place in the queue.

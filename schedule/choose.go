@@ -1,0 +1,274 @@
+package schedule
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+const (
+	// maxAsked is how many answers of a builder's functions one plan is made of: a
+	// call takes some ten microseconds, and a plan is made on every event. What is
+	// not looked at waits until what is before it has gone.
+	maxAsked = 1000
+	// maxShown is how many requests nextBuild chooses among: those that go first.
+	maxShown = 1000
+	// maxPartners is how many newer requests an older one is compared with.
+	maxPartners = 100
+)
+
+// answers are what the configuration's functions have answered within one plan,
+// which is made several times where locks are in the way: the same is asked once.
+type answers struct {
+	known  map[string]answer
+	asked  map[string]int // by builder
+	faults []string
+}
+
+type answer struct {
+	id     int64
+	worker string
+	yes    bool
+	err    error
+}
+
+func newAnswers() *answers { return &answers{known: map[string]answer{}, asked: map[string]int{}} }
+
+// ask asks, unless the answer is known. ok is false when the builder has asked too
+// much already.
+func (a *answers) ask(builder, what, key string, f func() answer) (out answer, ok bool) {
+	full := builder + "\x00" + what + "\x00" + key
+	if out, ok = a.known[full]; ok {
+		return out, true
+	}
+	if a.asked[builder] >= maxAsked {
+		return out, false
+	}
+	a.asked[builder]++
+	out = f()
+	if out.err != nil {
+		a.faults = append(a.faults, fmt.Sprintf("%s of builder %s failed: %v", what, builder, out.err))
+	}
+	a.known[full] = out
+	return out, true
+}
+
+// chooses reports whether a builder's requests get their workers by functions.
+func (b *Builder) chooses() bool {
+	return b.Choose.NextBuild != nil || b.Choose.NextWorker != nil || b.Choose.CanStartBuild != nil
+}
+
+// chooser places the requests of one builder with functions. They are no part of
+// the flow: as in Buildbot, each gets a worker when it is its turn, and keeps it.
+type chooser struct {
+	n       *network
+	a       *answers
+	index   int // of the builder
+	waiting []queued
+	over    string // why no more are placed; "" while some may be
+	ended   bool
+	why     map[int64]string
+}
+
+// turn places one request, the next that the builder has. It returns false when
+// none was placed.
+func (c *chooser) turn() (q queued, w int32, ok bool) {
+	b := &c.n.builders[c.index]
+	if c.ended || len(c.waiting) == 0 {
+		return q, 0, false
+	}
+	candidates := c.candidates()
+	if len(candidates) == 0 || b.limit <= 0 {
+		c.ended = true // the reason is the builder's, as without functions
+		return q, 0, false
+	}
+	at, ok := c.next(b)
+	if !ok {
+		return q, 0, false
+	}
+	q = c.waiting[at]
+	c.waiting = slices.Delete(c.waiting, at, at+1)
+	edge, ok := c.worker(b, q, candidates)
+	if !ok {
+		return q, 0, false
+	}
+	e := &b.edges[edge]
+	e.flow, e.taken = true, true
+	worker := &c.n.workers[e.worker]
+	worker.free--
+	worker.fixed++
+	b.limit--
+	return q, e.worker, true
+}
+
+// candidates are the builder's edges to workers that may have room.
+func (c *chooser) candidates() []int {
+	var out []int
+	for i, e := range c.n.builders[c.index].edges {
+		w := &c.n.workers[e.worker]
+		if !e.busy && !e.flow && w.free > 0 && w.class != 0 {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// end has all requests that are left wait for a reason.
+func (c *chooser) end(format string, args ...any) {
+	c.ended, c.over = true, fmt.Sprintf(format, args...)
+}
+
+// next is the place of the request that goes next.
+func (c *chooser) next(b *builderNode) (int, bool) {
+	if b.Choose.NextBuild == nil {
+		return 0, true
+	}
+	shown := c.waiting[:min(len(c.waiting), maxShown)]
+	ids := make([]string, len(shown))
+	for i, q := range shown {
+		ids[i] = fmt.Sprint(q.req.ID)
+	}
+	out, ok := c.a.ask(b.Name, "nextBuild", strings.Join(ids, ","), func() answer {
+		list := make([]dormouse.BuildRequest, len(shown))
+		for i, q := range shown {
+			list[i] = q.req.asked()
+		}
+		id, err := b.Choose.NextBuild(list)
+		return answer{id: id, err: err}
+	})
+	at := slices.IndexFunc(shown, func(q queued) bool { return q.req.ID == out.id })
+	switch {
+	case !ok:
+		c.tooMany(b)
+	case out.err != nil:
+		c.end("nextBuild of builder %s failed: %v", b.Name, out.err)
+	case out.id == 0:
+		c.end("nextBuild of builder %s has chosen none of its requests", b.Name)
+	case at < 0:
+		c.end("nextBuild of builder %s has chosen request %d, which does not wait", b.Name, out.id)
+	default:
+		return at, true
+	}
+	return 0, false
+}
+
+func (c *chooser) tooMany(b *builderNode) {
+	c.end("the functions of builder %s have been asked %d times for the requests before it", b.Name, maxAsked)
+}
+
+// worker chooses the edge of a request.
+func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool) {
+	admitted := candidates
+	if b.Choose.CanStartBuild != nil {
+		admitted = nil
+		for _, i := range candidates {
+			name := c.n.workers[b.edges[i].worker].Name
+			out, ok := c.a.ask(b.Name, "canStartBuild", fmt.Sprint(q.req.ID, " ", name), func() answer {
+				yes, err := b.Choose.CanStartBuild(name, q.req.asked())
+				return answer{yes: yes, err: err}
+			})
+			if !ok {
+				c.tooMany(b)
+				return 0, false
+			}
+			if out.err != nil {
+				c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s failed: %v", b.Name, out.err)
+				return 0, false
+			}
+			if out.yes {
+				admitted = append(admitted, i)
+			}
+		}
+		if len(admitted) == 0 {
+			c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s admits it to none of the workers that have room: %s", b.Name, someOf(c.names(candidates)))
+			return 0, false
+		}
+	}
+	slices.SortStableFunc(admitted, func(x, y int) int { return cmp.Compare(c.rank(x), c.rank(y)) })
+	if b.Choose.NextWorker == nil {
+		return admitted[0], true
+	}
+	names := c.names(admitted)
+	out, ok := c.a.ask(b.Name, "nextWorker", fmt.Sprint(q.req.ID, " ", strings.Join(names, ",")), func() answer {
+		worker, err := b.Choose.NextWorker(names, q.req.asked())
+		return answer{worker: worker, err: err}
+	})
+	at := slices.Index(names, out.worker)
+	switch {
+	case !ok:
+		c.tooMany(b)
+	case out.err != nil:
+		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s failed: %v", b.Name, out.err)
+	case out.worker == "":
+		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s has chosen none of %s", b.Name, someOf(names))
+	case at < 0:
+		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s has chosen %s, which is not among those that it was given", b.Name, out.worker)
+	default:
+		return admitted[at], true
+	}
+	return 0, false
+}
+
+func (c *chooser) names(edges []int) []string {
+	names := make([]string, len(edges))
+	for i, e := range edges {
+		names[i] = c.n.workers[c.n.builders[c.index].edges[e].worker].Name
+	}
+	return names
+}
+
+// rank orders workers as they are preferred: ready ones by how few builds they
+// have, then those that start, those that are to be started anyhow, and the rest.
+func (c *chooser) rank(edge int) int {
+	w := &c.n.workers[c.n.builders[c.index].edges[edge].worker]
+	switch {
+	case w.class == ready:
+		return min(w.Builds+len(w.holders)+w.fixed, 1<<20)
+	case w.class == starting:
+		return 1 << 21
+	case len(w.holders)+w.fixed > 0:
+		return 1 << 22
+	}
+	return 1 << 23
+}
+
+// reason is why a request of the builder waits; "" is for what holds for all of
+// its builder's.
+func (c *chooser) reason(id int64) string { return cmp.Or(c.why[id], c.over) }
+
+// asked is a request as functions get it.
+func (r *Request) asked() dormouse.BuildRequest {
+	return dormouse.BuildRequest{
+		ID: r.ID, Builder: r.Builder, Priority: r.Priority, Reason: r.Reason, SubmittedAt: r.SubmittedAt,
+		Sources: r.Sources, Properties: r.Properties, State: dormouse.RequestPending,
+	}
+}
+
+// collapseBy proposes merges for a builder whose configuration has a function for
+// it: each request, the newest first, into the newest one that it may be merged
+// into.
+func (a *answers) collapseBy(b *Builder, members []*Request) map[int64]int64 {
+	members = slices.Clone(members)
+	slices.SortFunc(members, func(x, y *Request) int { return cmp.Compare(y.ID, x.ID) })
+	into := map[int64]int64{}
+	var survivors []*Request
+	for _, r := range members {
+		for _, s := range survivors[:min(len(survivors), maxPartners)] {
+			out, ok := a.ask(b.Name, "collapseRequests", fmt.Sprint(s.ID, " ", r.ID), func() answer {
+				yes, err := b.Choose.Collapse(s.asked(), r.asked())
+				return answer{yes: yes, err: err}
+			})
+			if ok && out.err == nil && out.yes {
+				into[r.ID] = s.ID
+				break
+			}
+		}
+		if into[r.ID] == 0 {
+			survivors = append(survivors, r)
+		}
+	}
+	return into
+}
