@@ -67,3 +67,8 @@ func (m *Master) Hurry(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// SubmitForTest makes requests as schedulers do.
+func (m *Master) SubmitForTest(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+	return m.submit(ctx, requests)
+}
