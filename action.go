@@ -1,6 +1,10 @@
 package dormouse
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // StepAction is what a step does: one of the types below.
 type StepAction interface{ stepAction() }
@@ -210,18 +214,90 @@ type Trigger struct {
 type Git struct {
 	RepoURL any // string or Renderable
 	Branch  any // string or Renderable; the source stamp's branch goes first, then this, then the remote's default
-	// Mode is "incremental" (keep what is there) or "full".
-	Mode string
-	// Method says how a full checkout gets clean: "clobber", "fresh", "clean"
-	// or "copy". Empty in incremental mode.
-	Method   string
+	// Mode is "incremental" (keep what is there, the default) or "full"; a string or
+	// a Renderable.
+	Mode any
+	// Method says how a full checkout gets clean: "clobber", "fresh" (the default),
+	// "clean" or "copy"; a string or a Renderable. It means nothing in incremental
+	// mode.
+	Method   any
 	Codebase string
 	WorkDir  any
+	// AlwaysUseLatest takes the tip of Branch, whatever the build is of.
+	AlwaysUseLatest bool
 	// Shallow is the depth of the history to fetch; 0 is all of it.
-	Shallow    int
-	Submodules bool
+	Shallow int
+	// Filters make it a partial clone: what git clone takes as --filter.
+	Filters []string
+	// Reference is a repository on the worker whose objects need not be fetched; a
+	// string or a Renderable.
+	Reference any
+	Origin    any // the remote's name, a string or a Renderable; "origin" by default
+	// Tags, if true, has all tags fetched, also where the revision is there already;
+	// if false, those of the history that is fetched. By default all are, when
+	// something is.
+	Tags             *bool
+	Submodules       bool
+	RemoteSubmodules bool // take the tip of the submodules' branches
+	// Description makes the property commit-description; nil does not.
+	Description *GitDescription
+	// Config is git's configuration for this step alone, by name; values are strings
+	// or Renderable.
+	Config map[string]any
+
+	// RetryFetch tries a fetch that failed a second time. ClobberOnFailure then
+	// removes what is there, and clones.
+	RetryFetch, ClobberOnFailure bool
+	// Retries is how often a checkout that failed is tried again, RetryDelay apart.
+	Retries    int
+	RetryDelay time.Duration
+
+	// SSHPrivateKey is a key to log in with over SSH; nil leaves that to the worker's
+	// user. Of the servers' keys there is either SSHHostKey, which any server may have,
+	// or SSHKnownHosts, with the names of the servers; else the worker's user has to
+	// know them. Strings or Renderables.
+	SSHPrivateKey, SSHHostKey, SSHKnownHosts any
+	// Credentials are for the server of RepoURL, over HTTP; nil leaves that to the
+	// worker's user.
+	Credentials *GitCredentials
+
+	Progress   bool // git says how far it has come, which keeps Timeout off
+	LogEnviron bool // write the environment to the log, once
 	Timeout    time.Duration
 	Env        map[string]any
+}
+
+// GitCredentials are what a server wants to know over HTTP: a user, and the
+// password or token. Strings or Renderables.
+type GitCredentials struct{ User, Password any }
+
+// GitDescription are options of git describe.
+type GitDescription struct {
+	All, Always, Contains, Debug, ExactMatch, FirstParent, Long, Tags bool
+	Match, Exclude                                                    []string // patterns
+	Abbrev, Candidates                                                *int
+	// Dirty is what is appended where the tree is changed; "" is git's own word, nil
+	// is nothing.
+	Dirty *string
+}
+
+// configName is what git takes for a name in its configuration. It could have an
+// equals sign in the middle, but "-c name=value" would end it there.
+var configName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*(\.[^=[:cntrl:]]+)?\.[A-Za-z][A-Za-z0-9-]*$`)
+
+// GitAllowsCommands is the name in git's configuration that allows URLs which are
+// commands to run. Git does not without, and a step can not set it.
+const GitAllowsCommands = "protocol.ext.allow"
+
+// CheckGitConfig says why a name can not be in a [Git]'s Config; nil if it can.
+func CheckGitConfig(name string) error {
+	switch {
+	case !configName.MatchString(name):
+		return Errorf(Invalid, "%q does not name anything in git's configuration", name)
+	case strings.EqualFold(name, GitAllowsCommands):
+		return Errorf(Invalid, "%s can not be set: with it, a repository's URL can be a command to run", name)
+	}
+	return nil
 }
 
 func (ShellCommand) stepAction()           {}

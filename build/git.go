@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,14 +32,25 @@ func (a gitAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
 	if err != nil {
 		return dormouse.Exception, err
 	}
-	if err := c.update(ctx); err != nil {
-		return c.failed(ctx, err)
-	}
-	revision, err := c.headRevision(ctx)
+	var revision, description string
+	err = c.withKey(ctx, func() (err error) {
+		if err = c.get(ctx); err != nil {
+			return err
+		}
+		if revision, err = c.headRevision(ctx); err != nil {
+			return err
+		}
+		description, err = c.describe(ctx)
+		return err
+	})
 	if err != nil {
 		return c.failed(ctx, err)
 	}
-	return dormouse.Success, s.setSourceProperty("got_revision", a.Codebase, revision, "Git")
+	err = s.setSourceProperty("got_revision", a.Codebase, revision, "Git")
+	if err == nil && description != "" {
+		err = s.setSourceProperty("commit-description", a.Codebase, description, "Git")
+	}
+	return dormouse.Success, err
 }
 
 // reveal implements action.
@@ -46,47 +59,56 @@ func (a gitAction) reveal(s *step) { _, _ = a.checkout(s) }
 // checkout is one run of a Git step, with everything rendered.
 type checkout struct {
 	gitAction
-	step     *step
-	url      string
-	shown    string // the URL without its password
-	branch   string // "" is the remote's default
-	revision string // "" is the branch's tip
-	dir      string
-	env      map[string]any
-	said     []string // the last lines git wrote to stderr
+	step      *step
+	url       string
+	shown     string // the URL without its password
+	branch    string // "" is the remote's default
+	revision  string // "" is the branch's tip
+	method    string // "" is to keep what is there
+	origin    string // "" is git's own name for it
+	reference string
+	dir       string
+	env       map[string]any
+	options   []string // of git itself, for all its commands
+	key       *sshKey
+	login     *login
+	said      []string // the last lines git wrote to stderr
+	// halfCloned says that a clone has failed: what is there is not to be kept.
+	halfCloned bool
+	// loggedEnviron says that the log has the environment.
+	loggedEnviron bool
 }
 
 // checkout renders the step and refuses what git would take for an option.
 func (a gitAction) checkout(s *step) (*checkout, error) {
 	c := &checkout{gitAction: a, step: s}
+	// The secrets come first: they are to be masked whatever is wrong with the rest.
+	secrets := c.renderSecrets()
 	var err error
 	if c.url, err = s.text("repourl", a.RepoURL); err != nil {
 		return nil, err
 	}
 	c.shown = s.build.mask.addURL(c.url)
-	if c.branch, err = s.text("branch", a.Branch); err != nil {
+	if secrets != nil {
+		return nil, secrets
+	}
+	if err := c.renderSource(); err != nil {
 		return nil, err
 	}
-	if stamp, ok := sourceOf(s.build.job.Request.Sources, a.Codebase); ok {
-		if stamp.Branch != "" {
-			c.branch = stamp.Branch
-		}
-		c.revision = stamp.Revision
-	} else if a.Codebase != "" {
-		return nil, dormouse.Errorf(dormouse.Invalid, "the build has no source of codebase %s", a.Codebase)
+	if err := c.renderMethod(); err != nil {
+		return nil, err
 	}
-	if c.branch == "HEAD" {
-		c.branch = ""
+	if c.origin, err = s.text("origin", a.Origin); err != nil {
+		return nil, err
 	}
-	switch {
-	case c.url == "":
-		return nil, dormouse.Errorf(dormouse.Invalid, "the repository's URL is empty")
-	case strings.HasPrefix(c.url, "-"), strings.HasPrefix(c.url, "ext::"):
-		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a repository's URL", c.shown)
-	case !safeRef(c.branch):
-		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a branch's name", c.branch)
-	case !safeRef(c.revision):
-		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not a revision", c.revision)
+	if c.reference, err = s.text("reference", a.Reference); err != nil {
+		return nil, err
+	}
+	if c.options, err = c.renderConfig(); err != nil {
+		return nil, err
+	}
+	if err := c.refuse(); err != nil {
+		return nil, err
 	}
 	if c.dir, err = s.workDir(a.WorkDir); err != nil {
 		return nil, err
@@ -99,17 +121,63 @@ func (a gitAction) checkout(s *step) (*checkout, error) {
 			c.env[name] = value
 		}
 	}
-	return c, nil
+	if err := c.placeOfKey(); err != nil {
+		return nil, err
+	}
+	return c, c.addressLogin()
 }
 
 // gitEnvironment keeps git from waiting for a person, and its messages in the
 // language that hint reads.
 var gitEnvironment = map[string]string{"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
 
-// safeRef reports whether git can take a name for nothing but a ref or a
-// revision: no option, no refspec, no range.
-func safeRef(name string) bool {
-	return !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "+") && !strings.ContainsAny(name, " \t\r\n\x00:*?[\\") && !strings.Contains(name, "..")
+// renderSource finds out what to check out.
+func (c *checkout) renderSource() (err error) {
+	if c.branch, err = c.step.text("branch", c.Branch); err != nil {
+		return err
+	}
+	switch stamp, ok := sourceOf(c.step.build.job.Request.Sources, c.Codebase); {
+	case c.AlwaysUseLatest:
+	case ok:
+		if stamp.Branch != "" {
+			c.branch = stamp.Branch
+		}
+		c.revision = stamp.Revision
+	case c.Codebase != "":
+		return dormouse.Errorf(dormouse.Invalid, "the build has no source of codebase %s", c.Codebase)
+	}
+	if c.branch == "HEAD" {
+		c.branch = ""
+	}
+	return nil
+}
+
+// renderMethod makes one word of the mode and the method.
+func (c *checkout) renderMethod() error {
+	mode, err := c.step.text("mode", c.Mode)
+	if err != nil {
+		return err
+	}
+	method, err := c.step.text("method", c.Method)
+	if err != nil {
+		return err
+	}
+	switch mode {
+	case "", "incremental":
+		return nil
+	case "full":
+	default:
+		return dormouse.Errorf(dormouse.Invalid, "mode %q is neither incremental nor full", mode)
+	}
+	switch method {
+	case "":
+		c.method = "fresh"
+	case "clobber", "fresh", "clean", "copy":
+		c.method = method
+	default:
+		return dormouse.Errorf(dormouse.Invalid, "method %q is none of clobber, fresh, clean and copy", method)
+	}
+	return nil
 }
 
 // sourceOf finds the codebase's source stamp. A request without any is of the
@@ -125,47 +193,63 @@ func sourceOf(sources []dormouse.SourceStamp, codebase string) (dormouse.SourceS
 
 // update brings the working directory to the revision asked for.
 func (c *checkout) update(ctx context.Context) error {
-	switch {
-	case c.Mode == "full" && c.Method == "clobber":
+	switch c.method {
+	case "clobber":
 		return c.clobber(ctx)
-	case c.Mode == "full" && c.Method == "copy":
+	case "copy":
 		return c.copy(ctx)
-	case c.Mode != "full" && c.Mode != "incremental" && c.Mode != "":
-		return dormouse.Errorf(dormouse.Invalid, "mode %q is neither incremental nor full", c.Mode)
 	}
+	return c.refresh(ctx, cleaning[c.method])
+}
+
+// cleaning are git's words for what a method takes away.
+var cleaning = map[string][]string{
+	"fresh": {"clean", "-f", "-f", "-d", "-x"},
+	"clean": {"clean", "-f", "-f", "-d"},
+}
+
+// refresh brings what is in the working directory to the revision asked for,
+// and takes away what git does not know where clean says so.
+func (c *checkout) refresh(ctx context.Context, clean []string) error {
 	is, err := c.found(ctx)
 	switch {
 	case err != nil:
 		return err
+	case is == somethingElse, is != nothing && c.halfCloned:
+		return c.clobber(ctx)
 	case is == nothing:
-		return c.clone(ctx)
-	case is == somethingElse:
-		return c.clobber(ctx)
-	case c.Mode != "full":
-		return c.fetch(ctx)
+		return c.orClobber(ctx, c.clone(ctx))
 	}
-	clean := []string{"clean", "-f", "-f", "-d", "-x"}
-	switch c.Method {
-	case "clean":
-		clean = clean[:4]
-	case "", "fresh":
-	default:
-		return dormouse.Errorf(dormouse.Invalid, "method %q is none of clobber, fresh, clean and copy", c.Method)
-	}
-	if err := c.git(ctx, clean...); err != nil {
-		if !isGitError(err) || c.Method == "clean" {
-			return err
+	if clean != nil {
+		if err := c.git(ctx, clean...); err != nil {
+			if isGitError(err) && c.method == "fresh" {
+				return c.clobber(ctx) // what can not be cleaned is no repository worth keeping
+			}
+			return c.orClobber(ctx, err)
 		}
-		// What can not be cleaned is no repository worth keeping.
-		return c.clobber(ctx)
 	}
-	if err := c.fetch(ctx); err != nil {
+	err = c.fetchAgain(ctx)
+	if isGitError(err) && c.RetryFetch {
+		c.step.header(ctx, "could not "+err.Error()+"; fetching once more")
+		err = c.fetchAgain(ctx)
+	}
+	if err = c.orClobber(ctx, err); err != nil || clean == nil || !c.Submodules {
 		return err
 	}
-	if c.Submodules {
-		return c.git(ctx, append([]string{"submodule", "foreach", "--recursive", "git"}, clean...)...)
+	if err := c.git(ctx, append([]string{"submodule", "foreach", "--recursive", "git"}, clean...)...); err != nil {
+		return err
 	}
-	return nil
+	// What was a submodule before is left, and unknown only now.
+	return c.git(ctx, clean...)
+}
+
+// orClobber has a failure answered with a clone, where the step says so.
+func (c *checkout) orClobber(ctx context.Context, err error) error {
+	if !isGitError(err) || !c.ClobberOnFailure {
+		return err
+	}
+	c.step.header(ctx, "could not "+err.Error()+"; removing "+c.dir+" to clone it anew")
+	return c.clobber(ctx)
 }
 
 // What the working directory may be before the step.
@@ -178,21 +262,26 @@ const (
 )
 
 func (c *checkout) found(ctx context.Context) (findings, error) {
-	// A directory that is not there is the ordinary case of a new worker: its
-	// "no such file" would only frighten.
-	end, err := c.step.run(ctx, command{name: "listdir", quiet: true, args: map[string]any{"path": c.dir}})
+	names, err := c.list(ctx, c.dir)
 	if err != nil {
 		return nothing, err
 	}
-	for _, name := range end.Files {
+	for _, name := range names {
 		if name == ".git" {
 			return repository, nil
 		}
 	}
-	if len(end.Files) > 0 {
+	if len(names) > 0 {
 		return somethingElse, nil
 	}
 	return nothing, nil
+}
+
+// list returns the names in a directory; none where it is missing, which is the
+// ordinary case of a new worker: its "no such file" would only frighten.
+func (c *checkout) list(ctx context.Context, dir string) ([]string, error) {
+	end, err := c.step.run(ctx, command{name: "listdir", quiet: true, args: map[string]any{"path": dir}})
+	return end.Files, err
 }
 
 func (c *checkout) clobber(ctx context.Context) error {
@@ -226,33 +315,54 @@ func (c *checkout) copy(ctx context.Context) error {
 	if err := c.remove(ctx, target); err != nil {
 		return err
 	}
-	c.dir, c.Mode, c.Method = source, "incremental", ""
-	err := c.update(ctx)
+	c.dir = source
+	err := c.refresh(ctx, nil)
 	c.dir = target
 	if err != nil {
 		return err
 	}
-	_, err = c.tool(ctx, c.step.path("."), "cp", "-R", "-P", "-p", "--", source, target)
+	_, err = c.tool(ctx, toolRun{name: "cp", args: []string{"-R", "-P", "-p", "--", source, target}, dir: c.step.path("."), env: c.env})
 	return err
 }
 
 func (c *checkout) clone(ctx context.Context) error {
-	args := []string{"clone", "--progress"}
-	fetchBranch := strings.HasPrefix(c.branch, "refs/") // clone takes branches and tags alone
+	args := c.progress("clone")
+	// Clone takes branches and tags alone, and of a revision we know no branch.
+	fetch := strings.HasPrefix(c.branch, "refs/") || c.revision != ""
 	switch {
-	case fetchBranch || c.revision != "":
+	case fetch:
 		args = append(args, "--no-checkout")
 	case c.branch != "":
 		args = append(args, "--branch", c.branch)
 	}
 	args = append(args, c.depth()...)
+	if c.reference != "" {
+		args = append(args, "--reference", c.reference)
+	}
+	if c.origin != "" || len(c.Filters) > 0 {
+		args = append(args, "--origin", c.remote())
+	}
+	args = append(args, c.filters()...)
+	c.halfCloned = true
 	if err := c.git(ctx, append(args, "--", c.url, ".")...); err != nil {
 		return err
 	}
-	if fetchBranch || c.revision != "" {
+	c.halfCloned = false
+	if fetch || c.allTags() {
 		return c.fetch(ctx)
 	}
 	return c.submodules(ctx)
+}
+
+// fetchAgain is fetch for what may have been cloned from elsewhere.
+func (c *checkout) fetchAgain(ctx context.Context) error {
+	if len(c.Filters) > 0 {
+		// What a filter leaves out is fetched later, by the remote's name.
+		if err := c.git(ctx, "config", "remote."+c.remote()+".url", c.url); err != nil {
+			return err
+		}
+	}
+	return c.fetch(ctx)
 }
 
 // fetch brings an existing repository to the revision asked for. Commits that
@@ -263,7 +373,7 @@ func (c *checkout) fetch(ctx context.Context) error {
 		target = c.revision
 	}
 	have := false
-	if c.revision != "" {
+	if c.revision != "" && !c.allTags() {
 		var err error
 		if have, err = c.has(ctx, c.revision); err != nil {
 			return err
@@ -305,15 +415,16 @@ func (c *checkout) fetch(ctx context.Context) error {
 }
 
 func (c *checkout) fetchRef(ctx context.Context, ref string) error {
-	args := append([]string{"fetch", "-f", "-t", "--progress"}, c.depth()...)
-	return c.git(ctx, append(args, "--", c.url, ref)...)
-}
-
-func (c *checkout) depth() []string {
-	if c.Shallow <= 0 {
-		return nil
+	args := append(c.progress("fetch"), "-f")
+	if c.Tags == nil || *c.Tags {
+		args = append(args, "-t")
 	}
-	return []string{"--depth", strconv.Itoa(c.Shallow)}
+	args = append(append(args, c.depth()...), c.filters()...)
+	from := c.url
+	if len(c.Filters) > 0 {
+		from = c.remote() // of which git knows that it has the rest
+	}
+	return c.git(ctx, append(args, "--", from, ref)...)
 }
 
 func (c *checkout) submodules(ctx context.Context) error {
@@ -323,7 +434,11 @@ func (c *checkout) submodules(ctx context.Context) error {
 	if err := c.git(ctx, "submodule", "sync", "--recursive"); err != nil {
 		return err
 	}
-	return c.git(ctx, "submodule", "update", "--init", "--recursive", "--force", "--checkout")
+	args := []string{"submodule", "update", "--init", "--recursive", "--force", "--checkout"}
+	if c.RemoteSubmodules {
+		args = append(args, "--remote")
+	}
+	return c.git(ctx, args...)
 }
 
 func (c *checkout) has(ctx context.Context, revision string) (bool, error) {
@@ -338,7 +453,7 @@ func (c *checkout) has(ctx context.Context, revision string) (bool, error) {
 var fullHash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func (c *checkout) headRevision(ctx context.Context) (string, error) {
-	out, err := c.tool(ctx, c.dir, "git", "rev-parse", "HEAD")
+	out, err := c.output(ctx, "rev-parse", "HEAD")
 	if err != nil {
 		return "", err
 	}
@@ -354,23 +469,83 @@ func (c *checkout) headRevision(ctx context.Context) (string, error) {
 const gitTerm = time.Second
 
 func (c *checkout) git(ctx context.Context, args ...string) error {
-	_, err := c.tool(ctx, c.dir, append([]string{"git"}, args...)...)
+	_, err := c.output(ctx, args...)
 	return err
+}
+
+// output runs git and returns the beginning of what it printed.
+func (c *checkout) output(ctx context.Context, args ...string) (string, error) {
+	r := toolRun{name: "git", args: args, options: c.options, dir: c.dir, env: c.gitEnv()}
+	if c.asksServer(args) {
+		c.identify(&r)
+	}
+	return c.tool(ctx, r)
+}
+
+// asksServer reports whether a git command may talk to a server. A checkout
+// does for what a filter has left out, and for large files that are kept
+// elsewhere.
+func (c *checkout) asksServer(args []string) bool {
+	switch args[0] {
+	case "clone", "fetch", "checkout":
+		return true
+	case "submodule":
+		return args[1] == "update"
+	}
+	return len(c.Filters) > 0
+}
+
+// identify gives a command what the server wants to know.
+func (c *checkout) identify(r *toolRun) {
+	if c.key != nil {
+		r.env["GIT_SSH_COMMAND"] = c.key.command()
+	}
+	if c.login != nil {
+		r.options = slices.Concat(r.options, c.login.options())
+		c.login.addTo(r.env)
+		r.secret = true
+	}
+}
+
+// gitEnv is the environment of one git command.
+func (c *checkout) gitEnv() map[string]any {
+	env := maps.Clone(c.env)
+	if _, ok := env["GIT_CEILING_DIRECTORIES"]; !ok {
+		// Where the checkout turns out to be no repository, git must not take one
+		// that it happens to lie in.
+		if at := strings.LastIndexAny(strings.TrimRight(c.dir, `/\`), `/\`); at > 0 {
+			env["GIT_CEILING_DIRECTORIES"] = c.dir[:at]
+		}
+	}
+	return env
+}
+
+// toolRun is a command line to run on the worker.
+type toolRun struct {
+	name    string
+	options []string // not shown where the command is named
+	args    []string
+	dir     string
+	env     map[string]any
+	secret  bool // the environment is not to be shown
 }
 
 // tool runs one command line, with its output in the step's log, and returns
 // the beginning of what it printed. A *gitError says that it ran and failed.
-func (c *checkout) tool(ctx context.Context, dir string, line ...string) (output string, err error) {
-	argv, err := flatten(nil, line)
+func (c *checkout) tool(ctx context.Context, r toolRun) (output string, err error) {
+	argv, err := flatten([]any{r.name}, slices.Concat(r.options, r.args))
 	if err != nil {
 		return "", err
 	}
+	// All have the same environment, so that once is enough.
+	logEnviron := c.LogEnviron && !c.loggedEnviron && !r.secret
+	c.loggedEnviron = c.loggedEnviron || logEnviron
 	end, err := c.step.run(ctx, command{
 		name: "shell", sigterm: gitTerm, sayCode: true, keep: true,
 		args: map[string]any{
-			"command": argv, "workdir": dir, "env": c.env,
+			"command": argv, "workdir": r.dir, "env": r.env,
 			"timeout": seconds(c.Timeout), "maxTime": nil, "sigtermTime": seconds(gitTerm),
-			"want_stdout": true, "want_stderr": true, "logEnviron": false,
+			"want_stdout": true, "want_stderr": true, "logEnviron": logEnviron,
 			"usePTY": false, "logfiles": map[string]any{}, "initial_stdin": nil,
 		},
 	})
@@ -379,9 +554,9 @@ func (c *checkout) tool(ctx context.Context, dir string, line ...string) (output
 	case err != nil:
 		return "", err
 	case !end.HasRC:
-		return "", dormouse.Errorf(dormouse.Internal, "the worker did not say how %s ended", line[0])
+		return "", dormouse.Errorf(dormouse.Internal, "the worker did not say how %s ended", r.name)
 	case end.RC != 0 || end.Reason != "":
-		return "", &gitError{what: "run " + strings.Join(line, " "), code: end.RC, reason: end.Reason}
+		return "", &gitError{what: "run " + r.name + " " + strings.Join(r.args, " "), code: end.RC, reason: end.Reason}
 	}
 	return end.Output, nil
 }

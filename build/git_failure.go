@@ -47,8 +47,23 @@ func (c *checkout) hint() string {
 	case has("dubious ownership"):
 		return "git does not trust a repository that belongs to another user. If it may, run as the worker's user: " +
 			"git config --global --add safe.directory " + quoteShell(c.ownedElsewhere())
-	case has("terminal prompts disabled"), has("Authentication failed"), has("Permission denied (publickey)"):
-		return "the server wants to know who asks: give the worker's user a key or token for " + c.shown
+	case has("Host key verification failed"), has("REMOTE HOST IDENTIFICATION HAS CHANGED"):
+		if c.key != nil && c.key.knownHosts != "" {
+			return "the server of " + c.shown + " shows another key than the step expects: compare it with what its operator publishes, " +
+				"then give it as sshKnownHosts or sshHostKey"
+		}
+		return "the worker's user does not know the key of the server of " + c.shown + ": give it as sshKnownHosts (ssh-keyscan prints it: " +
+			"compare it with what its operator publishes), or add it to the user's ~/.ssh/known_hosts"
+	case c.key != nil && (has("error in libcrypto") || has("invalid format") || has("incorrect passphrase")):
+		return "sshPrivateKey is not a private key that OpenSSH can read without a passphrase"
+	case has("Permission denied (") && c.key != nil:
+		return "the server refuses sshPrivateKey: add its public key to those that may read " + c.shown
+	case has("Permission denied ("):
+		return "the server wants to know who asks: give the step sshPrivateKey, or the worker's user a key for " + c.shown
+	case c.login != nil && (has("Authentication failed") || has("returned error: 403")):
+		return "the server refuses auth_credentials: the user or the token is wrong or has expired, or may not read " + c.shown
+	case has("terminal prompts disabled"), has("Authentication failed"), has("could not read Username"):
+		return "the server wants to know who asks: give the step auth_credentials, or the worker's user a token for " + c.shown
 	case has("does not appear to be a git repository"), has("Repository not found"), has("repository not found"), has("does not exist"):
 		return "there is no repository at " + c.shown + ", or the worker's user may not see it"
 	case has("Could not resolve host"):

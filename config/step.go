@@ -72,26 +72,28 @@ var (
 			{name: "branch"},
 			{name: "mode"},
 			{name: "method"},
-			{name: "reference", support: later},
+			{name: "reference"},
 			{name: "submodules"},
-			{name: "remoteSubmodules", support: later},
+			{name: "remoteSubmodules"},
 			{name: "shallow"},
-			{name: "filters", support: later},
-			{name: "progress", support: ignored},
-			{name: "retryFetch", support: later},
-			{name: "clobberOnFailure", support: later},
-			{name: "getDescription", support: later},
-			{name: "config", support: later},
-			{name: "origin", support: later},
-			{name: "sshPrivateKey", support: later},
-			{name: "sshHostKey", support: later},
-			{name: "sshKnownHosts", support: later},
+			{name: "filters"},
+			{name: "progress"},
+			{name: "retryFetch"},
+			{name: "clobberOnFailure"},
+			{name: "getDescription"},
+			{name: "config"},
+			{name: "origin"},
+			{name: "sshPrivateKey", secret: true},
+			{name: "sshHostKey"},
+			{name: "sshKnownHosts"},
+			{name: "auth_credentials", secret: true},
+			{name: "tags"},
 			{name: "workdir"},
-			{name: "alwaysUseLatest", support: later},
+			{name: "alwaysUseLatest"},
 			{name: "timeout"},
-			{name: "retry", support: later},
+			{name: "retry"},
 			{name: "env"},
-			{name: "logEnviron", support: ignored},
+			{name: "logEnviron"},
 			{name: "codebase"},
 		}, stepParams),
 	}
@@ -286,36 +288,38 @@ func (a arguments) git() any {
 		Description: "updating", DescriptionDone: "update",
 	})
 	g := dormouse.Git{
-		Branch:     a.dynamicText("branch"),
-		Mode:       "incremental",
-		WorkDir:    a.workDir(),
-		Shallow:    a.shallow(),
-		Submodules: a.flag("submodules", false),
-		Timeout:    a.limit("timeout", defaultStepTimeout, positive),
-		Env:        a.env(),
-	}
-	if f, ok := a.field("repourl"); ok {
-		if g.RepoURL, ok = f.dynamicText(); ok && g.RepoURL == "" {
-			f.bad("a repository's URL")
-		}
+		RepoURL:          a.repository(),
+		Branch:           a.dynamicText("branch"),
+		WorkDir:          a.workDir(),
+		AlwaysUseLatest:  a.flag("alwaysUseLatest", false),
+		Shallow:          a.shallow(),
+		Filters:          a.filters(),
+		Reference:        a.path("reference"),
+		Origin:           a.remoteName(),
+		Submodules:       a.flag("submodules", false),
+		RemoteSubmodules: a.flag("remoteSubmodules", false),
+		Description:      a.gitDescription(),
+		Config:           a.gitConfig(),
+		RetryFetch:       a.flag("retryFetch", false),
+		ClobberOnFailure: a.flag("clobberOnFailure", false),
+		Progress:         a.flag("progress", true),
+		LogEnviron:       a.flag("logEnviron", true),
+		Timeout:          a.limit("timeout", defaultStepTimeout, positive),
+		Env:              a.env(),
 	}
 	if g.Branch == "HEAD" {
 		g.Branch = nil // Buildbot's name of the remote's default
 	}
-	if f, ok := a.some("mode"); ok {
-		g.Mode = f.oneOf("incremental", "full")
+	if a.given("tags") {
+		g.Tags = new(a.flag("tags", false))
 	}
-	if f, ok := a.some("method"); ok {
-		g.Method = f.oneOf("clobber", "fresh", "clean", "copy")
-		if g.Mode == "incremental" {
-			a.errorf("method", "add mode='full'", "method has a meaning in mode 'full' only")
-		}
-	} else if g.Mode == "full" {
-		g.Method = "fresh"
+	if g.RemoteSubmodules && !g.Submodules {
+		a.errorf("remoteSubmodules", "add submodules=True", "remoteSubmodules has a meaning with submodules only")
 	}
-	if g.Shallow > 0 && (g.Mode != "full" || g.Method != "clobber") {
-		a.errorf("shallow", "add mode='full', method='clobber'", "shallow has a meaning in mode 'full' with method 'clobber' only")
-	}
+	a.gitMethod(&g)
+	a.gitRetry(&g)
+	a.gitKeys(&g)
+	a.gitCredentials(&g)
 	if f, ok := a.some("codebase"); ok {
 		cb, isText := f.v.(starlark.String)
 		if !isText {
@@ -328,20 +332,4 @@ func (a arguments) git() any {
 	}
 	s.Action = g
 	return s
-}
-
-// shallow reads a depth; True is the depth of one.
-func (a arguments) shallow() int {
-	f, ok := a.some("shallow")
-	if !ok || f.v == starlark.False {
-		return 0
-	}
-	if f.v == starlark.True {
-		return 1
-	}
-	if n, ok := f.v.(starlark.Int); ok && n.Sign() > 0 {
-		return a.count("shallow", 0)
-	}
-	f.bad("True, False or a positive integer")
-	return 0
 }
