@@ -149,10 +149,14 @@ func (s *Store) Begin(b dormouse.Build) (*Upload, error) {
 
 // diskError words what a disk refuses.
 func diskError(what string, err error) error {
+	code := dormouse.Invalid
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) {
+		code = dormouse.Unavailable // not the build's fault
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		what = "the master's disk is full: " + what
 	}
-	return dormouse.Errorf(dormouse.Invalid, "%s: %w", what, err)
+	return dormouse.Errorf(code, "%s: %w", what, err)
 }
 
 // cleanDest is where an upload goes, below the build's artifacts.

@@ -33,6 +33,8 @@ type Store interface {
 // Worker is an attached worker; *wire.Worker is one.
 type Worker interface {
 	Name() string
+	// Facts are what the worker says of itself, by name.
+	Facts() map[string]string
 	// Path joins the elements to the worker's base directory, with the
 	// worker's own separator.
 	Path(elem ...string) string
@@ -82,6 +84,9 @@ type Job struct {
 	// ended by itself, unless the build was asked to stop. When it fails, the
 	// build is left as it is.
 	Abandon func() error
+	// WorkerProperties are what the configuration gives the worker's builds, which
+	// %(worker:…)s can name too.
+	WorkerProperties map[string]any
 	// Past are the steps of a build to go on with.
 	Past []PastStep
 	// Secret looks up a secret for Renderables; what it returns is masked in

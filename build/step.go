@@ -261,13 +261,25 @@ func (s *step) stateString(result dormouse.Result) string {
 	return s.build.mask.apply(text)
 }
 
+// facts are what texts can name of the worker.
+func (b *running) facts() map[string]string {
+	facts := b.worker.Facts()
+	for name, v := range b.job.WorkerProperties {
+		_, own := facts[name]
+		if _, later := v.(dormouse.Renderable); !own && !later {
+			facts[name] = dormouse.PythonText(v)
+		}
+	}
+	return facts
+}
+
 // scope is what the step's Renderables may look at. Secrets they ask for are
 // masked from then on.
 func (s *step) scope() dormouse.Scope {
 	b := s.build
 	scope := dormouse.Scope{
 		Properties: b.props, Sources: b.job.Request.Sources,
-		Worker: map[string]string{"name": b.worker.Name()},
+		Worker: b.facts(),
 		Step:   dormouse.StepScope{Name: s.row.Name, BuildResult: b.result, Builder: b.job.Builder.Name},
 	}
 	if s.row.Result != nil {

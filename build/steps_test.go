@@ -248,7 +248,7 @@ func testTransfers(t *testing.T, f *farm) {
 		t.Fatal(err)
 	}
 	job := f.job(
-		sh("make", "mkdir -p out/sub && printf 'a\\377' > out/a && printf b > out/sub/b && ln -s a out/link && head -c 300000 /dev/zero > big"),
+		sh("make", "mkdir -p out/sub && printf 'a\\377' > out/a && printf b > out/sub/b && ln -s a out/link && printf c > \"out/$(printf 'caf\\351')\" && head -c 300000 /dev/zero > big"),
 		step("file", dormouse.Upload{Sources: []any{"out/a"}, Dest: text(t, "%(prop:v)s/a"), Mode: 0o600, KeepStamp: true}),
 		step("plain directory", dormouse.Upload{Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "plain"}),
 		step("packed directory", dormouse.Upload{Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "gz", Compress: "gz"}),
@@ -287,7 +287,7 @@ func testTransfers(t *testing.T, f *farm) {
 		t.Fatalf("steps (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
-		"1.0/a", "glob/b", "gz/a", "gz/link", "gz/sub/b", "many/a", "many/sub/b", "plain/a", "plain/link", "plain/sub/b",
+		"1.0/a", "glob/b", "gz/a", "gz/caf%E9", "gz/link", "gz/sub/b", "many/a", "many/sub/b", "plain/a", "plain/caf%E9", "plain/link", "plain/sub/b",
 	}, d.paths()); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
@@ -433,3 +433,19 @@ func TestTrigger(t *testing.T) {
 }
 
 func TestTransfersOnOurAgent(t *testing.T) { testTransfers(t, newFarm(t)) }
+
+// What a text names of the worker is what the worker says of itself, and what its
+// configuration says of it.
+func TestWorkerFacts(t *testing.T) {
+	for name, f := range map[string]*farm{"ours": newFarm(t), "stock": newStockFarm(t)} {
+		m := &memory{}
+		s := sh("say", "")
+		s.Action = dormouse.ShellCommand{Command: text(t, "echo '%(worker:name)s %(worker:system)s %(worker:basedir)s %(worker:color)s %(worker:nosuch:-none)s'"), WantStdout: true}
+		job := f.job(s)
+		job.WorkerProperties = map[string]any{"color": "blue", "name": "another"}
+		f.run(t, m, job, nil)
+		if want := "bot1 posix " + f.dir + " blue none\n"; m.stdout(0) != want {
+			t.Errorf("%s: %q, want %q", name, m.stdout(0), want)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
-	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/schedule"
 	"github.com/dormouse-ci/dormouse/store"
@@ -368,11 +367,15 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		Resumable: r.session != "", Past: r.past,
 		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
 		Abandon:  func() error { return m.abandon(r) },
+
+		WorkerProperties: r.worker.defined().config.Properties,
 	}
 	if r.past == nil {
 		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
 		if err == nil {
-			addWorkerProperties(properties, r.worker.defined().config)
+			err = addWorkerProperties(properties, r)
+		}
+		if err == nil {
 			err = m.keepProperties(r, properties)
 		}
 		if err != nil {
@@ -405,15 +408,20 @@ func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
 // addWorkerProperties adds the properties that a worker's configuration gives
 // its builds: its own win over the request's and the builder's, its defaults
 // over nothing. What is a fact of this build stays.
-func addWorkerProperties(p dormouse.Properties, c config.Worker) {
-	for name, v := range c.Properties {
-		if source := p[name].Source; source != "Build" && source != "Worker" {
-			p.Set(name, v, "Worker")
+func addWorkerProperties(p dormouse.Properties, r *runningBuild) error {
+	c := r.worker.defined().config
+	scope := dormouse.Scope{Properties: p.Clone(), Sources: r.request.Sources, Worker: r.conn.Facts()}
+	for i, from := range []map[string]any{c.Properties, c.DefaultProperties} {
+		for name, v := range from {
+			if old, there := p[name]; there && (i == 1 || old.Source == "Build" || old.Source == "Worker") {
+				continue
+			}
+			out, err := dormouse.Render(v, scope)
+			if err != nil {
+				return dormouse.Errorf(dormouse.CodeOf(err), "property %s of worker %s can not be rendered: %w", name, r.worker.name, err)
+			}
+			p.Set(name, out, "Worker")
 		}
 	}
-	for name, v := range c.DefaultProperties {
-		if _, ok := p[name]; !ok {
-			p.Set(name, v, "Worker")
-		}
-	}
+	return nil
 }

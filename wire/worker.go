@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,6 +73,24 @@ func (w *Worker) Resumes() bool { return w.hello.Extensions.Has(Resume) && w.hel
 
 // Info returns what the worker said of itself when it attached.
 func (w *Worker) Info() Info { return w.info }
+
+// Facts are what the worker said of itself, as texts can name it:
+// %(worker:version)s.
+func (w *Worker) Facts() map[string]string {
+	facts := maps.Clone(w.info.Extra)
+	if facts == nil {
+		facts = map[string]string{}
+	}
+	for name, v := range map[string]string{
+		"name": w.Name(), "version": w.info.Version, "system": w.info.System, "basedir": w.info.BaseDir,
+		"admin": w.info.Admin, "host": w.info.Host, "access_uri": w.info.AccessURI, "numcpus": strconv.Itoa(w.info.NumCPUs),
+	} {
+		if v != "" {
+			facts[name] = v
+		}
+	}
+	return facts
+}
 
 // Ping returns once the worker has answered a keepalive. Like every answer, it
 // comes after all output that the worker sent before.
