@@ -46,6 +46,20 @@
 // are not run again; the one that had not is run from its beginning, with all
 // that the journal has taken from there instead of being done again.
 //
+// # Files
+//
+// A command that moves files does not outlive the worker's connection, nor the
+// master: it begins again. What it brings is not seen before it is whole:
+//
+//	Begin ── blocks, each acknowledged when it is written ── the worker says: all of it
+//	      ── Publish: in its place, durable ── Keep: its row ── the journal has it done
+//
+// # Other builds
+//
+// Trigger makes requests under a key of its own (build, step, effect), so that
+// going on with the step finds them and makes none twice. When the step ends in
+// another way than by their end, it cancels those that it waits for.
+//
 // # Actions
 //
 // What a step does is a type of [dormouse.StepAction]. Each has a file of its

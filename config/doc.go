@@ -28,6 +28,16 @@
 // came through a variable is reported at the argument that uses it, one that
 // came through *args or **kwargs at the call.
 //
+// # Functions
+//
+// util.renderer, util.Transform, doStepIf, hideStepIf, extract_fn and the functions
+// of a builder that choose among requests are called when builds run. Once the
+// configuration is evaluated all its values are frozen, so that any goroutine may
+// call them; a call has a limit of steps and of time, no effects, and a reader of
+// its own for what it constructs. A failure is a [dormouse.FunctionError] with the
+// calls that led to it. A decorator @util.renderer is rewritten: a def, and an
+// assignment of what the decorator makes of it.
+//
 // # Listening addresses
 //
 // A port is a number or 'tcp:PORT:interface=ADDRESS'. Without an interface,
