@@ -241,24 +241,29 @@ func TestGitRefusesCredentials(t *testing.T) {
 		says   string
 	}{
 		{
-			"a wrong token", dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: hostingUser, Password: "wrong-token"}},
+			"a wrong token",
+			dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: hostingUser, Password: "wrong-token"}},
 			dormouse.Failure, "hthe server refuses auth_credentials",
 		},
 		{"none", dormouse.Git{RepoURL: url}, dormouse.Failure, "give the step auth_credentials"},
 		{
-			"a file", dormouse.Git{RepoURL: r.dir, Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token"}},
+			"a file",
+			dormouse.Git{RepoURL: r.dir, Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token"}},
 			dormouse.Exception, "auth_credentials are for repositories at",
 		},
 		{
-			"any host", dormouse.Git{RepoURL: "http://*/r.git", Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token"}},
+			"any host",
+			dormouse.Git{RepoURL: "http://*/r.git", Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token"}},
 			dormouse.Exception, "auth_credentials are for repositories at",
 		},
 		{
-			"a line of git's protocol", dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token\nhost=example.org"}},
+			"a line of git's protocol",
+			dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: "wrong-token\nhost=example.org"}},
 			dormouse.Exception, "has a line's end in it",
 		},
 		{
-			"an empty token", dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: dormouse.PropertyRef{Name: "none"}}},
+			"an empty token",
+			dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: dormouse.PropertyRef{Name: "none"}}},
 			dormouse.Exception, "is empty",
 		},
 	}
