@@ -26,8 +26,14 @@ func (c *checkout) describing() []string {
 		name string
 		on   bool
 	}{
-		{"all", d.All}, {"always", d.Always}, {"contains", d.Contains}, {"debug", d.Debug}, {"exact-match", d.ExactMatch},
-		{"first-parent", d.FirstParent}, {"long", d.Long}, {"tags", d.Tags},
+		{"all", d.All},
+		{"always", d.Always},
+		{"contains", d.Contains},
+		{"debug", d.Debug},
+		{"exact-match", d.ExactMatch},
+		{"first-parent", d.FirstParent},
+		{"long", d.Long},
+		{"tags", d.Tags},
 	} {
 		if o.on {
 			args = append(args, "--"+o.name)
