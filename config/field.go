@@ -24,7 +24,11 @@ type field struct {
 
 // bad reports that the value is not what is allowed.
 func (f field) bad(allowed string) {
-	f.r.errorf(f.at, "", "%s must be %s, not %s", f.label, allowed, f.shown())
+	hint := ""
+	if _, isFunction := f.v.(*starlark.Function); isFunction && strings.Contains(allowed, "util.renderer") {
+		hint = "write @util.renderer above the function's def"
+	}
+	f.r.errorf(f.at, hint, "%s must be %s, not %s", f.label, allowed, f.shown())
 }
 
 // shown is the value as messages name it.

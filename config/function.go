@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,8 +129,10 @@ func (c *called) Render(scope dormouse.Scope) (any, error) {
 	case hideStepIf:
 		args = starlark.Tuple{starlark.MakeInt(int(scope.Step.Result)), newStep(scope)}
 	}
+	seen := scope
+	seen.Secret = nil
 	for _, v := range c.args {
-		rendered, err := dormouse.Render(v, scope)
+		rendered, err := dormouse.Render(v, seen)
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +140,7 @@ func (c *called) Render(scope dormouse.Scope) (any, error) {
 	}
 	var kwargs []starlark.Tuple
 	for _, name := range sortedKeys(c.kw) {
-		rendered, err := dormouse.Render(c.kw[name], scope)
+		rendered, err := dormouse.Render(c.kw[name], seen)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +186,6 @@ var (
 	rendererClass = &class{
 		name: "util.renderer", positional: 1,
 		params: []param{{name: "function", support: required}},
-		attrs:  map[string]method{"withArgs": withArgs},
 	}
 	// withArgsClass is what a renderer's method withArgs makes.
 	withArgsClass  = &class{name: "withArgs", variadic: true, open: true}
@@ -195,6 +198,11 @@ var (
 		params: []param{{name: "nestedlist", support: required}},
 	}
 )
+
+func init() { // the method makes what has the method
+	rendererClass.attrs = map[string]method{"withArgs": withArgs}
+	withArgsClass.attrs = rendererClass.attrs
+}
 
 // withArgs is renderer.withArgs(…): what the function gets besides props.
 func withArgs(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -228,23 +236,64 @@ func (f field) function(params int, example string) starlark.Callable {
 		f.bad("a function, such as " + example)
 		return nil
 	}
-	if def, isDef := fn.(*starlark.Function); isDef && params >= 0 {
-		least, most := def.NumParams()-def.NumKwonlyParams(), def.NumParams()-def.NumKwonlyParams()
-		for i := range def.NumParams() {
-			if def.ParamDefault(i) != nil && i < most {
-				least--
-			}
-		}
-		if def.HasVarargs() {
-			most = params
-		}
-		if params < least || params > most {
-			f.r.errorf(f.at, "write "+example, "%s is called with %d arguments, and %s takes %d", f.label, params, def.Name(), most)
-			return nil
-		}
+	if params >= 0 && !f.takes(fn, params, nil, example) {
+		return nil
 	}
 	fn.Freeze() // it may be called from several goroutines
 	return fn
+}
+
+// takes reports whether a function can be called with so many arguments and those
+// named; what is not of the configuration's own is not known.
+func (f field) takes(fn starlark.Callable, positional int, named map[string]any, example string) bool {
+	def, ok := fn.(*starlark.Function)
+	if !ok {
+		return true
+	}
+	most := def.NumParams() - def.NumKwonlyParams()
+	if def.HasVarargs() {
+		most-- // its own place is among the parameters
+	}
+	if def.HasKwargs() {
+		most--
+	}
+	wrong := positional > most && !def.HasVarargs()
+	known := map[string]bool{}
+	var names []string
+	for i := range def.NumParams() {
+		name, _ := def.Param(i)
+		names = append(names, name)
+		known[name] = i >= positional
+		if _, given := named[name]; i >= positional && i < most+def.NumKwonlyParams() && def.ParamDefault(i) == nil && !given {
+			wrong = true
+		}
+	}
+	for name := range named {
+		wrong = wrong || !known[name] && !def.HasKwargs()
+	}
+	if !wrong {
+		return true
+	}
+	said := counted(positional, "argument")
+	if len(named) > 0 {
+		said += " and " + strings.Join(sortedKeys(named), ", ")
+	}
+	hint := ""
+	if example != "" {
+		hint = "write " + example
+	}
+	f.r.errorf(f.at, hint, "%s is called with %s, and %s takes (%s)", f.label, said, def.Name(), strings.Join(names, ", "))
+	return false
+}
+
+func counted(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what + "s"
+	case 1:
+		return "one " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (a arguments) renderer() any {
@@ -261,7 +310,17 @@ func (a arguments) withArgs() any {
 		return nil
 	}
 	out := *inner
-	out.args, out.kw = a.variable()
+	args, kw := a.variable()
+	out.args = slices.Concat(inner.args, args)
+	if out.kw = maps.Clone(inner.kw); out.kw == nil {
+		out.kw = kw
+	} else {
+		maps.Copy(out.kw, kw)
+	}
+	f := field{a.r, "withArgs: the function", starlark.None, a.o.at, false}
+	if !f.takes(out.f, 1+len(out.args), out.kw, "") {
+		return nil
+	}
 	return &out
 }
 
@@ -269,6 +328,9 @@ func (a arguments) transform() any {
 	f := a.function("function", -1, "lambda x: …")
 	args, kw := a.variable()
 	if f == nil {
+		return nil
+	}
+	if at, _ := a.field("function"); !at.takes(f, len(args), kw, "") {
 		return nil
 	}
 	return &called{program: a.r.program, f: f, role: transform, args: args, kw: kw}
@@ -286,10 +348,18 @@ func (a arguments) flattenList() any {
 	return flattened{v}
 }
 
-// variable reads the further arguments of a variadic and open class.
+// variable reads the further arguments of a variadic and open class, which a
+// function gets. Secrets are not among them: it could print them, or turn them
+// into what is not recognized.
 func (a arguments) variable() (args []any, kw map[string]any) {
+	noSecret := func(v any, at place, what string) {
+		if names := secretsIn(v); len(names) > 0 {
+			a.r.errorf(at, "let the function return util.Secret('"+names[0]+"')", "%s: %s: a function can not read a secret (%s)", a.o.class.name, what, names[0])
+		}
+	}
 	for _, arg := range a.o.rest {
 		v, _ := field{a.r, a.o.class.name + ": an argument", arg.value, arg.at, false}.data(true)
+		noSecret(v, arg.at, "an argument")
 		args = append(args, v)
 	}
 	for _, arg := range a.o.extra {
@@ -297,6 +367,7 @@ func (a arguments) variable() (args []any, kw map[string]any) {
 			kw = map[string]any{}
 		}
 		kw[arg.name], _ = field{a.r, a.o.class.name + ": " + arg.name, arg.value, arg.at, false}.data(true)
+		noSecret(kw[arg.name], arg.at, arg.name)
 	}
 	return args, kw
 }

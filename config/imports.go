@@ -72,6 +72,7 @@ var nothingHere = map[string]string{
 	"datetime": "times are numbers of seconds",
 	"random":   "a configuration gives the same result each time it is read",
 	"time":     "a configuration gives the same result each time it is read",
+	"twisted":  "functions return their value at once: leave defer, yield and await out",
 }
 
 // parseImport reads an import statement.

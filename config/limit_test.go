@@ -11,7 +11,7 @@ import (
 // TestWatchStops checks the limits that steps do not reach: it cancels a
 // thread that is past them, and ends when it is told to.
 func TestWatchStops(t *testing.T) {
-	src := "c = BuildmasterConfig = {}\nl = []\nfor i in range(100000):\n    l.append('x' * 1000000)\n"
+	src := "c = BuildmasterConfig = {}\nl = []\nfor i in range(100000):\n    l.append([0] * 1000000)\n"
 	start := time.Now()
 	_, err := Parse("m.star", []byte(src), testOptions())
 	if err == nil || !strings.HasPrefix(err.Error(), "m.star:4:") || !strings.Contains(err.Error(), "reading the configuration was stopped: it uses more than 256 MiB") {

@@ -20,7 +20,7 @@ var notStatements = map[string]string{
 	"global":   "put the value into a dictionary, which functions can change, or return it",
 	"nonlocal": "put the value into a dictionary, which functions can change, or return it",
 	"del":      "dictionaries have pop(key), lists have pop(index) and remove(value)",
-	"async":    "a configuration runs once, from top to bottom",
+	"async":    "functions return their value at once: leave the word out",
 	"assert":   "if not …: fail('message')",
 }
 

@@ -199,7 +199,7 @@ func (a arguments) command(def any) any {
 		c, _ := f.data(true)
 		return c
 	}
-	f.bad("a string, or a list of strings")
+	f.bad("a string, a list of strings, or made by util.Interpolate, util.Property, util.renderer or util.Secret")
 	return nil
 }
 
