@@ -160,6 +160,9 @@ func TestGitWithAKey(t *testing.T) {
 			{"full", "clean", "a b/c", host, "", "* " + host + "\n"},
 		} {
 			t.Run(fmt.Sprint(tt.mode, " ", tt.method, " ", tt.workDir), func(t *testing.T) {
+				if strings.Contains(t.Name(), "stock") && tt.method != "clobber" && tt.workDir == "" {
+					t.Skip("it is the same with both workers")
+				}
 				p := newPretender(t, key, tt.wrote)
 				a := dormouse.Git{
 					RepoURL: "git@example.org:" + r.dir, Mode: tt.mode, Method: tt.method, WorkDir: tt.workDir, Submodules: true,
