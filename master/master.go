@@ -71,6 +71,8 @@ type Master struct {
 	bus      *bus
 	queue    *queue
 	faults   []string // of the configuration's functions, in the last plan; the dispatcher's
+	// askFrom is where the next plan goes on to ask them; the dispatcher's.
+	askFrom map[string]int64
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
