@@ -198,8 +198,8 @@ func (a triggerAction) submit(ctx context.Context, s *step, triggers Triggers, n
 // end ends a step whose builds are not waited for to their end: who waits for them
 // takes them with it, unless the next master goes on waiting.
 func (a triggerAction) end(ctx context.Context, s *step, triggers Triggers, ids []int64, err error) (dormouse.Result, error) {
-	over := ctx.Err() == nil || stopped(ctx) || s.build.abandon()
-	if a.WaitForFinish && over && !s.build.left(ctx) {
+	over := !s.build.left(ctx) && (ctx.Err() == nil || stopped(ctx) || s.build.abandon())
+	if a.WaitForFinish && over {
 		triggers.Cancel(ids, "the build that triggered it has ended")
 	}
 	return dormouse.Exception, err
