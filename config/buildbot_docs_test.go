@@ -232,7 +232,7 @@ func TestBuildbotImportsAreDocumented(t *testing.T) {
 }
 
 // TestBuildbotPythonIsDocumented reads what the page says can be read, and what it
-// says is refusedHere; every word that is refusedHere is among it.
+// says is refused; every word that is refused is among it.
 func TestBuildbotPythonIsDocumented(t *testing.T) {
 	const head = "c = BuildmasterConfig = {}\nc['title'] = 'x'\n"
 	const line = 3

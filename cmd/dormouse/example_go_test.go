@@ -65,7 +65,7 @@ func TestExampleGoSpot(t *testing.T) {
 	}
 	program := files["hello-"+version]
 	sum := sha256.Sum256(program)
-	b.has(map[string]any{"version": version, "got_revision": revision, "project": "hello", "sha256": hex.EncodeToString(sum[:])})
+	b.has(map[string]any{"version": version, "got_revision": revision, "program": "hello", "sha256": hex.EncodeToString(sum[:])})
 	path := filepath.Join(t.TempDir(), "hello")
 	if err := os.WriteFile(path, program, 0o755); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func TestExampleMonorepo(t *testing.T) {
 			b := s.ended(r.ID, dormouse.Success)
 			built = append(built, b.Builder)
 			b.has(map[string]any{
-				"component": b.Builder, "got_revision": revision, "branch": "main", "repository": "file://" + s.repo,
+				"component": b.Builder, "got_revision": revision, "repository": "file://" + s.repo,
 				"wanted_by": fmt.Sprintf("changes/%d", parent.Number), "release": parent.Properties["release"].Value,
 			})
 			if b.StartedAt.Before(parent.StartedAt) || b.FinishedAt.After(parent.FinishedAt) {
@@ -57,7 +57,7 @@ func TestExampleMonorepo(t *testing.T) {
 				t.Errorf("the log of %s's test is\n%s", b.Builder, got)
 			}
 			kept := b.artifacts()
-			if got, want := artifactNames(kept), fmt.Sprintf("%[1]s/%[1]s.txt %[1]s/report.log", b.Builder); got != want {
+			if got, want := artifactNames(kept), artifactNames(map[string][]byte{b.Builder + "/" + b.Builder + ".txt": nil, b.Builder + "/report.log": nil}); got != want {
 				t.Fatalf("artifacts %s, not %s", got, want)
 			}
 			text := string(kept[b.Builder+"/"+b.Builder+".txt"])
@@ -113,7 +113,7 @@ func TestExampleMonorepo(t *testing.T) {
 			t.Errorf("instance %+v is no %s", i, want)
 		}
 	}
-	if roles["planner"] != 1 || roles["maker"] < 1 || roles["maker"] > 4 {
+	if roles["planner"] < 2 || roles["planner"] > 3 || roles["maker"] < 1 || roles["maker"] > 4 {
 		t.Errorf("instances by role: %v", roles)
 	}
 }
