@@ -30,16 +30,16 @@ func readBuildbotPage(t *testing.T) string {
 
 // What docs/buildbot.md says of a name.
 const (
-	works   = "works"
-	differs = "differs"
-	notHere = "not here"
+	works       = "works"
+	differs     = "differs"
+	notHere     = "not here"
 	refusedHere = "refused"
 )
 
 // documentedName is a row of one of the page's tables, or one of several names
 // that share it.
 type documentedName struct {
-	line           int
+	line            int
 	name, here, how string
 }
 

@@ -72,6 +72,10 @@ func guard(n syntax.Node) bool {
 		if n.Op == syntax.STAR || n.Op == syntax.PLUS || n.Op == syntax.PERCENT {
 			n.X = guarded(n.X, n.OpPos)
 		}
+		if n.Op == syntax.EQL || n.Op == syntax.NEQ {
+			// What is known only later would be unequal to anything, in silence.
+			n.X, n.Y = wrapped(knownName, n.X, n.OpPos), wrapped(knownName, n.Y, n.OpPos)
+		}
 	case *syntax.CallExpr:
 		if dot, ok := n.Fn.(*syntax.DotExpr); ok && growing[dot.Name.Name] {
 			dot.X = guarded(dot.X, dot.Dot)
@@ -83,9 +87,22 @@ func guard(n syntax.Node) bool {
 // growing are the methods of strings whose result can be much longer.
 var growing = wordSet("join replace format")
 
-func guarded(e syntax.Expr, at syntax.Position) syntax.Expr {
+// knownName is the predeclared function that refuses what is known only later.
+const knownName = "known value"
+
+func newKnown(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if o, ok := args[0].(*object); ok && renderables[o.class] {
+		return nil, fmt.Errorf("%s is known only when the build runs: compare in a function, such as lambda step: step.getProperty('x') == 'y'", o.class.name)
+	}
+	return args[0], nil
+}
+
+func guarded(e syntax.Expr, at syntax.Position) syntax.Expr { return wrapped(guardName, e, at) }
+
+// wrapped is a call of a predeclared function.
+func wrapped(name string, e syntax.Expr, at syntax.Position) syntax.Expr {
 	return &syntax.CallExpr{
-		Fn:     &syntax.Ident{NamePos: syntax.Start(e), Name: guardName},
+		Fn:     &syntax.Ident{NamePos: syntax.Start(e), Name: name},
 		Lparen: at, Args: []syntax.Expr{e}, Rparen: at,
 	}
 }

@@ -24,7 +24,8 @@ func choice(c dormouse.Choices, requests ...int64) schedule.Input {
 			{Name: "p", WorkerNames: []string{"w1", "w2", "cold"}},
 		},
 		Workers: []schedule.Worker{
-			{Name: "w1", Ready: true, MaxBuilds: 1}, {Name: "w2", Ready: true, MaxBuilds: 1},
+			{Name: "w1", Ready: true, MaxBuilds: 1},
+			{Name: "w2", Ready: true, MaxBuilds: 1},
 			{Name: "cold", Latent: true, Startable: true, MaxBuilds: 1},
 		},
 	}

@@ -47,7 +47,9 @@ var exampleSubnets = []ec2sim.Subnet{
 	{ID: "subnet-0fedcba9876543210", Zone: "us-east-1b", Block: netip.MustParsePrefix("172.31.201.0/24")},
 }
 
-func examplePath(name string) string { return filepath.Join("..", "..", "examples", name, "master.star") }
+func examplePath(name string) string {
+	return filepath.Join("..", "..", "examples", name, "master.star")
+}
 
 // exampleSecret is the value that a test gives a secret, by its variable.
 func exampleSecret(variable string) string { return "value-of-" + variable }
