@@ -365,3 +365,26 @@ func FuzzDirectory(f *testing.F) {
 		}
 	})
 }
+
+// A worker that says that all went well before it has sent all is not believed.
+func TestDirectoryNotEnded(t *testing.T) {
+	s, base := open(t)
+	u, err := s.Begin(build7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := u.Directory("d", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write(t.Context(), archive(t, tar.Header{Name: "a", Typeflag: tar.TypeReg})[:1024]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Publish(1); err == nil || !strings.Contains(err.Error(), "to its end") {
+		t.Errorf("published: %v", err)
+	}
+	u.Discard()
+	if got := files(t, base); len(got) > 0 {
+		t.Errorf("left on disk: %v", got)
+	}
+}

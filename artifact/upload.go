@@ -134,6 +134,11 @@ func (u *Upload) Bytes() int64 { return u.bytes }
 // Publish puts all files into their places, durably, and returns them for their
 // rows to be stored.
 func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
+	for _, d := range u.dirs {
+		if !d.over {
+			return nil, dormouse.Errorf(dormouse.Invalid, "a directory was not received to its end")
+		}
+	}
 	if err := u.resolve(); err != nil {
 		return nil, err
 	}
