@@ -94,11 +94,16 @@ type SetPropertyFromCommand struct {
 	// says so. "" where there is Extract.
 	Property string
 	Strip    bool
-	// Extract makes properties of what the command printed. It is called with the
-	// exit code, stdout and stderr.
-	Extract func(code int, stdout, stderr string) (map[string]any, error) `json:"-"`
+	// Extract makes properties of what the command printed.
+	Extract Extractor `json:"-"`
 	// IncludeStdout and IncludeStderr say what Property gets.
 	IncludeStdout, IncludeStderr bool
+}
+
+// Extractor makes properties of what a command printed. It is [Identified], too, for
+// a build to go on with.
+type Extractor interface {
+	Extract(code int, stdout, stderr string) (map[string]any, error)
 }
 
 // Upload copies files from the worker to the build's artifacts; Buildbot's
@@ -112,7 +117,8 @@ type Upload struct {
 	// directory where there are several.
 	Dest    any
 	WorkDir any
-	// MaxSize is how many bytes there may be, of all files together; 0 is no limit.
+	// MaxSize is how many bytes a file, or all of a directory, may have; 0 is no
+	// limit.
 	MaxSize   int64
 	BlockSize int // bytes; 0 is 256 KiB
 	KeepStamp bool

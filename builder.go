@@ -1,5 +1,7 @@
 package dormouse
 
+import "time"
+
 // Builder is a configured kind of build: its steps and the workers that may
 // run them.
 type Builder struct {
@@ -105,10 +107,16 @@ type Scope struct {
 	Worker map[string]string
 	// Secret looks up a secret by name; nil where none may be used.
 	Secret func(name string) (string, error)
-	// Calls is how many functions have been called to get this far.
-	Calls int
+	// Calls are the calls of functions so far; nil where there was none.
+	Calls *Calls
 	// Step is the step that the value is of; its zero value where there is none.
 	Step StepScope
+}
+
+// Calls are the configuration's functions that were called in one rendering.
+type Calls struct {
+	Count int
+	Since time.Time // the first one
 }
 
 // StepScope is a step as its Renderables see it.

@@ -81,7 +81,16 @@ func (s *Store) Open(b dormouse.Build, a dormouse.Artifact) (*os.File, error) {
 	if !filepath.IsLocal(a.Path) {
 		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not an artifact's path", a.Path)
 	}
-	return s.open(filepath.Join(dirOf(b), filepath.FromSlash(a.Path)), a.Path)
+	f, err := s.open(filepath.Join(dirOf(b), filepath.FromSlash(a.Path)), a.Path)
+	if err != nil {
+		return nil, err
+	}
+	// A master that ended at the wrong moment has put another in its place.
+	if fi, err := f.Stat(); err != nil || fi.Size() != a.Bytes {
+		f.Close()
+		return nil, dormouse.Errorf(dormouse.NotFound, "the file %s on the master is not the one that was kept", a.Path)
+	}
+	return f, nil
 }
 
 // Read opens a file for a step that copies it to a worker. Path is relative to

@@ -28,7 +28,9 @@ type Upload struct {
 	files []*File
 	links []link
 	dirs  []*Directory
-	bytes int64
+	// published are below the base directory.
+	published []string
+	bytes     int64
 	// LeftOut are links in a directory that have no file to stand for, with why.
 	LeftOut []string
 }
@@ -154,6 +156,7 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 		if err := base.Rename(filepath.Join(u.name, filepath.FromSlash(f.dest)), to); err != nil {
 			return nil, diskError(fmt.Sprintf("%s can not be kept", f.dest), err)
 		}
+		u.published = append(u.published, to)
 		for dir := filepath.Dir(to); dir != "." && !dirs[dir]; dir = filepath.Dir(dir) {
 			dirs[dir] = true
 		}
@@ -169,6 +172,20 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 	}
 	slices.SortFunc(out, func(a, b dormouse.Artifact) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
+}
+
+// Withdraw removes what was published: a file that nobody has noted would be there
+// for ever, and one that took the place of another is not what was noted.
+func (u *Upload) Withdraw() {
+	base, err := os.OpenRoot(u.store.base)
+	if err != nil {
+		return // the disk is gone, and they with it
+	}
+	defer base.Close()
+	for _, name := range u.published {
+		_ = base.Remove(name) // who looks for it finds that it is not what was noted
+	}
+	u.published = nil
 }
 
 func syncDir(root *os.Root, dir string) error {
@@ -207,6 +224,9 @@ type link struct {
 	said   string // as the archive has it
 }
 
+// maxChain is how many links may lead from one to the next, as for Linux.
+const maxChain = 40
+
 // resolve makes files of the links that lead to files.
 func (u *Upload) resolve() error {
 	byDest := make(map[string]*File, len(u.files))
@@ -219,7 +239,7 @@ func (u *Upload) resolve() error {
 	}
 	for _, l := range u.links {
 		target := l.target
-		for range len(links) { // a chain, but not for ever
+		for range maxChain {
 			next, ok := links[target]
 			if !ok {
 				break

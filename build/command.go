@@ -16,6 +16,10 @@ import (
 // read: revisions and the ends of error messages, never a build's output.
 const maxCaptured = 64 << 10
 
+// maxNames bounds the names of files that a worker reports, in bytes: they are in
+// the journal.
+const maxNames = 1 << 20
+
 // command is something for the worker to do.
 type command struct {
 	name string
@@ -24,8 +28,9 @@ type command struct {
 	sigterm time.Duration
 	// sayCode writes the exit code to the log, as Buildbot's master does.
 	sayCode bool
-	// keep has what the command prints kept for the step itself: see ended.
-	keep bool
+	// keep has what the command prints kept for the step itself, and keepErrors
+	// also what it prints to stderr: see ended.
+	keep, keepErrors bool
 	// quiet keeps the command's output out of the log.
 	quiet bool
 	// log is the log of the output; "" is stdio.
@@ -228,11 +233,11 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 	switch u.Kind {
 	case "stdout":
 		return s.output(ctx, c, dormouse.Stdout, u.Lines, note, func(out *ended) {
-			out.Output = keepText(c, out.Output, u.Lines, &out.Truncated)
+			out.Output = s.keepText(c.keep, out.Output, u.Lines, &out.Truncated)
 		})
 	case "stderr":
 		return s.output(ctx, c, dormouse.Stderr, u.Lines, note, func(out *ended) {
-			out.Errors = keepText(c, out.Errors, u.Lines, &out.Truncated)
+			out.Errors = s.keepText(c.keepErrors, out.Errors, u.Lines, &out.Truncated)
 			out.keepComplaints(c, u.Lines, s.build.mask)
 		})
 	case "header":
@@ -265,7 +270,10 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 		return s.logs.append(ctx, stdio, dormouse.Header, nil, note(func(out *ended) {
 			list, _ := u.Value.([]any)
 			for _, f := range list {
-				if name, ok := f.(string); ok {
+				name, ok := f.(string)
+				if out.names += len(name); out.names > maxNames {
+					out.Truncated = true
+				} else if ok {
 					out.Files = append(out.Files, name)
 				}
 			}
@@ -312,9 +320,10 @@ func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, li
 	return s.logs.append(ctx, warningsLog, stream, warnings, nil)
 }
 
-// keepText keeps the beginning of what a command prints.
-func keepText(c command, kept string, lines []dormouse.LogLine, truncated *bool) string {
-	if !c.keep {
+// keepText keeps the beginning of what a command prints, without secrets: it is
+// stored with the journal.
+func (s *step) keepText(keep bool, kept string, lines []dormouse.LogLine, truncated *bool) string {
+	if !keep {
 		return kept
 	}
 	for _, line := range lines {
@@ -322,7 +331,7 @@ func keepText(c command, kept string, lines []dormouse.LogLine, truncated *bool)
 			*truncated = true
 			break
 		}
-		kept += line.Text + "\n"
+		kept += s.build.mask.apply(line.Text) + "\n"
 	}
 	return kept
 }

@@ -59,6 +59,9 @@ func (c *checkout) renderConfig() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.step.build.mask.apply(value) != value {
+			return nil, dormouse.Errorf(dormouse.Invalid, "config %s can not hold a secret: it becomes an argument of git", name)
+		}
 		if strings.ContainsRune(value, 0) {
 			return nil, dormouse.Errorf(dormouse.Invalid, "config %s has a NUL character", name)
 		}

@@ -46,6 +46,7 @@ type ended struct {
 	Truncated  bool     `json:"truncated,omitempty"`
 	Complaints []string `json:"complaints,omitempty"`
 	FileMode   int      `json:"file_mode,omitempty"` // as Python's stat has it
+	names      int      // bytes of Files
 	Warnings   int      `json:"warnings,omitempty"`
 	// Requests are those that the step has made.
 	Requests []int64 `json:"requests,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -129,11 +130,17 @@ func expand(text string, own map[string]string) string {
 func (a masterAction) reveal(s *step) { _, _ = a.args(s) }
 
 func (a masterAction) run(ctx context.Context, s *step) (dormouse.Result, error) {
-	e, _ := s.next()
+	e, begun := s.next()
 	if !e.Complete {
 		m, err := a.args(s)
 		if err != nil {
 			return dormouse.Exception, err
+		}
+		if begun {
+			again := lines([]string{"the master ended while the command ran: it runs again from its beginning"})
+			if err := s.logs.append(ctx, stdio, dormouse.Header, again, nil); err != nil {
+				return dormouse.Exception, err
+			}
 		}
 		end, err := a.execute(ctx, s, m)
 		if err != nil {
@@ -181,7 +188,11 @@ func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end e
 	}
 	cmd := exec.CommandContext(ctx, m.argv[0], m.argv[1:]...)
 	cmd.Dir, cmd.Env = m.dir, m.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It must not run on beside its second run, should this process be killed. The
+	// kernel sends that signal when the thread ends that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = endsWithUs()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, interruptSignals[a.InterruptSignal]) }
 	cmd.WaitDelay = masterKillWait
 	outR, outW := io.Pipe()

@@ -73,33 +73,13 @@ func TestMasterDiesAmidFiles(t *testing.T) {
 	run := func(t *testing.T, at int, before bool) (result, *mortal) {
 		f, attached := newResumingFarm(t)
 		d, h := newDisk(t), &farmhand{}
-		m := &mortal{memory: &memory{}, at: at, before: before, dying: make(chan struct{}), buried: make(chan struct{})}
-		life, kill := context.WithCancelCause(t.Context())
-		var coroner sync.WaitGroup
-		coroner.Go(func() {
-			select {
-			case <-m.dying:
-			case <-life.Done():
-				return
-			}
-			kill(build.ErrLeft)
-			f.worker.Close("the master is dead")
-			<-f.worker.Done()
-			close(m.buried)
-		})
+		m := newMortal(at, before)
+		life, ended := m.life(t, f)
 		j := job(f)
-		j.Reattach = func(ctx context.Context) (build.Worker, error) {
-			select {
-			case w := <-attached:
-				return w, w.KeepCommands(ctx, []string{"1"})
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
+		j.Reattach = comesBack(attached)
 		quiet := slog.New(slog.DiscardHandler)
 		out := (&build.Runner{Store: m, Announce: m.announce, Log: quiet, Files: noting{d, m}, Triggers: asking{h, m}}).Run(life, j, nil)
-		kill(nil)
-		coroner.Wait()
+		ended()
 		if m.dead {
 			if !out.Left {
 				t.Fatalf("the killed master's build ended: %+v", out)

@@ -95,6 +95,44 @@ func (m *mortal) SetBuildState(ctx context.Context, id int64, s string) error {
 	return m.write(func() error { return m.memory.SetBuildState(ctx, id, s) })
 }
 
+// life is the context of a mortal master's builds: when it dies, so do they and its
+// connections. ended is to be called after the build.
+func (m *mortal) life(t *testing.T, f *farm) (life context.Context, ended func()) {
+	life, kill := context.WithCancelCause(t.Context())
+	var coroner sync.WaitGroup
+	coroner.Go(func() {
+		select {
+		case <-m.dying:
+		case <-life.Done(): // it had fewer writes this time
+			return
+		}
+		kill(build.ErrLeft)
+		f.worker.Close("the master is dead")
+		<-f.worker.Done()
+		close(m.buried)
+	})
+	return life, func() {
+		kill(nil)
+		coroner.Wait()
+	}
+}
+
+func newMortal(at int, before bool) *mortal {
+	return &mortal{memory: &memory{}, at: at, before: before, dying: make(chan struct{}), buried: make(chan struct{})}
+}
+
+// comesBack is how a build waits for the worker's next connection.
+func comesBack(attached <-chan *wire.Worker) func(context.Context) (build.Worker, error) {
+	return func(ctx context.Context) (build.Worker, error) {
+		select {
+		case w := <-attached:
+			return w, w.KeepCommands(ctx, []string{"1"})
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // newResumingFarm is a farm whose agent keeps its commands over connections.
 func newResumingFarm(t *testing.T) (f *farm, attached <-chan *wire.Worker) {
 	t.Helper()
@@ -272,32 +310,12 @@ func TestMasterDiesAtEachWrite(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				f, attached := newResumingFarm(t)
-				m := &mortal{memory: &memory{}, at: at, before: before, dying: make(chan struct{}), buried: make(chan struct{})}
-				life, kill := context.WithCancelCause(t.Context())
-				var coroner sync.WaitGroup
-				coroner.Go(func() {
-					select {
-					case <-m.dying:
-					case <-life.Done(): // it had fewer writes this time
-						return
-					}
-					kill(build.ErrLeft)
-					f.worker.Close("the master is dead")
-					<-f.worker.Done()
-					close(m.buried)
-				})
+				m := newMortal(at, before)
+				life, ended := m.life(t, f)
 				j := job(f)
-				j.Reattach = func(ctx context.Context) (build.Worker, error) {
-					select {
-					case w := <-attached:
-						return w, w.KeepCommands(ctx, []string{"1"})
-					case <-ctx.Done():
-						return nil, ctx.Err()
-					}
-				}
+				j.Reattach = comesBack(attached)
 				out := (&build.Runner{Store: m, Announce: m.announce, Log: slog.New(slog.DiscardHandler)}).Run(life, j, nil)
-				kill(nil)
-				coroner.Wait()
+				ended()
 				if !m.dead {
 					t.Logf("it had only %d writes this time: output comes in other pieces", m.writes)
 					return

@@ -113,7 +113,7 @@ func (a fromCommandAction) run(ctx context.Context, s *step) (dormouse.Result, e
 	if err != nil {
 		return dormouse.Exception, err
 	}
-	end, err := s.run(ctx, command{name: "shell", args: args, sigterm: a.SigtermTime, sayCode: true, keep: true})
+	end, err := s.run(ctx, command{name: "shell", args: args, sigterm: a.SigtermTime, sayCode: true, keep: true, keepErrors: true})
 	if err != nil {
 		return dormouse.Exception, err
 	}
@@ -154,7 +154,7 @@ func (a fromCommandAction) run(ctx context.Context, s *step) (dormouse.Result, e
 // values makes properties of what the command printed.
 func (a fromCommandAction) values(end ended, result dormouse.Result) (map[string]any, error) {
 	if a.Extract != nil {
-		return a.Extract(end.RC, end.Output, end.Errors)
+		return a.Extract.Extract(end.RC, end.Output, end.Errors)
 	}
 	if !result.Good() {
 		return nil, nil

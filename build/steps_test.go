@@ -18,6 +18,13 @@ type scoped func(dormouse.Scope) (any, error)
 
 func (f scoped) Render(s dormouse.Scope) (any, error) { return f(s) }
 
+// extract is an extractor.
+type extract func(code int, stdout, stderr string) (map[string]any, error)
+
+func (f extract) Extract(code int, stdout, stderr string) (map[string]any, error) {
+	return f(code, stdout, stderr)
+}
+
 func step(name string, a dormouse.StepAction) dormouse.StepSpec {
 	return dormouse.StepSpec{Name: name, FlunkOnFailure: true, Action: a}
 }
@@ -104,13 +111,13 @@ func TestSetProperty(t *testing.T) {
 		})),
 		step("fails", command("echo no; exit 1", func(c *dormouse.SetPropertyFromCommand) { c.Property = "failed" })),
 		step("extract", command("echo 1 2; echo e >&2; exit 3", func(c *dormouse.SetPropertyFromCommand) {
-			c.Extract = func(code int, stdout, stderr string) (map[string]any, error) {
+			c.Extract = extract(func(code int, stdout, stderr string) (map[string]any, error) {
 				return map[string]any{"code": code, "words": strings.Fields(stdout)[1], "err": stderr}, nil
-			}
+			})
 		})),
 		step("too much", command("head -c 100000 /dev/zero | tr '\\0' x", nil)),
 		step("extract fails", command("true", func(c *dormouse.SetPropertyFromCommand) {
-			c.Extract = func(int, string, string) (map[string]any, error) { return nil, &dormouse.FunctionError{Message: "oh"} }
+			c.Extract = extract(func(int, string, string) (map[string]any, error) { return nil, &dormouse.FunctionError{Message: "oh"} })
 		})),
 	)
 	for i := range job.Builder.Steps {

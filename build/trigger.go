@@ -39,7 +39,7 @@ func (a triggerAction) args(s *step) (t triggerArgs, err error) {
 		if err != nil {
 			return t, err
 		}
-		t.properties.Set(name, out, "Trigger")
+		t.properties.Set(name, s.masked(out), "Trigger") // it is shown to everybody
 	}
 	for _, name := range a.CopyProperties {
 		t.properties.Set(name, s.build.props[name].Value, "Trigger")
@@ -117,7 +117,7 @@ func (a triggerAction) stamps(s *step) ([]dormouse.SourceStamp, error) {
 			switch v := fields[name].(type) {
 			case nil:
 			case string:
-				*to = v
+				*to = s.build.mask.apply(v)
 			default:
 				return nil, dormouse.Errorf(dormouse.Invalid, "%s of a source stamp came out as %T, and must be a string", name, v)
 			}
@@ -146,13 +146,10 @@ func (a triggerAction) run(ctx context.Context, s *step) (dormouse.Result, error
 	var all, counted []int64
 	for _, name := range t.schedulers {
 		ids, err := a.submit(ctx, s, triggers, name, t)
+		all = append(all, ids...) // also what was made before something went wrong
 		if err != nil {
-			if a.WaitForFinish && !s.build.left(ctx) {
-				triggers.Cancel(all, "the build that triggered it has ended")
-			}
-			return dormouse.Exception, err
+			return a.end(ctx, s, triggers, all, err)
 		}
-		all = append(all, ids...)
 		if !slices.Contains(t.unimportant, name) {
 			counted = append(counted, ids...)
 		}
@@ -198,6 +195,16 @@ func (a triggerAction) submit(ctx context.Context, s *step, triggers Triggers, n
 	})
 }
 
+// end ends a step whose builds are not waited for to their end: who waits for them
+// takes them with it, unless the next master goes on waiting.
+func (a triggerAction) end(ctx context.Context, s *step, triggers Triggers, ids []int64, err error) (dormouse.Result, error) {
+	over := !s.build.left(ctx) && (ctx.Err() == nil || stopped(ctx) || s.build.abandon())
+	if a.WaitForFinish && over {
+		triggers.Cancel(ids, "the build that triggered it has ended")
+	}
+	return dormouse.Exception, err
+}
+
 // await waits for the builds, and adds their results up.
 func (a triggerAction) await(ctx context.Context, s *step, triggers Triggers, all, counted []int64) (dormouse.Result, error) {
 	wait, cancel := context.WithCancelCause(ctx)
@@ -217,10 +224,7 @@ func (a triggerAction) await(ctx context.Context, s *step, triggers Triggers, al
 		if cause := context.Cause(wait); cause != nil {
 			err = cause
 		}
-		if !s.build.left(ctx) {
-			triggers.Cancel(all, "the build that triggered it has ended")
-		}
-		return dormouse.Exception, err
+		return a.end(ctx, s, triggers, all, err)
 	}
 	worst := dormouse.Success
 	count := map[dormouse.Result]int{}

@@ -158,6 +158,7 @@ func (uploadAction) move(ctx context.Context, s *step, limit int64, c command, b
 			return err
 		}
 		if err := s.build.persist(ctx, ctx.Done(), func() error { return files.Keep(ctx, s.build.job.Build.ID, list) }); err != nil {
+			up.Withdraw()
 			s.build.storeFailed(err)
 			return err
 		}
@@ -276,6 +277,9 @@ func (s *step) glob(ctx context.Context, p uploadPaths) ([]string, error) {
 		end, err := s.run(ctx, command{name: "glob", quiet: true, args: map[string]any{"path": s.onWorker(p.dir, pattern)}})
 		if err != nil {
 			return nil, err
+		}
+		if end.Truncated {
+			return nil, dormouse.Errorf(dormouse.Invalid, "%s matches more files than can be uploaded one by one: upload their directory", pattern)
 		}
 		slices.Sort(end.Files)
 		out = append(out, end.Files...)

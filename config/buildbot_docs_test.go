@@ -310,6 +310,7 @@ func TestBuildbotPageForm(t *testing.T) {
 	}
 	for _, limit := range []string{
 		grouped(callSteps) + " steps and " + fmt.Sprint(callTime.Seconds()) + " seconds",
+		"those about one request have " + grouped(choiceSteps) + " steps",
 		grouped(maxSteps) + " steps and " + fmt.Sprint(maxTime.Seconds()) + " seconds",
 	} {
 		if !strings.Contains(text, limit) {

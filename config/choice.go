@@ -23,7 +23,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 				list[i] = newRequest(r)
 				byRecord[list[i]] = r.ID
 			}
-			v, err := p.choose(f, of(), starlark.NewList(list))
+			v, err := p.choose(callSteps, f, of(), starlark.NewList(list))
 			if err != nil || v == starlark.None {
 				return 0, err
 			}
@@ -43,7 +43,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 				list[i] = newWorker(w)
 				byRecord[list[i]] = w
 			}
-			v, err := p.choose(f, of(), starlark.NewList(list), newRequest(r))
+			v, err := p.choose(choiceSteps, f, of(), starlark.NewList(list), newRequest(r))
 			if err != nil || v == starlark.None {
 				return "", err
 			}
@@ -97,7 +97,7 @@ func (f field) collapseFunction() func(builder string) func(newer, older dormous
 }
 
 // choose calls a function that returns one of the things that it is given.
-func (p *program) choose(f starlark.Callable, args ...starlark.Value) (starlark.Value, error) {
+func (p *program) choose(steps uint64, f starlark.Callable, args ...starlark.Value) (starlark.Value, error) {
 	var out starlark.Value
 	// What it returns is no data: it is taken out before anybody looks at it.
 	take := starlark.NewBuiltin(f.Name(), func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -105,13 +105,13 @@ func (p *program) choose(f starlark.Callable, args ...starlark.Value) (starlark.
 		out = v
 		return starlark.None, err
 	})
-	_, err := p.call(take, args, nil)
+	_, err := p.callWithin(steps, take, args, nil)
 	return out, err
 }
 
 // decide calls a function that returns True or False, or what counts as such.
 func (p *program) decide(f starlark.Callable, args ...starlark.Value) (bool, error) {
-	v, err := p.choose(f, args...)
+	v, err := p.choose(choiceSteps, f, args...)
 	if err != nil {
 		return false, err
 	}

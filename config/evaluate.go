@@ -27,6 +27,7 @@ type reader struct {
 	tokens   []token
 	tree     *tree
 	program  *program
+	elements int                      // of values that were read
 	objects  []*object                // in the order of their construction
 	calling  *syntax.CallExpr         // the method call that is being carried out; nil when it is not in the text
 	locks    map[string]dormouse.Lock // by name
@@ -39,6 +40,9 @@ const readerKey = "reader"
 func readerOf(t *starlark.Thread) *reader { return t.Local(readerKey).(*reader) }
 
 func (r *reader) errorf(at place, hint, format string, args ...any) {
+	if len(r.errs) > 10*maxErrors {
+		return // a mistake in something endless
+	}
 	r.errs = append(r.errs, r.newError(at, hint, fmt.Sprintf(format, args...)))
 }
 
@@ -110,7 +114,7 @@ func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
 	thread.OnMaxSteps = func(t *starlark.Thread) {
 		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", uint64(maxSteps)))
 	}
-	stop := watch(thread)
+	stop := watch(thread, maxTime)
 	defer stop()
 	r.program = &program{file: r.file, opts: r.opts, secrets: r.secrets, tokens: r.tokens, tree: r.tree}
 	globals, err := prog.Init(thread, predeclared)

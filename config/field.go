@@ -268,11 +268,22 @@ func (f field) money(allowed string) *float64 {
 // itself.
 const maxNested = 50
 
+// maxData is how many parts all values of a configuration, or of what a function
+// returns, may have together.
+const maxData = 2 << 20
+
 // data reads a value that JSON can hold, or, where dynamic is true, one with
 // parts that are known only when a build runs.
 func (f field) data(dynamic bool) (any, bool) { return f.nested(dynamic, 0) }
 
 func (f field) nested(dynamic bool, depth int) (any, bool) {
+	// What holds itself twice would go on for as good as ever.
+	if f.r.elements++; f.r.elements > maxData {
+		if f.r.elements == maxData+1 {
+			f.r.errorf(f.at, "", "%s is too large: all values together may have %d parts", f.label, maxData)
+		}
+		return nil, false
+	}
 	if depth > maxNested {
 		f.r.errorf(f.at, "", "%s is nested more than %d deep", f.label, maxNested)
 		return nil, false

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -18,8 +19,15 @@ import (
 const (
 	callSteps = 1_000_000        // about a tenth of a second
 	callTime  = 10 * time.Second // on a machine that is busy otherwise
-	// maxCalls is how many functions may return a function in turn.
-	maxCalls = 50
+	// choiceSteps are for one that is asked about each request and worker while
+	// everything else waits: some milliseconds.
+	choiceSteps = 20_000
+	// watchAfter is after which time of a call its memory is watched.
+	watchAfter = 50 * time.Millisecond
+	// maxCalls and renderTime are for all functions that one leads to by what it
+	// returns.
+	maxCalls   = 1000
+	renderTime = 3 * callTime
 )
 
 // program is a configuration that has been evaluated, as its functions need it
@@ -36,6 +44,11 @@ type program struct {
 // call calls a function of the configuration. Its error is a
 // *dormouse.FunctionError.
 func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
+	return p.callWithin(callSteps, f, args, kwargs)
+}
+
+// callWithin is call with a limit of steps.
+func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
 	// A reader of its own: constructors in the function report to it.
 	r := &reader{file: p.file, opts: p.opts, secrets: p.secrets, tokens: p.tokens, tree: p.tree, program: p, locks: map[string]dormouse.Lock{}}
 	thread := &starlark.Thread{Name: p.file, Print: func(_ *starlark.Thread, msg string) {
@@ -44,12 +57,29 @@ func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starla
 		}
 	}}
 	thread.SetLocal(readerKey, r)
-	thread.SetMaxExecutionSteps(callSteps)
+	thread.SetMaxExecutionSteps(steps)
 	thread.OnMaxSteps = func(t *starlark.Thread) {
-		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", callSteps))
+		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", steps))
 	}
-	timer := time.AfterFunc(callTime, func() { thread.Cancel(fmt.Sprintf("it takes longer than %s", callTime)) })
-	defer timer.Stop()
+	// Most calls are over before their time and memory have to be watched.
+	var watching func()
+	var mu sync.Mutex
+	over := false
+	timer := time.AfterFunc(watchAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			watching = watch(thread, callTime)
+		}
+	})
+	defer func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if over = true; watching != nil {
+			watching()
+		}
+	}()
 	v, err := starlark.Call(thread, f, args, kwargs)
 	if err != nil {
 		return nil, p.failure(f, err)
@@ -116,8 +146,11 @@ const (
 
 // Render calls the function. What it returns may be known only then, too.
 func (c *called) Render(scope dormouse.Scope) (any, error) {
-	if scope.Calls++; scope.Calls > maxCalls {
-		return nil, &dormouse.FunctionError{Message: fmt.Sprintf("%s: more than %d functions return a function in turn", c.f.Name(), maxCalls)}
+	if scope.Calls == nil {
+		scope.Calls = &dormouse.Calls{Since: time.Now()}
+	}
+	if scope.Calls.Count++; scope.Calls.Count > maxCalls || time.Since(scope.Calls.Since) > renderTime {
+		return nil, &dormouse.FunctionError{Message: fmt.Sprintf("%s: functions return functions in turn, more than %d, or for longer than %s", c.f.Name(), maxCalls, renderTime)}
 	}
 	var args starlark.Tuple
 	switch c.role {
@@ -406,22 +439,27 @@ func (a arguments) condition(name string, r role, usual bool) any {
 	return nil
 }
 
-// extract reads a function that makes properties of a command's output.
-func (a arguments) extract() func(code int, stdout, stderr string) (map[string]any, error) {
+// extractor is a function that makes properties of a command's output.
+type extractor struct{ called }
+
+// extract reads such a function.
+func (a arguments) extract() dormouse.Extractor {
 	f := a.function("extract_fn", 3, "def extract(rc, stdout, stderr): …")
 	if f == nil {
 		return nil
 	}
-	p := a.r.program
-	return func(code int, stdout, stderr string) (map[string]any, error) {
-		v, err := p.call(f, starlark.Tuple{starlark.MakeInt(code), starlark.String(stdout), starlark.String(stderr)}, nil)
-		if err != nil {
-			return nil, err
-		}
-		out, ok := v.(map[string]any)
-		if !ok {
-			return nil, &dormouse.FunctionError{Message: f.Name() + " must return a dictionary of properties"}
-		}
-		return out, nil
+	return &extractor{called{program: a.r.program, f: f, role: transform}}
+}
+
+// Extract calls the function.
+func (e *extractor) Extract(code int, stdout, stderr string) (map[string]any, error) {
+	v, err := e.program.call(e.f, starlark.Tuple{starlark.MakeInt(code), starlark.String(stdout), starlark.String(stderr)}, nil)
+	if err != nil {
+		return nil, err
 	}
+	out, ok := v.(map[string]any)
+	if !ok {
+		return nil, &dormouse.FunctionError{Message: e.f.Name() + " must return a dictionary of properties"}
+	}
+	return out, nil
 }

@@ -173,11 +173,11 @@ def extract(rc, stdout, stderr):
     return {'rc': rc, 'first': stdout.splitlines()[0], 'err': stderr}
 `, "steps.SetPropertyFromCommand(command='x', extract_fn=extract), steps.SetPropertyFromCommand(command='x', extract_fn=lambda a, b, c: 5)"))
 	steps := m.Builders[0].Steps
-	got, err := steps[0].Action.(dormouse.SetPropertyFromCommand).Extract(3, "a\nb\n", "e")
+	got, err := steps[0].Action.(dormouse.SetPropertyFromCommand).Extract.Extract(3, "a\nb\n", "e")
 	if diff := cmp.Diff(map[string]any{"rc": 3, "first": "a", "err": "e"}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := steps[1].Action.(dormouse.SetPropertyFromCommand).Extract(0, "", ""); err == nil || !strings.Contains(err.Error(), "dictionary") {
+	if _, err := steps[1].Action.(dormouse.SetPropertyFromCommand).Extract.Extract(0, "", ""); err == nil || !strings.Contains(err.Error(), "dictionary") {
 		t.Errorf("%v", err)
 	}
 }
@@ -249,6 +249,8 @@ c['schedulers'] = [schedulers.ForceScheduler('f', ['b', 'd'])]
 
 func TestFunctionMistakes(t *testing.T) {
 	for name, c := range map[string]struct{ defs, steps, want string }{
+		"compared":               {"", "steps.ShellCommand(command='x', doStepIf=(util.Property('x') == 'y'))", "util.Property is known only when the build runs: compare in a function"},
+		"compared, reversed":     {"", "steps.ShellCommand(command='x', doStepIf=('y' != util.Interpolate('%(prop:x)s')))", "util.Interpolate is known only when the build runs"},
 		"decorates nothing":      {"@util.renderer\nx = 1\n", "", "f.star:5:1: there is no function here to decorate"},
 		"another decorator":      {"@property\ndef f(x): return x\n", "", "f.star:5:1: of decorators only util.renderer is understood"},
 		"inlineCallbacks":        {"@defer.inlineCallbacks\ndef f(x): return x\n", "", "f.star:5:1: there is nothing to wait for here"},
@@ -318,4 +320,38 @@ func TestFunctionsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What a function returns is bounded, whatever it holds.
+func TestFunctionsReturnTooMuch(t *testing.T) {
+	for name, defs := range map[string]string{
+		"holds itself": "@util.renderer\ndef f(props):\n    a = []\n    a.append(a)\n    a.append(a)\n    return a\n",
+		"is shared":    "@util.renderer\ndef f(props):\n    a = 'x'\n    for i in range(45):\n        a = [a, a]\n    return a\n",
+		"leads to many": "def mk(n, p):\n    if n == 0:\n        return 'x'\n    return [util.renderer(lambda p: mk2(n - 1, p)), util.renderer(lambda p: mk2(n - 1, p))]\n" +
+			"def mk2(n, p):\n    return [util.renderer(lambda p: mk(n - 1, p)), util.renderer(lambda p: mk(n - 1, p))]\n@util.renderer\ndef f(props):\n    return mk(40, props)\n",
+	} {
+		_, err := command(t, defs, "f", scope)
+		if err == nil || !strings.Contains(err.Error(), "too large") && !strings.Contains(err.Error(), "nested more than") && !strings.Contains(err.Error(), "in turn") {
+			t.Errorf("%s: %.200v", name, err)
+		} else if len(err.Error()) > 1<<20 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+	}
+	m := func(result string) *Master {
+		return read(t, withSteps("", "steps.SetPropertyFromCommand(command='x', extract_fn=lambda a, b, c: {'a': "+result+"})"))
+	}
+	id := func(m *Master) string {
+		return m.Builders[0].Steps[0].Action.(dormouse.SetPropertyFromCommand).Extract.(dormouse.Identified).Identity()
+	}
+	if one, same, other := id(m("'1'")), id(m("'1'")), id(m("'2'")); one != same || one == other {
+		t.Error("extract_fn does not tell what it does")
+	}
+}
+
+// A configuration may begin with a condition.
+func TestBeginsWithIf(t *testing.T) {
+	_, err := Parse("m.star", []byte("if True:\n    x = 1\nfail('right')\n"), testOptions())
+	if err == nil || !strings.Contains(err.Error(), "right") {
+		t.Error(err)
+	}
 }

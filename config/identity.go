@@ -18,7 +18,7 @@ import (
 // its text and all that it names are the same.
 func (c *called) Identity() string {
 	h := sha256.New()
-	i := describer{program: c.program, seen: map[*starlark.Function]bool{}}
+	i := describer{program: c.program, seen: map[*starlark.Function]bool{}, written: new(int)}
 	fmt.Fprintf(h, "%d %d %d;", c.role, len(c.args), len(c.kw))
 	i.value(h, c.f, 0)
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -28,10 +28,11 @@ func (c *called) Identity() string {
 type describer struct {
 	program *program
 	seen    map[*starlark.Function]bool
+	written *int // values
 }
 
 func (i describer) value(w io.Writer, v starlark.Value, depth int) {
-	if depth > maxNested {
+	if *i.written++; depth > maxNested || *i.written > maxData {
 		return
 	}
 	switch v := v.(type) {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"runtime/metrics"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,9 +28,9 @@ const (
 	watchEvery = 10 * time.Millisecond
 )
 
-// watch cancels thread when it runs too long or the heap grows too large. The
+// watch cancels thread when it runs longer than most or the heap grows too large. The
 // function that it returns ends the watch and waits for it.
-func watch(thread *starlark.Thread) (stop func()) {
+func watch(thread *starlark.Thread, most time.Duration) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -40,8 +42,8 @@ func watch(thread *starlark.Thread) (stop func()) {
 			case <-done:
 				return
 			case now := <-tick.C:
-				if now.Sub(start) > maxTime {
-					thread.Cancel(fmt.Sprintf("it takes longer than %s", maxTime))
+				if now.Sub(start) > most {
+					thread.Cancel(fmt.Sprintf("it takes longer than %s", most))
 				}
 				if h := heap(); h > before+maxHeap {
 					thread.Cancel(fmt.Sprintf("it uses more than %d MiB of memory", maxHeap>>20))
@@ -65,15 +67,42 @@ const guardName = "guarded factor"
 // huge of something small in a single step, where neither the counting of steps
 // nor the watch could stop it, and of additions, which can in thirty.
 func guard(n syntax.Node) bool {
-	if b, ok := n.(*syntax.BinaryExpr); ok && (b.Op == syntax.STAR || b.Op == syntax.PLUS) {
-		b.X = guarded(b.X, b.OpPos)
+	switch n := n.(type) {
+	case *syntax.BinaryExpr:
+		if n.Op == syntax.STAR || n.Op == syntax.PLUS || n.Op == syntax.PERCENT {
+			n.X = guarded(n.X, n.OpPos)
+		}
+		if n.Op == syntax.EQL || n.Op == syntax.NEQ {
+			// What is known only later would be unequal to anything, in silence.
+			n.X, n.Y = wrapped(knownName, n.X, n.OpPos), wrapped(knownName, n.Y, n.OpPos)
+		}
+	case *syntax.CallExpr:
+		if dot, ok := n.Fn.(*syntax.DotExpr); ok && growing[dot.Name.Name] {
+			dot.X = guarded(dot.X, dot.Dot)
+		}
 	}
 	return true
 }
 
-func guarded(e syntax.Expr, at syntax.Position) syntax.Expr {
+// growing are the methods of strings whose result can be much longer.
+var growing = wordSet("join replace format")
+
+// knownName is the predeclared function that refuses what is known only later.
+const knownName = "known value"
+
+func newKnown(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if o, ok := args[0].(*object); ok && renderables[o.class] {
+		return nil, fmt.Errorf("%s is known only when the build runs: compare in a function, such as lambda step: step.getProperty('x') == 'y'", o.class.name)
+	}
+	return args[0], nil
+}
+
+func guarded(e syntax.Expr, at syntax.Position) syntax.Expr { return wrapped(guardName, e, at) }
+
+// wrapped is a call of a predeclared function.
+func wrapped(name string, e syntax.Expr, at syntax.Position) syntax.Expr {
 	return &syntax.CallExpr{
-		Fn:     &syntax.Ident{NamePos: syntax.Start(e), Name: guardName},
+		Fn:     &syntax.Ident{NamePos: syntax.Start(e), Name: name},
 		Lparen: at, Args: []syntax.Expr{e}, Rparen: at,
 	}
 }
@@ -104,7 +133,11 @@ type factor struct{ starlark.Value }
 
 // Binary multiplies or adds, once it is known that the result is not too large.
 func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side) (starlark.Value, error) {
-	if op == syntax.PLUS {
+	if op == syntax.PERCENT {
+		if err := limitFormat(f.Value, "%", other); err != nil {
+			return nil, err
+		}
+	} else if op == syntax.PLUS {
 		if err := limitSum(f.Value, other); err != nil {
 			return nil, err
 		}
@@ -116,6 +149,107 @@ func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side
 		x, y = y, x
 	}
 	return starlark.Binary(op, x, y)
+}
+
+// Attr returns a method of what is guarded: of a string, one that is limited.
+func (f factor) Attr(name string) (starlark.Value, error) {
+	h, ok := f.Value.(starlark.HasAttrs)
+	if !ok {
+		return nil, nil
+	}
+	v, err := h.Attr(name)
+	s, isText := f.Value.(starlark.String)
+	method, isMethod := v.(*starlark.Builtin)
+	if err != nil || !isText || !isMethod {
+		return v, err
+	}
+	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		if err := limitMethod(string(s), name, args, kwargs); err != nil {
+			return nil, err
+		}
+		return method.CallInternal(t, args, kwargs)
+	}), nil
+}
+
+// AttrNames lists what the value has.
+func (f factor) AttrNames() []string {
+	if h, ok := f.Value.(starlark.HasAttrs); ok {
+		return h.AttrNames()
+	}
+	return nil
+}
+
+var errTextLimit = fmt.Errorf("the text would be longer than %d", maxText)
+
+// limitMethod refuses a call of a string's method when its result would be too
+// long. A call that is wrong in another way is for the method to refuse.
+func limitMethod(s, name string, args starlark.Tuple, kwargs []starlark.Tuple) error {
+	switch name {
+	case "join":
+		if len(args) != 1 {
+			return nil
+		}
+		seq, ok := args[0].(starlark.Iterable)
+		if !ok {
+			return nil
+		}
+		size := 0
+		for v := range starlark.Elements(seq) {
+			if size += max(starlark.Len(v), 0) + len(s); size > maxText {
+				return errTextLimit
+			}
+		}
+	case "replace":
+		if len(args) < 2 {
+			return nil
+		}
+		old, ok1 := args[0].(starlark.String)
+		with, ok2 := args[1].(starlark.String)
+		if ok1 && ok2 && len(with) > len(old) && len(s)+strings.Count(s, string(old))*(len(with)-len(old)) > maxText {
+			return errTextLimit
+		}
+	case "format":
+		values := slices.Clone(args)
+		for _, kv := range kwargs {
+			values = append(values, kv[1])
+		}
+		return limitFormat(starlark.String(s), "{", values)
+	}
+	return nil
+}
+
+// limitFormat refuses to put values into a text when that would be too long: by
+// "%" each value of a tuple once, else, at the worst, the longest at every place.
+func limitFormat(format starlark.Value, mark string, values starlark.Value) error {
+	s, ok := format.(starlark.String)
+	if !ok {
+		return nil
+	}
+	longest, sum := 0, 0
+	add := func(v starlark.Value) {
+		size := max(starlark.Len(v), 0)
+		longest, sum = max(longest, size), sum+size
+	}
+	_, byName := values.(*starlark.Dict)
+	switch v := values.(type) {
+	case starlark.Tuple:
+		for _, e := range v {
+			add(e)
+		}
+	case *starlark.Dict:
+		for _, item := range v.Items() {
+			add(item[1])
+		}
+	default:
+		add(v)
+	}
+	if byName || mark != "%" {
+		sum = strings.Count(string(s), mark) * longest
+	}
+	if len(s)+sum > maxText {
+		return errTextLimit
+	}
+	return nil
 }
 
 // limitSum refuses x + y when it would be too large.

@@ -29,6 +29,11 @@ func TestLimitSum(t *testing.T) {
 		"text, plainly": {"s = 'ab'\nfor i in range(60):\n    s = s + s\n", "m.star:3:11: the sum would be longer than"},
 		"lists":         {"s = [1]\nfor i in range(60):\n    s = s + s\n", "the sum would be longer than"},
 		"in place":      {"s = [1]\nt = s\ns += [2]\nif t != [1, 2] or [1] + [2] != t or 1 + 2 != 3 or 'a' + 'b' != 'ab':\n    fail('wrong')\nx = {'l': [1]}\nx['l'] += [2]\nif x != {'l': [1, 2]}:\n    fail('wrong')\nfail('right')\n", "right"},
+		"percent":       {"s = 'ab'\nfor i in range(60):\n    s = '%s%s' % (s, s)\n", "m.star:3:16: the text would be longer than"},
+		"join":          {"s = 'x' * 1000000\ns = s.join(list(('a' * 1500).elems()))\n", "the text would be longer than"},
+		"replace":       {"s = 'x' * 40000\ns = s.replace('x', s)\n", "the text would be longer than"},
+		"format":        {"s = 'x' * 1000000\ns = '{0}{0}{0}{0}{0}'.format(s)\n", "the text would be longer than"},
+		"fine":          {"if ','.join(['a', 'b']) + 'aXa'.replace('a', 'bb') + '{} {x}'.format(1, x=2) + '%s%%%d' % ('a', 3) != 'a,bbbXbb1 2a%3' or {'join': 1}.get('join') != 1:\n    fail('wrong')\nx = 1\nfail('right')\n", "right"},
 		"of kinds":      {"s = 'a' + 1\n", "unknown binary op: string + int"},
 	} {
 		_, err := Parse("m.star", []byte(c.src), testOptions())

@@ -103,6 +103,7 @@ var resultCodes = map[string]dormouse.Result{
 var builtinNames = sync.OnceValue(func() starlark.StringDict {
 	names := starlark.StringDict{
 		guardName: starlark.NewBuiltin("*", newFactor),
+		knownName: starlark.NewBuiltin("==", newKnown),
 		"range":   starlark.NewBuiltin("range", limitedRange),
 	}
 	modules := make(map[string]*module)

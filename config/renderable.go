@@ -26,12 +26,17 @@ var (
 // renderable is the value of an object that stands for something known only
 // when a build runs; nil when its arguments are wrong, which has been reported.
 func (r *reader) renderable(o *object) (v dormouse.Renderable, ok bool) {
-	switch o.class {
-	case interpolateClass, propertyClass, secretClass, rendererClass, withArgsClass, transformClass, flattenClass:
+	if renderables[o.class] {
 		v, _ = r.value(o).(dormouse.Renderable)
 		return v, true
 	}
 	return nil, o.class.later
+}
+
+// renderables are the classes of what is known only when a build runs.
+var renderables = map[*class]bool{
+	interpolateClass: true, propertyClass: true, secretClass: true, rendererClass: true, withArgsClass: true,
+	transformClass: true, flattenClass: true,
 }
 
 func (a arguments) interpolate() any {

@@ -301,7 +301,7 @@ func (a arguments) shellArg() any {
 		Command:         a.command(nil),
 		LogName:         a.dynamicText("logname"),
 		HaltOnFailure:   a.flag("haltOnFailure", false),
-		FlunkOnFailure:  a.flag("flunkOnFailure", false),
+		FlunkOnFailure:  a.flag("flunkOnFailure", true),
 		WarnOnFailure:   a.flag("warnOnFailure", false),
 		FlunkOnWarnings: a.flag("flunkOnWarnings", false),
 		WarnOnWarnings:  a.flag("warnOnWarnings", false),
@@ -419,7 +419,7 @@ func (a arguments) mode() uint32 {
 }
 
 func (a arguments) download(source string) any {
-	s := a.step(onFailure("download", "", ""))
+	s := a.step(onFailure(map[string]string{"mastersrc": "download", "s": "string_download", "o": "json_download"}[source], "", ""))
 	d := dormouse.Download{
 		Dest: a.dynamicText("workerdest"), WorkDir: a.workDir(),
 		MaxSize: int64(a.count("maxsize", 0)), BlockSize: a.count("blocksize", 16<<10),
@@ -485,6 +485,11 @@ func (a arguments) trigger() any {
 	}
 	for _, name := range []string{"sourceStamp", "sourceStamps"} {
 		t.SourceStamps = append(t.SourceStamps, a.sourceStamps(name)...)
+	}
+	for what, v := range map[string]any{"set_properties": t.SetProperties, "sourceStamps": t.SourceStamps} {
+		if names := secretsIn(v); len(names) > 0 {
+			a.errorf(what, "give the builder that is triggered a util.Secret of its own", "%s can not hold a secret (%s): it is shown with the build", what, names[0])
+		}
 	}
 	own := len(t.SourceStamps) > 0
 	t.UpdateSourceStamp = a.flag("updateSourceStamp", !own && !t.AlwaysUseLatest)

@@ -135,6 +135,9 @@ func configPath(e syntax.Expr) (path string, key syntax.Expr, ok bool) {
 type splicer struct{ w *rewritten }
 
 func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
+	if len(in) == 0 {
+		return nil // an empty block is none, as the parser has it
+	}
 	out := make([]syntax.Stmt, 0, len(in))
 	var targets []syntax.Expr // of a chained assignment that is not complete
 	var decorators []decorator

@@ -45,8 +45,13 @@ func (m *Master) dispatch(ctx context.Context) {
 		return
 	}
 	now := m.now()
-	plan := schedule.Plan(m.planInput(now))
+	in := m.planInput(now)
+	in.AskFrom = m.askFrom
+	plan := schedule.Plan(in)
 	m.sayFaults(plan.Faults)
+	if m.askFrom = plan.AskFrom; len(m.askFrom) > 0 {
+		m.wakeUp()
+	}
 	m.collapse(ctx, plan.Collapses)
 	for _, a := range plan.Assignments {
 		if err := m.startBuild(ctx, now, a); err != nil && ctx.Err() == nil {

@@ -68,9 +68,11 @@ type Master struct {
 	lock        *os.File
 	deployment  store.Deployment
 
-	bus      *bus
-	queue    *queue
-	faults   []string // of the configuration's functions, in the last plan; the dispatcher's
+	bus    *bus
+	queue  *queue
+	faults []string // of the configuration's functions, in the last plan; the dispatcher's
+	// askFrom is where the next plan goes on to ask them; the dispatcher's.
+	askFrom  map[string]int64
 	running  runningBuilds
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet

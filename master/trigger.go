@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,12 +59,11 @@ func withCodebases(given []dormouse.SourceStamp, defaults map[string]dormouse.So
 			out = append(out, d)
 			continue
 		}
-		if s := &out[at]; s.Repository == "" {
-			s.Repository = d.Repository
+		s := &out[at]
+		if s.Branch == "" && s.Revision == "" {
+			s.Revision = d.Revision
 		}
-		if s := &out[at]; s.Branch == "" && s.Revision == "" {
-			s.Branch, s.Revision = d.Branch, d.Revision
-		}
+		s.Repository, s.Branch = cmp.Or(s.Repository, d.Repository), cmp.Or(s.Branch, d.Branch)
 	}
 	if len(out) == 0 {
 		out = []dormouse.SourceStamp{{}}

@@ -11,9 +11,12 @@ import (
 
 const (
 	// maxAsked is how many answers of a builder's functions one plan is made of: a
-	// call takes some ten microseconds, and a plan is made on every event. What is
-	// not looked at waits until what is before it has gone.
+	// call takes some ten microseconds, and a plan is made on every event. The next
+	// plan asks from there on: see Result.AskFrom.
 	maxAsked = 1000
+	// maxFailures is after how many failures in one plan a builder's functions are
+	// not asked any more: one that fails may have taken all the time that it has.
+	maxFailures = 10
 	// maxShown is how many requests nextBuild chooses among: those that go first.
 	maxShown = 1000
 	// maxPartners is how many newer requests an older one is compared with.
@@ -26,6 +29,8 @@ type answers struct {
 	known  map[string]answer
 	asked  map[string]int // by builder
 	faults []string
+	// askFrom is where the next plan goes on, by builder.
+	askFrom map[string]int64
 }
 
 type answer struct {
@@ -35,7 +40,9 @@ type answer struct {
 	err    error
 }
 
-func newAnswers() *answers { return &answers{known: map[string]answer{}, asked: map[string]int{}} }
+func newAnswers() *answers {
+	return &answers{known: map[string]answer{}, asked: map[string]int{}, askFrom: map[string]int64{}}
+}
 
 // ask asks, unless the answer is known. ok is false when the builder has asked too
 // much already.
@@ -70,7 +77,17 @@ type chooser struct {
 	waiting []queued
 	over    string // why no more are placed; "" while some may be
 	ended   bool
+	failed  int
 	why     map[int64]string
+}
+
+// from leaves out the requests that an earlier plan has asked for.
+func (c *chooser) from(id int64) {
+	at := slices.IndexFunc(c.waiting, func(q queued) bool { return q.req.ID == id })
+	for _, q := range c.waiting[:max(at, 0)] {
+		c.why[q.req.ID] = fmt.Sprintf("the functions of builder %s have kept it back, and are asked for those behind it", q.req.Builder)
+	}
+	c.waiting = c.waiting[max(at, 0):]
 }
 
 // turn places one request, the next that the builder has. It returns false when
@@ -90,9 +107,15 @@ func (c *chooser) turn() (q queued, w int32, ok bool) {
 		return q, 0, false
 	}
 	q = c.waiting[at]
-	c.waiting = slices.Delete(c.waiting, at, at+1)
 	edge, ok := c.worker(b, q, candidates)
+	if c.ended {
+		return q, 0, false
+	}
+	c.waiting = slices.Delete(c.waiting, at, at+1)
 	if !ok {
+		if c.failed >= maxFailures {
+			c.end("%s", c.why[q.req.ID])
+		}
 		return q, 0, false
 	}
 	e := &b.edges[edge]
@@ -142,7 +165,7 @@ func (c *chooser) next(b *builderNode) (int, bool) {
 	at := slices.IndexFunc(shown, func(q queued) bool { return q.req.ID == out.id })
 	switch {
 	case !ok:
-		c.tooMany(b)
+		c.tooMany(b, shown[0].req.ID)
 	case out.err != nil:
 		c.end("nextBuild of builder %s failed: %v", b.Name, out.err)
 	case out.id == 0:
@@ -155,8 +178,11 @@ func (c *chooser) next(b *builderNode) (int, bool) {
 	return 0, false
 }
 
-func (c *chooser) tooMany(b *builderNode) {
-	c.end("the functions of builder %s have been asked %d times for the requests before it", b.Name, maxAsked)
+// tooMany ends the plan's questions; the next plan goes on with the request that
+// was to be asked for.
+func (c *chooser) tooMany(b *builderNode, next int64) {
+	c.a.askFrom[b.Name] = next
+	c.end("the functions of builder %s have been asked %d times for the requests before it; it is next", b.Name, maxAsked)
 }
 
 // worker chooses the edge of a request.
@@ -171,10 +197,11 @@ func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool)
 				return answer{yes: yes, err: err}
 			})
 			if !ok {
-				c.tooMany(b)
+				c.tooMany(b, q.req.ID)
 				return 0, false
 			}
 			if out.err != nil {
+				c.failed++
 				c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s failed: %v", b.Name, out.err)
 				return 0, false
 			}
@@ -199,8 +226,9 @@ func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool)
 	at := slices.Index(names, out.worker)
 	switch {
 	case !ok:
-		c.tooMany(b)
+		c.tooMany(b, q.req.ID)
 	case out.err != nil:
+		c.failed++
 		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s failed: %v", b.Name, out.err)
 	case out.worker == "":
 		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s has chosen none of %s", b.Name, someOf(names))

@@ -24,7 +24,8 @@ func choice(c dormouse.Choices, requests ...int64) schedule.Input {
 			{Name: "p", WorkerNames: []string{"w1", "w2", "cold"}},
 		},
 		Workers: []schedule.Worker{
-			{Name: "w1", Ready: true, MaxBuilds: 1}, {Name: "w2", Ready: true, MaxBuilds: 1},
+			{Name: "w1", Ready: true, MaxBuilds: 1},
+			{Name: "w2", Ready: true, MaxBuilds: 1},
 			{Name: "cold", Latent: true, Startable: true, MaxBuilds: 1},
 		},
 	}
@@ -198,8 +199,22 @@ func TestChoicesAreBounded(t *testing.T) {
 	}
 	out := schedule.Plan(in)
 	checkPlan(t, in, out)
-	if calls > 1000 || most > 1000 || !strings.Contains(out.Waiting[5000], "asked 1000 times") {
-		t.Errorf("%d calls, %d requests at once, %q", calls, most, out.Waiting[5000])
+	if calls > 1000 || most > 1000 || !strings.Contains(out.Waiting[5000], "asked 1000 times") || out.AskFrom["b"] == 0 {
+		t.Errorf("%d calls, %d requests at once, %q, then from %v", calls, most, out.Waiting[5000], out.AskFrom)
+	}
+
+	// The plans that follow get to the end, and to the one that may go.
+	in.Builders[0].Choose = dormouse.Choices{CanStartBuild: func(_ string, r dormouse.BuildRequest) (bool, error) { return r.ID == 4000, nil }}
+	plans := 1
+	for in.AskFrom = nil; ; plans++ {
+		out = schedule.Plan(in)
+		checkPlan(t, in, out)
+		if in.AskFrom = out.AskFrom; len(out.AskFrom) == 0 || len(out.Assignments) > 0 || plans > 50 {
+			break
+		}
+	}
+	if got := assigned(out); got[4000] == "" {
+		t.Errorf("request 4000 has no worker after %d plans", plans)
 	}
 }
 

@@ -46,7 +46,9 @@
 // requests gets a worker and keeps it, as in Buildbot: that is an assignment where
 // the worker is ready, and else demand. Its functions are asked anew for every
 // plan, which is on every event and never by a clock, each thing once, and a
-// thousand things at most. Where one fails, the requests wait and say so.
+// thousand things at most: the plan after it goes on from there, until all have been
+// asked for. nextBuild chooses among the first thousand. Where a function fails, the
+// requests wait and say so.
 //
 // # Locks
 //

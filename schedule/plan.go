@@ -61,6 +61,8 @@ type Input struct {
 	Builders []Builder
 	Workers  []Worker // in the order of the configuration, which is that of preference
 	Holders  []Holder // builds that run and hold locks
+	// AskFrom is that of the plan before this one.
+	AskFrom map[string]int64
 }
 
 // Assignment gives a request to a ready worker.
@@ -84,6 +86,10 @@ type Result struct {
 	Waiting map[int64]string
 	// Faults are the failures of the configuration's functions, each once.
 	Faults []string
+	// AskFrom, where it is not empty, says that there was more to ask the functions
+	// of these builders than one plan asks: the next plan, to be made soon, goes on
+	// with these requests.
+	AskFrom map[string]int64
 }
 
 // Plan decides what to do with the waiting requests. Equal inputs give equal
@@ -106,7 +112,7 @@ func Plan(in Input) Result {
 				delete(out.Waiting, more.RequestID)
 			}
 		}
-		out.Faults = a.faults
+		out.Faults, out.AskFrom = a.faults, a.askFrom
 		return out
 	}
 }
@@ -124,7 +130,7 @@ func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []pla
 	net.takeTurns(queue)
 
 	var placed []placement
-	served, rest, chosen, choosers := net.placeAll(queue, a)
+	served, rest, chosen, choosers := net.placeAll(queue, a, in.AskFrom)
 	assigned := net.take(served)
 	for i, q := range served {
 		w := &net.workers[assigned[i]]
@@ -188,7 +194,7 @@ func position(placed []placement, a Assignment) int {
 // placeAll places requests on ready workers, in order, and those of builders that
 // choose by functions on whichever they choose. The last two are what was chosen,
 // and by whom, by the builders' indices.
-func (n *network) placeAll(queue []queued, a *answers) (served, rest []queued, chosen []placement, choosers map[int]*chooser) {
+func (n *network) placeAll(queue []queued, a *answers, askFrom map[string]int64) (served, rest []queued, chosen []placement, choosers map[int]*chooser) {
 	for i := range n.builders {
 		if n.builders[i].chooses() {
 			if choosers == nil {
@@ -205,6 +211,9 @@ func (n *network) placeAll(queue []queued, a *answers) (served, rest []queued, c
 		if c := choosers[q.builder]; c != nil {
 			c.waiting = append(c.waiting, q)
 		}
+	}
+	for i, c := range choosers {
+		c.from(askFrom[n.builders[i].Name])
 	}
 	placed := map[int64]bool{}
 	for _, q := range queue {

@@ -123,6 +123,9 @@ func cmpOr[T int | time.Duration](v, other T) T {
 
 // Lines adds lines; it keeps no reference to the slice.
 func (o *outbox) Lines(lines []dormouse.LogLine) {
+	if o.ctx.Err() != nil {
+		return // nobody wants them, and nothing must be held back for them
+	}
 	for _, line := range lines {
 		cost := len(line.Text) + 1 + lineCost
 		if o.cost+cost > o.size {
@@ -303,6 +306,9 @@ func (o *outbox) unlink() {
 // Full reports whether nothing more should be read from the process: messages
 // wait for the window, or the queue, or its file, is at its bound.
 func (o *outbox) Full() bool {
+	if o.ctx.Err() != nil {
+		return false // nobody wants what is said: see Lines
+	}
 	if o.lane == nil {
 		return o.queue.full()
 	}
