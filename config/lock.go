@@ -93,7 +93,7 @@ func (a arguments) access() dormouse.LockAccess {
 }
 
 // lockAccesses reads locks=[…]. A lock that stands there itself is used
-// exclusively, as in Buildbot.
+// exclusively: the safer reading, where Buildbot counts it as one use.
 func (a arguments) lockAccesses() []dormouse.LockAccess {
 	f, ok := a.some("locks")
 	if !ok {
