@@ -164,7 +164,7 @@ func TestRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"out": "/etc/passwd", "in": "ok"} {
+	for link, to := range map[string]string{"out": "/etc/passwd", "in": "ok", "to secret": "secrets/key", "to secrets": "secrets"} {
 		if err := os.Symlink(to, filepath.Join(base, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestRead(t *testing.T) {
 		"ok": "", "./x/../ok": "", filepath.Join(base, "ok"): "", "in": "",
 		"nosuch": dormouse.NotFound, "../ok": dormouse.Invalid, "/etc/passwd": dormouse.Invalid, "out": dormouse.Invalid,
 		"secrets/key": dormouse.Invalid, "secrets": dormouse.Invalid, "state.sqlite": dormouse.Invalid, "state.sqlite-wal": dormouse.Invalid,
-		".": dormouse.Invalid, "fifo": dormouse.Invalid, "": dormouse.Invalid,
+		"to secret": dormouse.Invalid, "to secrets/key": dormouse.Invalid, ".": dormouse.Invalid, "fifo": dormouse.Invalid, "": dormouse.Invalid,
 	} {
 		f, err := s.Read(name)
 		if dormouse.CodeOf(err) != want {
@@ -236,6 +236,7 @@ func TestDirectory(t *testing.T) {
 		tar.Header{Name: "index.html", Typeflag: tar.TypeReg, Mode: 0o4755},
 		tar.Header{Name: "./sub/", Typeflag: tar.TypeDir},
 		tar.Header{Name: "sub/caf\xe9 ☃\n", Typeflag: tar.TypeReg},
+		tar.Header{Name: "links/only", Typeflag: tar.TypeSymlink, Linkname: "../index.html"},
 		tar.Header{Name: "sub/latest", Typeflag: tar.TypeSymlink, Linkname: "../again"},
 		tar.Header{Name: "again", Typeflag: tar.TypeSymlink, Linkname: "index.html"},
 		tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "index.html"},
@@ -267,7 +268,7 @@ func TestDirectory(t *testing.T) {
 			}
 			want := map[string]string{
 				"index.html": "content of index.html", "again": "content of index.html", "hard": "content of index.html",
-				"sub/latest": "content of index.html", "sub/caf%E9 ☃%0A": "content of sub/caf\xe9 ☃\n",
+				"links/only": "content of index.html", "sub/latest": "content of index.html", "sub/caf%E9 ☃%0A": "content of sub/caf\xe9 ☃\n",
 			}
 			if diff := cmp.Diff(want, files(t, filepath.Join(base, "artifacts", "a%2F..%2Fb c", "7", dest))); diff != "" {
 				t.Errorf("%s to %s (-want +got):\n%s", compress, dest, diff)

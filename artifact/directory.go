@@ -11,6 +11,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/dormouse-ci/dormouse"
@@ -21,7 +23,9 @@ import (
 type Directory struct {
 	pipe   *io.PipeWriter
 	result chan error
-	over   bool
+	once   sync.Once
+	over   atomic.Bool
+	err    error // of what has been over
 }
 
 // Directory begins a directory that goes to dest; "." is the build's artifacts
@@ -65,12 +69,12 @@ func (d *Directory) Unpack(context.Context) error { return d.end(nil) }
 var errGivenUp = errors.New("the upload was given up")
 
 func (d *Directory) end(cause error) error {
-	if d.over {
-		return nil
-	}
-	d.over = true
-	d.pipe.CloseWithError(cause)
-	return <-d.result
+	d.once.Do(func() { // who comes second waits for the first
+		d.pipe.CloseWithError(cause)
+		d.err = <-d.result
+		d.over.Store(true)
+	})
+	return d.err
 }
 
 // unpack writes the files of an archive below dest.

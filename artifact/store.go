@@ -33,7 +33,7 @@ type Store struct {
 // this one has left unfinished. private are files and directories that
 // [Store.Read] refuses: the database, the secrets.
 func Open(base string, private ...string) (*Store, error) {
-	base, err := filepath.Abs(base)
+	base, err := realPath(base)
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.Invalid, "the base directory: %w", err)
 	}
@@ -41,6 +41,10 @@ func Open(base string, private ...string) (*Store, error) {
 	for _, p := range private {
 		if p == "" {
 			continue
+		}
+		p, err := realPath(p)
+		if err != nil {
+			return nil, dormouse.Errorf(dormouse.Invalid, "a path that is to stay private: %w", err)
 		}
 		if rel, err := filepath.Rel(base, p); err == nil && filepath.IsLocal(rel) {
 			s.private = append(s.private, rel)
@@ -50,6 +54,22 @@ func Open(base string, private ...string) (*Store, error) {
 		slog.Warn("uploads that an earlier master left unfinished can not be removed", "err", err)
 	}
 	return s, nil
+}
+
+// realPath is an absolute path without links in its directories, as far as they are
+// there.
+func realPath(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	if to, err := filepath.EvalSymlinks(abs); err == nil {
+		return to, nil
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+		return filepath.Join(dir, filepath.Base(abs)), nil
+	}
+	return abs, nil
 }
 
 // BaseDir is what paths on the master are relative to.
@@ -106,12 +126,26 @@ func (s *Store) Read(name string) (*os.File, error) {
 	if !filepath.IsLocal(rel) {
 		return nil, dormouse.Errorf(dormouse.Invalid, "%s is outside of the master's directory %s: copy it there", name, s.base)
 	}
-	for _, p := range s.private {
-		if rel == p || strings.HasPrefix(rel, p+string(filepath.Separator)) || strings.HasPrefix(rel, p+"-") {
-			return nil, dormouse.Errorf(dormouse.Invalid, "%s belongs to the master itself and is not given to workers", name)
+	// A link below the base directory may lead to what is private.
+	target := rel
+	if to, err := filepath.EvalSymlinks(filepath.Join(s.base, rel)); err == nil {
+		if target, err = filepath.Rel(s.base, to); err != nil {
+			target = rel
 		}
 	}
+	if s.isPrivate(rel) || s.isPrivate(target) {
+		return nil, dormouse.Errorf(dormouse.Invalid, "%s belongs to the master itself and is not given to workers", name)
+	}
 	return s.open(rel, name)
+}
+
+func (s *Store) isPrivate(rel string) bool {
+	for _, p := range s.private {
+		if rel == p || strings.HasPrefix(rel, p+string(filepath.Separator)) || strings.HasPrefix(rel, p+"-") {
+			return true
+		}
+	}
+	return false
 }
 
 // open opens a regular file below the base directory, following no link out of

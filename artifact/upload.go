@@ -13,14 +13,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
 )
 
-// Upload is files of a build that are on the way. It belongs to one goroutine at
-// a time.
+// Upload is files of a build that are on the way.
 type Upload struct {
+	// mu is held while a file is begun, written or ended: Discard may come from
+	// whoever does not wait for the worker any more.
+	mu    sync.Mutex
 	store *Store
 	build dormouse.Build
 	name  string // of its directory, below the base directory
@@ -68,6 +71,11 @@ func (u *Upload) File(dest string, limit int64, mode fs.FileMode) (*File, error)
 }
 
 func (u *Upload) file(dest string, limit int64, mode fs.FileMode) (*File, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.root == nil {
+		return nil, errGivenUp
+	}
 	if len(u.files) >= MaxFiles {
 		return nil, dormouse.Errorf(dormouse.Invalid, "the upload has more than %d files: pack them into one", MaxFiles)
 	}
@@ -94,6 +102,8 @@ func (f *File) Write(_ context.Context, p []byte) error {
 	if f.limit > 0 && f.bytes+int64(len(p)) > f.limit {
 		return dormouse.Errorf(dormouse.Invalid, "%s is larger than maxsize, which is %d bytes", f.dest, f.limit)
 	}
+	f.up.mu.Lock()
+	defer f.up.mu.Unlock()
 	n, err := f.f.Write(p)
 	f.bytes += int64(n)
 	f.up.bytes += int64(n)
@@ -106,6 +116,8 @@ func (f *File) Write(_ context.Context, p []byte) error {
 
 // Close comes after the last byte.
 func (f *File) Close(context.Context) error {
+	f.up.mu.Lock()
+	defer f.up.mu.Unlock()
 	if f.done {
 		return nil
 	}
@@ -135,7 +147,7 @@ func (u *Upload) Bytes() int64 { return u.bytes }
 // rows to be stored.
 func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 	for _, d := range u.dirs {
-		if !d.over {
+		if !d.over.Load() {
 			return nil, dormouse.Errorf(dormouse.Invalid, "a directory was not received to its end")
 		}
 	}
@@ -204,11 +216,13 @@ func syncDir(root *os.Root, dir string) error {
 
 // Discard removes what was not published. It may be called twice.
 func (u *Upload) Discard() {
-	if u.root == nil {
-		return
-	}
 	for _, d := range u.dirs {
 		_ = d.end(errGivenUp)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.root == nil {
+		return
 	}
 	for _, f := range u.files {
 		if !f.done {
@@ -255,6 +269,11 @@ func (u *Upload) resolve() error {
 		if !ok {
 			u.LeftOut = append(u.LeftOut, fmt.Sprintf("%s, a link to %s, which is no file of the upload", l.at, l.said))
 			continue
+		}
+		if dir := filepath.Dir(filepath.FromSlash(l.at)); dir != "." {
+			if err := u.root.MkdirAll(dir, 0o755); err != nil {
+				return diskError(fmt.Sprintf("a directory for %s can not be made", l.at), err)
+			}
 		}
 		if err := u.root.Link(filepath.FromSlash(f.dest), filepath.FromSlash(l.at)); err != nil {
 			return diskError(fmt.Sprintf("%s can not be kept", l.at), err)

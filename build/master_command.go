@@ -69,8 +69,8 @@ func (a masterAction) args(s *step) (m masterArgs, err error) {
 }
 
 // environ is the master's environment, or, where the step gives one, that alone,
-// as in Buildbot; its values may name the master's variables as ${NAME}. The
-// master's own secrets are in neither.
+// as in Buildbot; its values may name the master's variables as ${NAME}. What is
+// called DORMOUSE_…, as the master's token and secrets are, is in neither.
 func (a masterAction) environ(s *step) ([]string, error) {
 	own := map[string]string{}
 	for _, e := range os.Environ() {
@@ -174,7 +174,8 @@ var interruptSignals = map[string]syscall.Signal{
 	"INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT,
 }
 
-// execute runs the command to its end, and all that it started with it.
+// execute runs the command to its end. Where the step is stopped, all that the
+// command has started ends with it.
 func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end ended, err error) {
 	head := []string{m.shown, "** RUNNING ON THE MASTER **", " in dir " + m.dir}
 	if a.LogEnviron && a.Env != nil {
@@ -222,8 +223,8 @@ func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end e
 		}
 		return ended{RC: exit.ExitCode(), HasRC: true}, nil
 	}
-	s.header(ctx, "can not start the command: "+err.Error())
-	return ended{RC: 127, HasRC: true}, nil
+	said := lines([]string{"can not start the command: " + err.Error()})
+	return ended{RC: 127, HasRC: true}, s.logs.append(ctx, stdio, dormouse.Header, said, nil)
 }
 
 // masterKillWait is how long a command on the master has between its interruption

@@ -51,8 +51,9 @@ func (a propertyAction) run(_ context.Context, s *step) (dormouse.Result, error)
 	return dormouse.Success, s.setProperties(values, s.row.Name)
 }
 
-// maxProperty bounds one property: they are all read with every build.
-const maxProperty = maxCaptured
+// maxProperty bounds one property, in bytes of its JSON: they are all read with every
+// build.
+const maxProperty = 2 * maxCaptured
 
 // setProperties sets properties of the build. Secrets in their values are masked:
 // properties are shown to everybody.
@@ -65,8 +66,8 @@ func (s *step) setProperties(values map[string]any, source string) error {
 			return dormouse.Errorf(dormouse.Invalid, "a property has no name")
 		case err != nil:
 			return dormouse.Errorf(dormouse.Invalid, "property %s can not hold its value: %w", name, err)
-		case len(text) > 2*maxProperty:
-			return dormouse.Errorf(dormouse.Invalid, "the value of property %s has %d bytes, and may have %d: keep it in a file", name, len(text), 2*maxProperty)
+		case len(text) > maxProperty:
+			return dormouse.Errorf(dormouse.Invalid, "the value of property %s has %d bytes, and may have %d: keep it in a file", name, len(text), maxProperty)
 		}
 		s.build.props.Set(name, v, source)
 	}
