@@ -3,6 +3,7 @@ package schedule
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -144,6 +145,7 @@ type placement struct {
 func (r *restraint) learn(net *network, holders []Holder, placed []placement) bool {
 	l := newLedger(holders)
 	admitted := map[string]int{}
+	said := map[string]bool{} // the reason of the builder's first request is given
 	good := true
 	for _, p := range placed {
 		b := &net.builders[p.builder]
@@ -154,7 +156,10 @@ func (r *restraint) learn(net *network, holders []Holder, placed []placement) bo
 			continue
 		}
 		good = false
-		r.why[b.Name] = "waiting for " + missing.what + ": " + why
+		if !said[b.Name] {
+			said[b.Name] = true
+			r.why[b.Name] = "waiting for " + missing.what + ": " + why
+		}
 		if missing.anywhere {
 			if _, ok := r.limit[b.Name]; !ok || admitted[b.Name] < r.limit[b.Name] {
 				r.limit[b.Name] = admitted[b.Name]
@@ -222,6 +227,7 @@ func (r *restraint) fill(net *network, holders []Holder, queue []queued, made []
 			more = append(more, Assignment{RequestID: q.req.ID, Builder: b.Name, Worker: name})
 			load[name]++
 			runs[[2]string{b.Name, name}] = true
+			maps.DeleteFunc(r.awaited, func(_ string, first int) bool { return first == q.pos }) // it waits no more
 			break
 		}
 	}

@@ -119,6 +119,24 @@ func TestLocks(t *testing.T) {
 			},
 		},
 		{
+			name: "who gets a lock after all keeps it from nobody",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(counts(db, 1)), "w1", "w2"), on("b", locks(counts(db, 1)), "w2")},
+				Workers:  []schedule.Worker{up("w1", wholly(db)), up("w2")}, Requests: ask("a", "b"),
+				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
+			},
+			assigned: "1→w2 2→w2",
+		},
+		{
+			name: "who gets a ready worker after all asks for no machine",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape), wholly(disk)), "w1", "w2"), on("b", locks(wholly(disk)), "w1", "w3")},
+				Workers:  []schedule.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"c"}}, up("w2"), cold("w3")}, Requests: ask("a", "a", "b"),
+			},
+			assigned: "1→w2 3→w1",
+			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
+		},
+		{
 			name: "who waits for a lock leaves the worker to others",
 			in: schedule.Input{
 				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", nil, "w1")},

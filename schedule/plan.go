@@ -110,6 +110,7 @@ func Plan(in Input) Result {
 			for _, more := range r.fill(net, in.Holders, queue, out.Assignments) {
 				out.Assignments = append(out.Assignments, more)
 				delete(out.Waiting, more.RequestID)
+				out.withdraw(placed, more.RequestID)
 			}
 		}
 		out.Faults, out.AskFrom = a.faults, a.askFrom
@@ -183,6 +184,18 @@ func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []pla
 		out.Waiting[q.req.ID] = why
 	}
 	return out, net, queue, placed
+}
+
+// withdraw takes back what a request demanded of a worker that is not ready.
+func (r *Result) withdraw(placed []placement, request int64) {
+	at := slices.IndexFunc(placed, func(p placement) bool { return !p.now && p.req.ID == request })
+	if at < 0 {
+		return
+	}
+	name := placed[at].worker.Name
+	if r.Demand[name]--; r.Demand[name] == 0 {
+		delete(r.Demand, name)
+	}
 }
 
 // position is the place in the queue of a request that was assigned.
