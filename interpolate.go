@@ -30,8 +30,9 @@ import (
 //	:#?|TEXT|OTHER       the same, but for what is there and not false, empty or zero
 //
 // and those texts may have such parts in turn. With positional arguments the
-// parts are %s, one for each. In both, %% is a percent sign, and d instead of
-// s insists on a number.
+// parts are %s, one for each. In both, %% is a percent sign; instead of s may
+// stand what Python has there: r for a quoted text, d or i for an integer, f for
+// a number, and before it -, 0, + or #, a width and a precision, as in %05d.
 type Interpolate struct {
 	format string
 	args   []any
@@ -41,10 +42,10 @@ type Interpolate struct {
 
 // piece is literal text, a positional argument, or a selection.
 type piece struct {
-	text string
-	verb byte // 's' or 'd'; 0 for literal text
-	sel  *selection
-	arg  int // of args, when sel is nil
+	text       string
+	conversion // its verb is 0 for literal text
+	sel        *selection
+	arg        int // of args, when sel is nil
 }
 
 // selection is one %(…)s. All forms come down to a condition and what it
@@ -111,12 +112,11 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 		if after == "" {
 			return nil, Errorf(Invalid, "ends in the middle of a substitution; a percent sign is written %%%%")
 		}
-		p.verb = after[0]
-		if p.verb != 's' && p.verb != 'd' {
+		var ok bool
+		if p.conversion, rest, ok = cutConversion(after); !ok {
 			return nil, Errorf(Invalid, "%%%s is not a substitution: write %%(…)s or %%s, and %%%% for a percent sign", abbreviate(after))
 		}
 		in.pieces = append(in.pieces, p)
-		rest = after[1:]
 	}
 	if used != len(args) {
 		return nil, Errorf(Invalid, "needs %d positional arguments, one for each %%s, and has %d", used, len(args))
@@ -308,10 +308,11 @@ func (in *Interpolate) Render(scope Scope) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.verb == 'd' && !isNumber(v) {
-			return nil, Errorf(Invalid, "%q: %%d needs a number", abbreviate(in.format))
+		text, err := p.conversion.text(v)
+		if err != nil {
+			return nil, Errorf(Invalid, "%q: %w", abbreviate(in.format), err)
 		}
-		b.WriteString(PythonText(v))
+		b.WriteString(text)
 	}
 	return b.String(), nil
 }

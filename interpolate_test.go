@@ -78,6 +78,12 @@ func TestInterpolate(t *testing.T) {
 		{"%s-%s", []any{"a", PropertyRef{Name: "n"}}, nil, "a-7"},
 		{"%s", []any{PropertyRef{Name: "missing"}}, nil, "None"},
 		{"%d%%", []any{50}, nil, "50%"},
+		{"%05d|%-5d|%+d|%5s|%-5s|%05s|%.2s|%5.1f|%i|%r|%r|%d|%d", []any{7, 7, 7, "é", "é", 7, "main", 1.25, 3.0, "it's", nil, true, -1.9}, nil, `00007|7    |+7|    é|é    |    7|ma|  1.2|3|"it's"|None|1|-1`},
+		{"%(prop:n)05d %(prop:branch).2s %(prop:branch)r %(prop:x)f %(prop:missing:-d)5s|", nil, nil, "00007 ma 'main' 1.500000     d|"},
+		{"%(worker:name:+y)s %(worker:none:-x)s %(worker:none:?|a|%(worker:name)s)s %(worker:name:#?|y|n)s", nil, nil, "y x w1 y"},
+		{"%(kw:none:?|a|b)s %(kw:a:+c)s %(kw:e)s|%(kw:e:~f)s", nil, map[string]any{"a": "A", "e": nil}, "b c |f"},
+		{"%(prop:branch:?|a|b|c)s %(prop:missing:?|a|b|c)s %(prop:branch:??a?b)s", nil, nil, "a b|c a"},
+		{"%(src::branch:+y)s %(src:no:branch:+y)s|%(src:lib:revision:-x)s|%(src:no:branch:#?|y|n)s", nil, nil, "y ||n"},
 		{"%s", []any{[]any{SecretRef{"s"}}}, nil, "['hush']"},
 	} {
 		in, err := ParseInterpolate(tt.format, tt.args, tt.kw)
@@ -98,6 +104,8 @@ func TestInterpolateRefused(t *testing.T) {
 	for format, says := range map[string]string{
 		"%":                         "%%",
 		"50% off":                   "% off is not a substitution",
+		"100% sure":                 "% sure is not a substitution",
+		"%99999d":                   "not a substitution",
 		"%x":                        "not a substitution",
 		"%(prop:x)":                 "ends in the middle",
 		"%(prop:x)q":                "not a substitution",
@@ -137,7 +145,7 @@ func TestInterpolateRefused(t *testing.T) {
 }
 
 func TestInterpolateFails(t *testing.T) {
-	for _, format := range []string{"%(secret:none)s", "%(prop:branch)d", "%(prop:missing:-%(secret:none)s)s"} {
+	for _, format := range []string{"%(secret:none)s", "%(prop:branch)d", "%(prop:branch)f", "%(prop:none)5i", "%(prop:missing:-%(secret:none)s)s"} {
 		in, err := ParseInterpolate(format, nil, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -214,7 +222,7 @@ func TestPythonText(t *testing.T) {
 // time that does not explode.
 func FuzzInterpolate(f *testing.F) {
 	for _, s := range []string{
-		"%(prop:x:-%(prop:y:?|a|b)s)s", "%(src:a:branch:~x)s %%", "%(kw:a:#?:(b):c)s", "%(secret:s)s", "%s", "((%(",
+		"%(prop:x:-%(prop:y:?|a|b)s)s", "%(src:a:branch:~x)s %%", "%(kw:a:#?:(b):c)s", "%(secret:s)s", "%s", "%(prop:n)-05.3d", "%(prop:n).f", "((%(",
 		strings.Repeat("%(prop:x:?|", 25),
 	} {
 		f.Add(s)

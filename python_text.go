@@ -128,11 +128,3 @@ func Truthy(v any) bool {
 	}
 	return true
 }
-
-func isNumber(v any) bool {
-	switch v.(type) {
-	case int, int64, float64, json.Number, bool:
-		return true
-	}
-	return false
-}
