@@ -249,8 +249,6 @@ c['schedulers'] = [schedulers.ForceScheduler('f', ['b', 'd'])]
 
 func TestFunctionMistakes(t *testing.T) {
 	for name, c := range map[string]struct{ defs, steps, want string }{
-		"compared":               {"", "steps.ShellCommand(command='x', doStepIf=(util.Property('x') == 'y'))", "util.Property is known only when the build runs: compare in a function"},
-		"compared, reversed":     {"", "steps.ShellCommand(command='x', doStepIf=('y' != util.Interpolate('%(prop:x)s')))", "util.Interpolate is known only when the build runs"},
 		"decorates nothing":      {"@util.renderer\nx = 1\n", "", "f.star:5:1: there is no function here to decorate"},
 		"another decorator":      {"@property\ndef f(x): return x\n", "", "f.star:5:1: of decorators only util.renderer is understood"},
 		"inlineCallbacks":        {"@defer.inlineCallbacks\ndef f(x): return x\n", "", "f.star:5:1: there is nothing to wait for here"},

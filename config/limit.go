@@ -66,36 +66,21 @@ const guardName = "guarded factor"
 // guard wraps the left operands of multiplications in e, which can make something
 // huge of something small in a single step, where neither the counting of steps
 // nor the watch could stop it, and of additions, which can in thirty.
-func guard(n syntax.Node) bool {
+func guard(n syntax.Node) {
 	switch n := n.(type) {
 	case *syntax.BinaryExpr:
 		if n.Op == syntax.STAR || n.Op == syntax.PLUS || n.Op == syntax.PERCENT {
 			n.X = guarded(n.X, n.OpPos)
-		}
-		if n.Op == syntax.EQL || n.Op == syntax.NEQ {
-			// What is known only later would be unequal to anything, in silence.
-			n.X, n.Y = wrapped(knownName, n.X, n.OpPos), wrapped(knownName, n.Y, n.OpPos)
 		}
 	case *syntax.CallExpr:
 		if dot, ok := n.Fn.(*syntax.DotExpr); ok && growing[dot.Name.Name] {
 			dot.X = guarded(dot.X, dot.Dot)
 		}
 	}
-	return true
 }
 
 // growing are the methods of strings whose result can be much longer.
 var growing = wordSet("join replace format")
-
-// knownName is the predeclared function that refuses what is known only later.
-const knownName = "known value"
-
-func newKnown(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-	if o, ok := args[0].(*object); ok && renderables[o.class] {
-		return nil, fmt.Errorf("%s is known only when the build runs: compare in a function, such as lambda step: step.getProperty('x') == 'y'", o.class.name)
-	}
-	return args[0], nil
-}
 
 func guarded(e syntax.Expr, at syntax.Position) syntax.Expr { return wrapped(guardName, e, at) }
 

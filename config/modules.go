@@ -102,9 +102,13 @@ var resultCodes = map[string]dormouse.Result{
 // that only an import can reach. It holds no state, so all readings share it.
 var builtinNames = sync.OnceValue(func() starlark.StringDict {
 	names := starlark.StringDict{
-		guardName: starlark.NewBuiltin("*", newFactor),
-		knownName: starlark.NewBuiltin("==", newKnown),
-		"range":   starlark.NewBuiltin("range", limitedRange),
+		guardName:     starlark.NewBuiltin("*", newFactor),
+		memberName:    starlark.NewBuiltin("in", newMember),
+		conditionName: starlark.NewBuiltin("if", newCondition),
+		"range":       starlark.NewBuiltin("range", limitedRange),
+	}
+	for op, name := range comparedNames {
+		names[name] = newCompared(op)
 	}
 	modules := make(map[string]*module)
 	for path, words := range notYet {

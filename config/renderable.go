@@ -36,7 +36,7 @@ func (r *reader) renderable(o *object) (v dormouse.Renderable, ok bool) {
 // renderables are the classes of what is known only when a build runs.
 var renderables = map[*class]bool{
 	interpolateClass: true, propertyClass: true, secretClass: true, rendererClass: true, withArgsClass: true,
-	transformClass: true, flattenClass: true,
+	transformClass: true, flattenClass: true, comparisonClass: true,
 }
 
 func (a arguments) interpolate() any {
@@ -116,6 +116,8 @@ func secretsIn(v any) []string {
 		return slices.Concat(v.Names("secret"), secretsIn(v.Arguments()))
 	case dormouse.PropertyRef:
 		return secretsIn(v.Default)
+	case dormouse.Comparison:
+		return slices.Concat(secretsIn(v.Left), secretsIn(v.Right))
 	case flattened:
 		return secretsIn(v.Value)
 	case *called:

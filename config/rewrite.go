@@ -19,6 +19,8 @@ type rewritten struct {
 	// decorators are what functions are decorated with, by the place of the pass
 	// statement that was put there.
 	decorators map[position]decorator
+	// identities are the places where "is" became "==".
+	identities map[position]bool
 	tokens     []token
 }
 
@@ -47,6 +49,7 @@ func rewrite(src []byte) (*rewritten, *mistake) {
 		tokens:  tokens,
 
 		decorators: make(map[position]decorator),
+		identities: make(map[position]bool),
 	}
 	if m := w.adjacent(); m != nil {
 		return nil, m
@@ -151,6 +154,7 @@ func (w *rewritten) identity(s []token) {
 			continue
 		}
 		copy(w.text[t.off:], "==")
+		w.identities[t.at().position()] = true
 		if i+1 < len(s) && s[i+1].word("not") {
 			copy(w.text[t.off:], "!=")
 			copy(w.text[s[i+1].off:], "   ")

@@ -44,7 +44,11 @@ func parseTree(filename string, w *rewritten) (*tree, error) {
 		config:    place{line: 1, col: 1},
 	}
 	t.index()
-	syntax.Walk(file, guard)
+	syntax.Walk(file, func(n syntax.Node) bool {
+		guard(n)
+		compareLater(n, w.identities)
+		return true
+	})
 	s := splicer{w: w}
 	file.Stmts = s.statements(file.Stmts)
 	return t, nil

@@ -68,6 +68,8 @@ func (r *reader) read(o *object) any {
 		return a.transform()
 	case flattenClass:
 		return a.flattenList()
+	case comparisonClass:
+		return a.comparison()
 	}
 	if read, ok := stepClasses[o.class]; ok {
 		return read(a)

@@ -1,0 +1,37 @@
+package dormouse
+
+import "testing"
+
+func TestComparison(t *testing.T) {
+	n, branch, missing := PropertyRef{Name: "n"}, PropertyRef{Name: "branch"}, PropertyRef{Name: "missing"}
+	for _, tt := range []struct {
+		left any
+		op   string
+		right,
+		want any // nil is an error
+	}{
+		{branch, "==", "main", true},
+		{branch, "!=", "main", false},
+		{"x", "==", branch, false},
+		{missing, "==", nil, true},
+		{n, "==", 7.0, true},
+		{n, "==", "7", false},
+		{PropertyRef{Name: "list"}, "==", []any{"a", 1, nil}, true},
+		{n, "<", 7, false},
+		{n, "<=", 7.0, true},
+		{n, ">", 6.5, true},
+		{8, ">=", n, true},
+		{branch, "<", "n", true},
+		{"m", ">=", branch, false},
+		{branch, "<", 5, nil},
+		{missing, ">", 5, nil},
+		{SecretRef{"none"}, "==", "x", nil},
+		{"x", "==", SecretRef{"none"}, nil},
+		{1, "<>", 2, nil},
+	} {
+		got, err := Comparison{tt.left, tt.op, tt.right}.Render(testScope())
+		if got != tt.want || (err != nil) != (tt.want == nil) {
+			t.Errorf("%v %s %v is %v, %v", tt.left, tt.op, tt.right, got, err)
+		}
+	}
+}
