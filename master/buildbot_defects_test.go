@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -423,7 +424,7 @@ func TestBuildbotDefect15TokenIsRandom(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	l := life{text: "c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n", instances: 1}.in(s)
-	_, accepted, killed := s.live(l, point{"RunInstances", 1, true})
+	_, accepted, killed := s.live(os.Args[0], l, point{"RunInstances", 1, true})
 	if !killed {
 		t.Fatal("the master was not killed")
 	}

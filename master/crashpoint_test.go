@@ -256,10 +256,21 @@ type child struct {
 	done []string // its writes and calls, in about this order
 }
 
-func (s *site) spawn(end point, fails string) *child {
+// buildMaster builds this package's tests without the race detector, which takes
+// most of the time of so short a life. The masters that come after are watched.
+func buildMaster(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "master.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, out)
+	}
+	return binary
+}
+
+func (s *site) spawn(binary string, end point, fails string) *child {
 	s.t.Helper()
 	c := &child{url: make(chan string, 1), gone: make(chan struct{})}
-	c.cmd = exec.Command(os.Args[0])
+	c.cmd = exec.Command(binary)
 	c.cmd.Env = append(os.Environ(), envMaster+"="+filepath.Join(s.dir, "master"), envPoint+"="+end.String(), envFails+"="+fails)
 	c.cmd.Stderr = &c.stderr
 	var err error
@@ -315,7 +326,7 @@ func formOf(r *http.Request) url.Values {
 // live begins a life under a master of its own, which is killed at a point, and
 // returns what was done in which order, the requests that were accepted, and
 // whether the point was reached.
-func (s *site) live(l life, end point) (done []string, accepted []int64, reached bool) {
+func (s *site) live(binary string, l life, end point) (done []string, accepted []int64, reached bool) {
 	s.t.Helper()
 	if l.scenario != "" {
 		scenario, err := ec2sim.ParseScenario([]byte(l.scenario))
@@ -358,7 +369,7 @@ func (s *site) live(l life, end point) (done []string, accepted []int64, reached
 		call.ServeHTTP(w, r)
 	}
 	s.around.Store(&around)
-	c = s.spawn(end, l.fails)
+	c = s.spawn(binary, end, l.fails)
 	close(spawned)
 	over := func() bool {
 		select {
@@ -503,11 +514,12 @@ func TestCrashPoints(t *testing.T) {
 	t.Parallel()
 	var points, missed atomic.Int64
 	kinds, of := map[string]bool{}, map[string]int{}
+	binary := buildMaster(t)
 	t.Run("points", func(t *testing.T) {
 		for i, l := range lives {
 			s := newSite(t)
 			undisturbed := l.in(s)
-			done, accepted, killed := s.live(undisturbed, point{})
+			done, accepted, killed := s.live(binary, undisturbed, point{})
 			if killed {
 				t.Fatalf("%s: the master ended by itself", l.name)
 			}
@@ -530,7 +542,7 @@ func TestCrashPoints(t *testing.T) {
 						points.Add(1)
 						s := newSite(t)
 						l := l.in(s)
-						_, accepted, reached := s.live(l, p)
+						_, accepted, reached := s.live(binary, l, p)
 						if !reached {
 							missed.Add(1)
 							t.Log("it did not come to this point")
