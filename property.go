@@ -31,6 +31,16 @@ func (p Properties) Clone() Properties {
 	return out
 }
 
+// IsBuildFact reports whether a property says what a build is of and where it
+// runs. A builder's own property of that name has no effect.
+func IsBuildFact(name string) bool {
+	switch name {
+	case "workername", "builddir", "buildnumber", "branch", "revision", "repository", "project", "codebase":
+		return true
+	}
+	return false
+}
+
 // Names returns the properties' names, sorted.
 func (p Properties) Names() []string { return slices.Sorted(maps.Keys(p)) }
 

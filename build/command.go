@@ -345,7 +345,7 @@ func (out *ended) keepComplaints(c command, lines []dormouse.LogLine, m *mask) {
 	}
 	for _, line := range lines[max(0, len(lines)-most):] {
 		text := m.apply(line.Text)
-		out.Complaints = append(out.Complaints, text[:min(len(text), length)])
+		out.Complaints = append(out.Complaints, strings.ToValidUTF8(text[:min(len(text), length)], ""))
 	}
 	out.Complaints = out.Complaints[max(0, len(out.Complaints)-most):]
 }

@@ -75,21 +75,11 @@ func initialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 		if err != nil {
 			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)
 		}
-		if builderWins(name) {
+		if !dormouse.IsBuildFact(name) {
 			p.Set(name, out, "Builder")
 		}
 	}
 	return p, nil
-}
-
-// builderWins reports whether a property that the configuration gives a builder
-// may stand: those of the worker and the build are facts, and come later.
-func builderWins(name string) bool {
-	switch name {
-	case "workername", "builddir", "buildnumber", "branch", "revision", "repository", "project", "codebase":
-		return false
-	}
-	return true
 }
 
 func orNil(s string) any {

@@ -88,7 +88,7 @@ func (s *step) masked(v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k := range v {
-			out[k] = s.masked(v[k])
+			out[s.build.mask.apply(k)] = s.masked(v[k])
 		}
 		return out
 	}

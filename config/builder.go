@@ -137,8 +137,8 @@ func (a arguments) builder() any {
 	b.BuildDir = a.buildDir(b.Name)
 	b.Tags = a.texts("tags")
 	b.Env = a.env()
-	b.Properties = a.properties("properties")
-	b.DefaultProperties = a.properties("defaultProperties")
+	b.Properties = a.ownProperties("properties")
+	b.DefaultProperties = a.ownProperties("defaultProperties")
 	b.Locks = a.lockAccesses()
 	b.Choose = a.choices(b.Name)
 	if f, ok := a.some("collapseRequests"); ok {
@@ -222,4 +222,16 @@ func safeDir(name string) string {
 		}
 		return r
 	}, name)
+}
+
+// ownProperties reads properties that a builder gives its builds.
+func (a arguments) ownProperties(name string) map[string]any {
+	own := a.properties(name)
+	for _, n := range sortedKeys(own) {
+		if dormouse.IsBuildFact(n) {
+			f, _ := a.some(name)
+			a.r.warnf(f.keyAt(n), "give it another name", "the property %s has no effect: it says what a build is of and where it runs", n)
+		}
+	}
+	return own
 }

@@ -268,3 +268,12 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestFactsAsProperties: what a builder can not give its builds is said.
+func TestFactsAsProperties(t *testing.T) {
+	src := strings.Replace(string(withSteps("", "steps.ShellCommand(command='x')")), "factory=", "properties={'a': 1, 'branch': 'x'}, defaultProperties={'workername': 'y'}, factory=", 1)
+	m := read(t, []byte(src))
+	if len(m.Warnings) != 2 || m.Warnings[0].Message != "the property branch has no effect: it says what a build is of and where it runs" || m.Warnings[0].Column != 81 {
+		t.Errorf("%+v", m.Warnings)
+	}
+}
