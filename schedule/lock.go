@@ -221,7 +221,10 @@ func (r *restraint) fill(net *network, holders []Holder, queue []queued, made []
 			if w.class != ready || runs[[2]string{b.Name, name}] || slices.Contains(w.RunningBuilders, b.Name) || load[name] >= freePlaces(w.Worker) {
 				continue
 			}
-			if _, why := r.take(l, needs(b.Locks, w.Locks, name), q.pos, "a build that is to start on "+name); why != "" {
+			if missing, why := r.take(l, needs(b.Locks, w.Locks, name), q.pos, "a build that is to start on "+name); why != "" {
+				if first, ok := r.awaited[missing.what]; !ok || q.pos < first {
+					r.awaited[missing.what] = q.pos
+				}
 				continue
 			}
 			more = append(more, Assignment{RequestID: q.req.ID, Builder: b.Name, Worker: name})

@@ -137,6 +137,37 @@ func TestLocks(t *testing.T) {
 			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
 		},
 		{
+			name: "a machine that somebody else has use for is asked for still",
+			in: schedule.Input{
+				Builders: []schedule.Builder{
+					on("a", locks(wholly(tape), wholly(disk)), "w1", "w2"), on("b", locks(wholly(disk)), "w1", "w3"), on("c", nil, "w3"),
+				},
+				Workers:  []schedule.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"d"}}, up("w2"), {Name: "w3", Latent: true, Starting: true, MaxBuilds: 1}},
+				Requests: ask("a", "a", "b", "c"),
+			},
+			assigned: "1→w2 3→w1",
+			demand:   map[string]int{"w3": 1},
+			waiting: map[int64]string{
+				2: "waiting for lock tape: a build that is to start on w1 holds it",
+				4: "waiting for worker w3, which is starting, but is needed for earlier requests",
+			},
+		},
+		{
+			name: "the second who waits for a lock is not passed either",
+			in: schedule.Input{
+				Builders: []schedule.Builder{
+					on("a", locks(counts(db, 1)), "w1", "w2"), on("x", locks(wholly(db)), "w4"), on("d", locks(counts(db, 1)), "w5"),
+				},
+				Workers: []schedule.Worker{up("w1", wholly(db)), up("w2"), up("w4"), up("w5")}, Requests: ask("a", "x", "d"),
+				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
+			},
+			assigned: "1→w2",
+			waiting: map[int64]string{
+				2: "waiting for lock db: it is wanted exclusively, and build c/1 holds it",
+				3: "waiting for lock db: an earlier request waits for it",
+			},
+		},
+		{
 			name: "who waits for a lock leaves the worker to others",
 			in: schedule.Input{
 				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", nil, "w1")},

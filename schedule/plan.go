@@ -107,11 +107,12 @@ func Plan(in Input) Result {
 			continue
 		}
 		if len(r.why) > 0 {
-			for _, more := range r.fill(net, in.Holders, queue, out.Assignments) {
-				out.Assignments = append(out.Assignments, more)
-				delete(out.Waiting, more.RequestID)
-				out.withdraw(placed, more.RequestID)
+			more := r.fill(net, in.Holders, queue, out.Assignments)
+			for _, a := range more {
+				out.Assignments = append(out.Assignments, a)
+				delete(out.Waiting, a.RequestID)
 			}
+			out.withdraw(net, queue, placed, more)
 		}
 		out.Faults, out.AskFrom = a.faults, a.askFrom
 		return out
@@ -186,15 +187,37 @@ func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []pla
 	return out, net, queue, placed
 }
 
-// withdraw takes back what a request demanded of a worker that is not ready.
-func (r *Result) withdraw(placed []placement, request int64) {
-	at := slices.IndexFunc(placed, func(p placement) bool { return !p.now && p.req.ID == request })
-	if at < 0 {
-		return
+// withdraw takes back what requests demanded of workers that are not ready, once
+// they have others, except where somebody else has use for such a worker: who
+// that is comes out in the next plan.
+func (r *Result) withdraw(net *network, queue []queued, placed []placement, others []Assignment) {
+	coming := map[int64]string{}
+	for _, p := range placed {
+		if !p.now {
+			coming[p.req.ID] = p.worker.Name
+		}
 	}
-	name := placed[at].worker.Name
-	if r.Demand[name]--; r.Demand[name] == 0 {
-		delete(r.Demand, name)
+	wanting := map[int]bool{} // builders of which a request has no place
+	for _, q := range queue {
+		if coming[q.req.ID] == "" && r.Waiting[q.req.ID] != "" {
+			wanting[q.builder] = true
+		}
+	}
+	for _, a := range others {
+		name := coming[a.RequestID]
+		if name == "" {
+			continue
+		}
+		wanted := false
+		for b := range wanting {
+			wanted = wanted || slices.Contains(net.builders[b].WorkerNames, name)
+		}
+		if wanted {
+			continue
+		}
+		if r.Demand[name]--; r.Demand[name] == 0 {
+			delete(r.Demand, name)
+		}
 	}
 }
 
