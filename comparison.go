@@ -1,9 +1,6 @@
 package dormouse
 
-import (
-	"cmp"
-	"strings"
-)
+import "strings"
 
 // Comparison compares two values when the build runs, such as
 // util.Property('branch') == 'main'. Its rendering is a bool.
@@ -23,25 +20,22 @@ func (c Comparison) Render(scope Scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	order, ordered := compareNumbers(left, right)
+	if a, isText := left.(string); isText {
+		var b string
+		if b, ordered = right.(string); ordered {
+			order = strings.Compare(a, b)
+		}
+	}
 	switch c.Op {
 	case "==":
-		return SameJSON(left, right), nil
+		return ordered && order == 0 || !ordered && SameJSON(left, right), nil
 	case "!=":
-		return !SameJSON(left, right), nil
+		return ordered && order != 0 || !ordered && !SameJSON(left, right), nil
 	}
-	var order int
-	x, isNumber := number(left)
-	y, areNumbers := number(right)
-	a, isText := left.(string)
-	b, areTexts := right.(string)
-	switch {
-	case isNumber && areNumbers:
-		order = cmp.Compare(x, y)
-	case isText && areTexts:
-		order = strings.Compare(a, b)
-	default:
-		return nil, Errorf(Invalid, "%s %s %s can not be told: only two numbers or two texts have an order",
-			abbreviate(PythonText(left)), c.Op, abbreviate(PythonText(right)))
+	if !ordered {
+		// What they are may be secret.
+		return nil, Errorf(Invalid, "%s %s %s can not be told: only two numbers or two texts have an order", kindOf(left), c.Op, kindOf(right))
 	}
 	switch c.Op {
 	case "<":
@@ -54,4 +48,22 @@ func (c Comparison) Render(scope Scope) (any, error) {
 		return order >= 0, nil
 	}
 	return nil, Errorf(Internal, "%q is no comparison", c.Op)
+}
+
+// kindOf names what a value is.
+func kindOf(v any) string {
+	if _, ok := number(v); ok {
+		return "a number"
+	}
+	switch v.(type) {
+	case nil:
+		return "None"
+	case string:
+		return "a text"
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a dictionary"
+	}
+	return "a value"
 }

@@ -1,6 +1,9 @@
 package dormouse
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestComparison(t *testing.T) {
 	n, branch, missing := PropertyRef{Name: "n"}, PropertyRef{Name: "branch"}, PropertyRef{Name: "missing"}
@@ -25,6 +28,12 @@ func TestComparison(t *testing.T) {
 		{"m", ">=", branch, false},
 		{branch, "<", 5, nil},
 		{missing, ">", 5, nil},
+		{true, "==", 1, true},
+		{0.0, "==", json.Number("-0.0"), true},
+		{json.Number("1760000000000000000"), "<", 1760000000000000001, true},
+		{json.Number("18446744073709551615"), ">", 18446744073709551614.0, false},
+		{2.5, ">", 2, true},
+		{[]any{"x"}, "<", []any{"y"}, nil},
 		{SecretRef{"none"}, "==", "x", nil},
 		{"x", "==", SecretRef{"none"}, nil},
 		{1, "<>", 2, nil},

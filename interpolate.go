@@ -117,12 +117,19 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 			return nil, Errorf(Invalid, "%%%s is not a substitution: write %%(…)s or %%s, and %%%% for a percent sign", abbreviate(after))
 		}
 		in.pieces = append(in.pieces, p)
+		if p.alters() && p.sel != nil && len((&Interpolate{pieces: []piece{p}}).Names("secret")) > 0 {
+			return nil, Errorf(Invalid, "%%(%s): %w", abbreviate(p.sel.source), errAltersSecret)
+		}
 	}
 	if used != len(args) {
 		return nil, Errorf(Invalid, "needs %d positional arguments, one for each %%s, and has %d", used, len(args))
 	}
 	return in, nil
 }
+
+// errAltersSecret keeps a secret from becoming something that is not hidden where
+// it is shown.
+var errAltersSecret = Errorf(Invalid, "a secret is written with s, and whole")
 
 func (in *Interpolate) literal(text string) {
 	if text == "" {
@@ -300,6 +307,14 @@ func (in *Interpolate) Render(scope Scope) (any, error) {
 		}
 		var v any
 		var err error
+		secret := false
+		scope := scope
+		if find := scope.Secret; find != nil && p.alters() {
+			scope.Secret = func(name string) (string, error) {
+				secret = true
+				return find(name)
+			}
+		}
 		if p.sel != nil {
 			v, err = p.sel.render(in.kw, scope)
 		} else {
@@ -309,6 +324,9 @@ func (in *Interpolate) Render(scope Scope) (any, error) {
 			return nil, err
 		}
 		text, err := p.conversion.text(v)
+		if secret {
+			err = errAltersSecret
+		}
 		if err != nil {
 			return nil, Errorf(Invalid, "%q: %w", abbreviate(in.format), err)
 		}
