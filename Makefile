@@ -37,8 +37,8 @@ lint: $(LINT) ## vet and lint
 	$(GO) vet ./...
 	$(LINT) run
 
-# SQLite, translated from C, takes three times as long when it is watched itself.
-# All that calls it is watched.
+# SQLite, translated from C, and its driver take three times as long when they are
+# watched themselves. What calls them is watched.
 UNWATCHED := -gcflags='modernc.org/...=-race=false -d=checkptr=0'
 
 unit: ## all tests, with the race detector

@@ -10,5 +10,6 @@ type FunctionError struct {
 func (e *FunctionError) Error() string { return e.Message }
 
 // Identified is a value that tells what it is: two that answer the same do the
-// same, though they were made by two readings of a configuration.
+// same, though they were made by two readings of a configuration. Where it also
+// has Arguments() []any, those have to be the same, too.
 type Identified interface{ Identity() string }

@@ -38,6 +38,9 @@ func describe(w io.Writer, v reflect.Value) {
 	}
 	if same, ok := v.Interface().(dormouse.Identified); ok && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 		fmt.Fprintf(w, "identity %q", same.Identity())
+		if called, ok := same.(interface{ Arguments() []any }); ok {
+			describe(w, reflect.ValueOf(called.Arguments()))
+		}
 	}
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"go.starlark.net/starlark"
@@ -16,11 +18,15 @@ var comparedNames = map[syntax.Token]string{
 	syntax.LT: "compared <", syntax.LE: "compared <=", syntax.GT: "compared >", syntax.GE: "compared >=",
 }
 
-// The predeclared functions that refuse what is known only later.
+// The predeclared functions that refuse what is known only later, besides those
+// of [truths].
 const (
 	memberName    = "known member"
 	conditionName = "known condition"
 )
+
+// truths are Starlark's own functions that look for what is true.
+var truths = []string{"all", "any", "bool"}
 
 // compareLater has comparisons in n carried out by their left operand's Binary:
 // one of Starlark's own is True or False at once, and what is known only when a
@@ -34,7 +40,7 @@ func compareLater(n syntax.Node, is map[position]bool) {
 	case *syntax.BinaryExpr:
 		switch n.Op {
 		case syntax.IN, syntax.NOT_IN:
-			n.X = wrapped(memberName, n.X, n.OpPos)
+			n.X, n.Y = wrapped(memberName, n.X, n.OpPos), wrapped(memberName, n.Y, n.OpPos)
 		case syntax.AND, syntax.OR:
 			n.X = condition(n.X)
 		default:
@@ -75,22 +81,49 @@ type compared struct {
 
 // Binary compares.
 func (c compared) Binary(_ syntax.Token, other starlark.Value, _ starlark.Side) (starlark.Value, error) {
-	at, ok := place{}, false
-	for _, v := range []starlark.Value{c.Value, other} {
-		if o, isObject := v.(*object); isObject && renderables[o.class] {
-			at, ok = o.at, true
-		}
-	}
-	if !ok {
+	later := cmp.Or(laterIn(c.Value), laterIn(other))
+	if later == nil {
 		is, err := starlark.Compare(c.op, c.Value, other)
 		return starlark.Bool(is), err
 	}
-	o := &object{class: comparisonClass, at: at, args: make(map[string]argument)}
+	o := &object{class: comparisonClass, at: later.at, args: make(map[string]argument)}
 	for name, v := range map[string]starlark.Value{"left": c.Value, "op": starlark.String(c.op.String()), "right": other} {
-		o.args[name] = argument{name, v, at}
+		o.args[name] = argument{name, v, later.at}
 	}
 	c.r.objects = append(c.r.objects, o)
 	return o, nil
+}
+
+// laterIn returns what is known only when a build runs and is v, or lies in it;
+// nil for nothing.
+func laterIn(v starlark.Value) *object {
+	parts := 0
+	var find func(v starlark.Value, depth int) *object
+	find = func(v starlark.Value, depth int) *object {
+		if parts++; depth > maxNested || parts > maxElements {
+			return nil // as a list that holds itself
+		}
+		switch v := v.(type) {
+		case *object:
+			if renderables[v.class] {
+				return v
+			}
+		case *starlark.List, starlark.Tuple:
+			for e := range starlark.Elements(v.(starlark.Iterable)) {
+				if o := find(e, depth+1); o != nil {
+					return o
+				}
+			}
+		case *starlark.Dict:
+			for _, e := range v.Entries() {
+				if o := find(e, depth+1); o != nil {
+					return o
+				}
+			}
+		}
+		return nil
+	}
+	return find(v, 0)
 }
 
 // comparisonClass is what a comparison of something known later makes.
@@ -111,15 +144,39 @@ func (a arguments) comparison() any {
 }
 
 func newMember(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-	if o, ok := args[0].(*object); ok && renderables[o.class] {
+	if o := laterIn(args[0]); o != nil {
 		return nil, fmt.Errorf("%s is known only when the build runs: compare it with ==, or look it up in a function, such as lambda step: step.getProperty('x') in ['y']", o.class.name)
 	}
 	return args[0], nil
 }
 
 func newCondition(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-	if o, ok := args[0].(*object); ok && o.class == comparisonClass {
-		return nil, fmt.Errorf("this comparison is made when the build runs, and its result is not known here: combine conditions in a function, such as lambda step: step.getProperty('x') == 'y' and …")
+	return args[0], decidedLater(args[0])
+}
+
+func decidedLater(v starlark.Value) error {
+	if o, ok := v.(*object); ok && o.class == comparisonClass {
+		return errors.New("this comparison is made when the build runs, and its result is not known here: combine conditions in a function, such as lambda step: step.getProperty('x') == 'y' and …")
 	}
-	return args[0], nil
+	return nil
+}
+
+// newTruth makes one of [truths], which refuses what is decided later.
+func newTruth(name string) *starlark.Builtin {
+	own := starlark.Universe[name].(*starlark.Builtin)
+	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		for _, arg := range args {
+			if err := decidedLater(arg); err != nil {
+				return nil, err
+			}
+			if seq, ok := arg.(starlark.Iterable); ok && name != "bool" {
+				for e := range starlark.Elements(seq) {
+					if err := decidedLater(e); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+		return own.CallInternal(t, args, kwargs)
+	})
 }

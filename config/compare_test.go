@@ -12,6 +12,7 @@ func TestComparisons(t *testing.T) {
 	for body, want := range map[string]string{
 		"x = [1 == 1, 'a' != 'b', 1 in [1], 'x' not in {}, {} == {}, util == util, None is None, 1 < 2 and 2 >= 2]; check(all(x))": "",
 		"w = worker.Worker('a', 'b'); check(w == w and w in [w] and w != 'a')":                                                     "",
+		"check(all([1, True]) and not any([0, None]) and bool(1) and all([]) and not bool())":                                      "",
 		"p = util.Property('x'); check(p is not None and not p is None and not None is p and bool(p))":                             "",
 		"p = util.Property('x') or 5; q = None or p; check(p is q if p else False)":                                                "",
 		"x = [1, 2]; x[0] = 3 if x[1] == 2 else 4; check(x == [3, 2] and [y for y in x if y > 2] == [3])":                          "",
@@ -20,6 +21,11 @@ func TestComparisons(t *testing.T) {
 		"p = util.Property('x'); x = p in ['y']":      "m.star:5:31: util.Property is known only when the build runs",
 		"p = util.Property('x'); x = p not in ('y',)": "m.star:5:35: util.Property is known only when the build runs",
 		"x = util.Property('x') == set([1])\nf = util.BuildFactory([steps.Test(doStepIf=x)])": "m.star:5:5: comparison: right must be a string, a number",
+		"x = 'main' in [util.Property('x')]":                                                  "m.star:5:12: util.Property is known only when the build runs",
+		"p = util.Property('x') == 'y'\nx = all([1, p])":                                      "m.star:6:8: this comparison is made when the build runs",
+		"p = util.Property('x') == 'y'\nx = any((p,))":                                        "m.star:6:8: this comparison is made when the build runs",
+		"p = util.Property('x') == 'y'\nx = bool(p)":                                          "m.star:6:9: this comparison is made when the build runs",
+		"x = [1]; x.append(x); y = [1]; y.append(y)\nz = x in y":                              "maximum recursion",
 		"p = util.Property('x') == 'y'\nif p: pass":                                           "m.star:6:4: this comparison is made when the build runs",
 		"p = util.Property('x') == 'y'\nx = p and p":                                          "m.star:6:5: this comparison is made when the build runs",
 		"p = util.Property('x') == 'y'\nx = not p":                                            "m.star:6:9: this comparison is made when the build runs",
@@ -39,16 +45,18 @@ func TestComparisons(t *testing.T) {
 // TestLaterComparisons compares what is known only when the build runs.
 func TestLaterComparisons(t *testing.T) {
 	for value, want := range map[string]any{
-		"util.Property('branch') == 'main'":                            true,
-		"'main' != util.Interpolate('%(prop:branch)s')":                false,
-		"util.Property('n') >= 3":                                      true,
-		"10 < util.Property('n')":                                      false,
-		"util.Property('branch') == util.Property('nope', default='')": false,
-		"util.Property('nope') == None":                                true,
-		"util.Property('list') == ['a', {'k': 1.5}]":                   true,
-		"(util.Property('n') < 4) == True":                             true,
-		"util.renderer(lambda p: p['n']) == 3.0":                       true,
-		"lambda step: util.Property('branch') == 'main'":               true,
+		"util.Property('branch') == 'main'":                             true,
+		"'main' != util.Interpolate('%(prop:branch)s')":                 false,
+		"util.Property('n') >= 3":                                       true,
+		"10 < util.Property('n')":                                       false,
+		"util.Property('branch') == util.Property('nope', default='')":  false,
+		"[util.Property('branch')] == ['main']":                         true,
+		"('x', {'k': util.Property('branch')}) != ('x', {'k': 'main'})": false,
+		"util.Property('nope') == None":                                 true,
+		"util.Property('list') == ['a', {'k': 1.5}]":                    true,
+		"(util.Property('n') < 4) == True":                              true,
+		"util.renderer(lambda p: p['n']) == 3.0":                        true,
+		"lambda step: util.Property('branch') == 'main'":                true,
 	} {
 		m := read(t, withSteps("", "steps.ShellCommand(command='x', doStepIf="+value+")"))
 		got, err := dormouse.Render(m.Builders[0].Steps[0].DoStepIf, scope)

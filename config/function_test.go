@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/build"
 )
 
 // withSteps is a configuration with definitions, and steps of one builder that
@@ -299,6 +300,25 @@ func TestIdentity(t *testing.T) {
 	one, same, other := closure("'1'"), closure("'1'"), closure("'2'")
 	if one == other || one != same {
 		t.Error("what a function is bound to does not count")
+	}
+	plan := func(expr string) string {
+		t.Helper()
+		return build.Plan(read(t, withSteps("@util.renderer\ndef f(props, *args, **kw):\n    return 'x'\n", "steps.ShellCommand(command="+expr+")")).Builders[0])
+	}
+	plans := map[string]string{}
+	for _, expr := range []string{
+		"f", "f.withArgs('q')", "f.withArgs('r')", "f.withArgs(x='q')", "f.withArgs(util.Property('x') == 'y')", "f.withArgs(util.Property('x') == 'z')",
+		"f.withArgs(f)", "f.withArgs(f.withArgs('q'))", "util.Transform(str, 'q')", "util.Transform(str, util.Property('x') != 'y')",
+		"util.Property('x') == 'y'", "util.Property('x') != 'y'", "util.Property('x') == ['y']",
+	} {
+		p := plan(expr)
+		if other := plans[p]; other != "" {
+			t.Errorf("%s has the plan of %s", expr, other)
+		}
+		if again := plan(expr); again != p {
+			t.Errorf("%s has several plans", expr)
+		}
+		plans[p] = expr
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Identity stands for what the function does: it is the same after the
 // configuration was read again, wherever the function stands then, as long as
-// its text and all that it names are the same.
+// its text and all that it names are the same. Its arguments are apart from that.
 func (c *called) Identity() string {
 	h := sha256.New()
 	i := describer{program: c.program, seen: map[*starlark.Function]bool{}, written: new(int)}
@@ -23,6 +23,10 @@ func (c *called) Identity() string {
 	i.value(h, c.f, 0)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// Arguments are what the function is called with, besides what it is given by the
+// build. They are not in its identity.
+func (c *called) Arguments() []any { return append(slices.Clone(c.args), c.kw) }
 
 // describer writes values so that what differs reads differently.
 type describer struct {

@@ -110,6 +110,9 @@ var builtinNames = sync.OnceValue(func() starlark.StringDict {
 	for op, name := range comparedNames {
 		names[name] = newCompared(op)
 	}
+	for _, name := range truths {
+		names[name] = newTruth(name)
+	}
 	modules := make(map[string]*module)
 	for path, words := range notYet {
 		modules[path] = &module{path, starlark.StringDict{}, wordSet(words)}

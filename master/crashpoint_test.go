@@ -261,7 +261,7 @@ type child struct {
 func buildMaster(t *testing.T) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "master.test")
-	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go test -c: %v\n%s", err, out)
 	}
 	return binary
@@ -511,10 +511,10 @@ func (s *site) end(l life, accepted []int64, killed bool) {
 
 // TestCrashPoints goes through every point of every life.
 func TestCrashPoints(t *testing.T) {
+	binary := buildMaster(t) // while no other test waits for anything
 	t.Parallel()
 	var points, missed atomic.Int64
 	kinds, of := map[string]bool{}, map[string]int{}
-	binary := buildMaster(t)
 	t.Run("points", func(t *testing.T) {
 		for i, l := range lives {
 			s := newSite(t)
