@@ -37,12 +37,8 @@ lint: $(LINT) ## vet and lint
 	$(GO) vet ./...
 	$(LINT) run
 
-# SQLite, translated from C, and its driver take three times as long when they are
-# watched themselves. What calls them is watched.
-UNWATCHED := -gcflags='modernc.org/...=-race=false -d=checkptr=0'
-
 unit: ## all tests, with the race detector
-	$(GO) test -race $(UNWATCHED) -timeout $(TIMEOUT) ./...
+	$(GO) test -race -timeout $(TIMEOUT) ./...
 
 torture: ## kill, cut and lie, and count what is lost: make torture RUNS=500 [SEED=7]
 	$(GO) run ./internal/torture -runs $(or $(RUNS),100) $(if $(SEED),-seed $(SEED))
