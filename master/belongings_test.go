@@ -2,6 +2,7 @@ package master_test
 
 import (
 	"net/http"
+	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,9 +36,10 @@ func TestAWorkerWithAVolumeAndAnAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate := filepath.Join(s.dir, "gate")
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=0, elastic_ip='` + *address.PublicIp + `', volumes=[('` + *volume.VolumeId + `', '/dev/sdh')])]
-forced([builder('b', ['bot'], 'touch ` + s.dir + `/$$; until [ -e ` + s.dir + `/go ]; do sleep 0.05; done')])
+forced([builder('b', ['bot'], 'touch ` + s.dir + `/$$; ` + behind(gate) + `')])
 `)
 	holders := func() (ofAddress, ofVolume string) {
 		addresses, err := client.DescribeAddresses(t.Context(), &awsec2.DescribeAddressesInput{})
@@ -64,7 +66,7 @@ forced([builder('b', ['bot'], 'touch ` + s.dir + `/$$; until [ -e ` + s.dir + `/
 	if a, v := holders(); a != b.InstanceID || v != b.InstanceID {
 		t.Errorf("the build on %s runs while the address is with %q and the volume with %q", b.InstanceID, a, v)
 	}
-	writeFile(t, s.dir+"/go")
+	open(t, gate)
 	instances := map[string]bool{}
 	for _, m := range made {
 		req := r.ended(m.ID)

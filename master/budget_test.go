@@ -13,11 +13,11 @@ import (
 // until the first one's worker is free.
 func TestABudgetHoldsBackLaunches(t *testing.T) {
 	s := newSite(t)
-	done := filepath.Join(s.dir, "done")
+	gate := filepath.Join(s.dir, "gate")
 	r := s.start(`
 c['budget'] = {'per_hour': 0.5, 'per_day': 100}
 c['workers'] = [ec2('bot', instances=2, price_per_hour=0.4)]
-forced([builder('b', ['bot'], 'until test -e ` + done + `; do sleep 0.05; done')])
+forced([builder('b', ['bot'], '` + behind(gate) + `')])
 `)
 	made := r.force("b", 2)
 	var held dormouse.BuildRequest
@@ -36,7 +36,7 @@ forced([builder('b', ['bot'], 'until test -e ` + done + `; do sleep 0.05; done')
 	if !strings.Contains(held.Waiting, "1 instance alive, for $0.4000 per hour") {
 		t.Errorf("it waits because %s", held.Waiting)
 	}
-	writeFile(t, done)
+	open(t, gate)
 	for _, q := range made {
 		if got := r.ended(q.ID); *got.Result != dormouse.Success {
 			t.Errorf("the request ended with %v", got.Result)

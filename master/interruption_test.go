@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,9 +40,7 @@ forced([builder('b', ['bot'], %q), builder('b2', ['bot'], 'true')])
 	}
 	notices <- wire.Notice{At: time.Now().Add(time.Second)}
 	m.until("the interruption", func() bool { return m.request(taken.ID).Interrupted == 1 })
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	open(t, gate)
 	for _, r := range []dormouse.BuildRequest{taken, other[0]} {
 		if r = m.ended(r.ID); *r.Result != dormouse.Success {
 			t.Errorf("%+v", r)

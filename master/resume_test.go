@@ -1,11 +1,14 @@
 package master_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dormouse-ci/dormouse"
@@ -25,10 +28,21 @@ func workersPort(t *testing.T) string {
 	return fmt.Sprintf("c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:%d:interface=127.0.0.1'}}\n", port)
 }
 
-// gated is a command that prints numbered lines, waits for a file, and prints
-// more.
+// gated is a command that prints numbered lines, waits for a gate to be opened,
+// and prints more.
 func gated(gate string) string {
-	return fmt.Sprintf("for i in 1 2 3; do echo $i; done; while [ ! -e %s ]; do sleep 0.01; done; for i in 4 5 6; do echo $i; done", gate)
+	return fmt.Sprintf("for i in 1 2 3; do echo $i; done; %s; for i in 4 5 6; do echo $i; done", behind(gate))
+}
+
+// behind is a command that waits for a gate to be opened. The gate is a FIFO: who
+// opens it for reading sleeps until somebody has it open for writing. Forty
+// commands that look for a file again and again would keep the machine from all
+// else.
+func behind(gate string) string {
+	if err := syscall.Mkfifo(gate, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		panic(err)
+	}
+	return ": <" + gate
 }
 
 func (r *run) numbers(buildID int64) string {
@@ -70,11 +84,14 @@ func (r *run) awaitLine(builder string, text string) dormouse.Build {
 	return b
 }
 
+// open lets all through the gate, also those who come later.
 func open(t *testing.T, gate string) {
 	t.Helper()
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+	f, err := os.OpenFile(gate, os.O_RDWR, 0) // for writing alone, it would wait for a reader
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = f.Close() })
 }
 
 // TestBuildOutlivesMaster: a build whose master dies in mid-step ends
