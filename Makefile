@@ -5,7 +5,7 @@ TOOLS   := $(CURDIR)/.tools
 LINT    := $(TOOLS)/golangci-lint
 GOFUMPT := $(TOOLS)/gofumpt
 # What a run of all the tests may take, with room for two slow cores.
-TIMEOUT ?= 15m
+TIMEOUT ?= 40m
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test peers check fmt lint unit torture fuzz bench clean

@@ -28,7 +28,9 @@ type farm struct {
 	kill   context.CancelFunc
 }
 
-const patience = 30 * time.Second
+// patience bounds how long a test waits for what must come. It only says how soon
+// a broken test ends.
+const patience = 5 * time.Minute
 
 // master is the wire's server end. It returns its address, and attached
 // workers one by one. Register what ends the agent after it.

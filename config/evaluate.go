@@ -114,7 +114,7 @@ func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
 	thread.OnMaxSteps = func(t *starlark.Thread) {
 		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", uint64(maxSteps)))
 	}
-	stop := watch(thread, maxTime)
+	stop := watch(thread, readingTime)
 	defer stop()
 	r.program = &program{file: r.file, opts: r.opts, secrets: r.secrets, tokens: r.tokens, tree: r.tree}
 	globals, err := prog.Init(thread, predeclared)

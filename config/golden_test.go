@@ -62,6 +62,7 @@ func compareGolden(t *testing.T, file, got string) {
 
 // TestBad reads wrong configurations, and compares all that is said of each.
 func TestBad(t *testing.T) {
+	unhurried(t)
 	for name, src := range sources(t, "bad") {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(name, src, testOptions())

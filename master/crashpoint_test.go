@@ -60,6 +60,9 @@ type life struct {
 	// instances and builds are how many there are at the most where nobody is
 	// killed; one is the least.
 	instances, builds int
+	// late is how many more there may be, one after the other, where a busy machine
+	// takes longer to attach than an instance is given.
+	late int
 }
 
 // inBuild reports whether it is about what happens while a build runs.
@@ -96,8 +99,7 @@ var lives = []life{
 		scenario: `{"rules": [{"name": "lost", "when": {"action": "RunInstances", "times": 4}, "do": {"lose_answer": true}}]}`,
 	},
 	{
-		// The limit is one that a living instance keeps on a busy machine, too.
-		name: "an instance that never attaches", instances: 2, after: "settling a launch",
+		name: "an instance that never attaches", instances: 2, late: 2, after: "settling a launch",
 		text: "c['workers'] = [worker.EC2LatentWorker('bot', 'password of bot', 't3.small', ami='" + ec2sim.WorkerImageID + "', session=session(), user_data=USER_DATA, build_wait_timeout=0, missing_timeout=10, check_instance_interval=1)]\n" +
 			"forced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n",
 		scenario: `{"rules": [{"name": "dead", "when": {"times": 1}, "do": {"never_boot": true}}]}`,
@@ -450,7 +452,9 @@ func printed(ctx context.Context, api *client.Client, text string) bool {
 func (s *site) end(l life, accepted []int64, killed bool) {
 	t := s.t
 	t.Helper()
-	m := s.startWith(l.text, func(o *master.Options) { o.TimeScale = hurry })
+	// In less of a hurry: an agent has to come back within the grace, on a busy
+	// machine too.
+	m := s.startWith(l.text, func(o *master.Options) { o.TimeScale = 4 * hurry })
 	all, err := m.Requests(t.Context(), web.RequestQuery{Limit: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -493,7 +497,7 @@ func (s *site) end(l life, accepted []int64, killed bool) {
 	if l.builds > 1 {
 		least = 1 // where the first is gone on with
 	}
-	if ledger.Alive() != 0 || ledger.Started < least || ledger.Started > l.instances {
+	if ledger.Alive() != 0 || ledger.Started < least || ledger.Started > l.instances+l.late {
 		t.Errorf("%d instances were started for %d builds, %d live", ledger.Started, len(builds), ledger.Alive())
 	}
 	// A build that had not begun its first step begins anew, on the same instance.

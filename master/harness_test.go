@@ -27,7 +27,7 @@ import (
 
 // patience bounds how long a test waits for what must come. It is generous: it
 // only says how soon a broken test ends.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // site is an EC2 endpoint whose machines are agents in this process, and a
 // directory that masters are started in.

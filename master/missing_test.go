@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/loopback"
 )
 
 // TestMissingIsMailed: an instance that never attaches is told of by mail, with
@@ -15,12 +16,10 @@ import (
 func TestMissingIsMailed(t *testing.T) {
 	s := newSite(t)
 	s.boot = func(m ec2sim.Machine) { fmt.Fprintln(m.Console, "kernel panic: no root") }
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort() // where nobody takes mails yet
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close() // nobody takes mails yet
 	text := fmt.Sprintf(`
 from buildbot.plugins import reporters
 c['workers'] = [worker.EC2LatentWorker('bot', 'password', 't3.small', ami=%q, session=session(), user_data=USER_DATA,
@@ -37,7 +36,8 @@ forced([builder('b', ['bot'], 'true')])
 	m.awaitMails(1)
 	m.stop()
 
-	if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()

@@ -17,7 +17,7 @@ func TestStory(t *testing.T) {
 	s.boot = func(m ec2sim.Machine) { fmt.Fprintln(m.Console, "kernel panic: no root") }
 	m := s.start(`
 c['workers'] = [worker.EC2LatentWorker('bot', 'password', 't3.small', ami='` + ec2sim.WorkerImageID + `', session=session(), user_data=USER_DATA,
-    missing_timeout=1, check_instance_interval=1)]
+    missing_timeout=3, check_instance_interval=1)]
 forced([builder('b', ['bot'], 'true')])
 `)
 	r := m.force("b", 1)[0]

@@ -20,7 +20,7 @@ const token = "a-token-for-tests"
 
 // bound is how long a test waits for what must come. It is never waited for
 // unless the test fails.
-const bound = 30 * time.Second
+const bound = 5 * time.Minute
 
 // served is a handler on a loopback port, with its master and a client.
 type served struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds waits for what comes as soon as the machine gets to it.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

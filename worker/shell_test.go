@@ -89,8 +89,8 @@ func TestShell(t *testing.T) {
 		{name: "not a program", args: map[string]any{"command": []any{"/etc/passwd"}}, err: "can not start the command: exec /etc/passwd: permission denied\n", rc: 126},
 		{name: "killed by a signal", args: map[string]any{"command": "kill -SEGV $$"}, header: []string{"process killed by signal 11"}, rc: -1},
 		{
-			name: "limits are told", args: map[string]any{"command": "true", "timeout": int64(1200), "maxTime": 1.0},
-			header: []string{"(timeout 1200 secs) (maxTime 1 sec)", "using PTY: false", "elapsedTime="},
+			name: "limits are told", args: map[string]any{"command": "true", "timeout": int64(1200), "maxTime": 3600.0},
+			header: []string{"(timeout 1200 secs) (maxTime 3600 secs)", "using PTY: false", "elapsedTime="},
 		},
 		{name: "within the lines", args: map[string]any{"command": "echo a; echo b", "max_lines": int64(2)}, out: "a\nb\n"},
 	} {
@@ -206,8 +206,8 @@ func TestKillsGroup(t *testing.T) {
 	}{
 		{name: "interrupted", end: func(r *running, _ context.CancelFunc) { r.interrupt("changed my mind") }, said: "command interrupted (changed my mind), attempting to kill"},
 		{name: "interrupted with SIGTERM first", args: map[string]any{"sigtermTime": 0.1}, end: func(r *running, _ context.CancelFunc) { r.interrupt("") }, said: "command interrupted, attempting to kill"},
-		{name: "silent", args: map[string]any{"timeout": 2}, fail: failedSilent, said: "2 secs without output"},
-		{name: "too long", args: map[string]any{"maxTime": 2.0}, fail: failedTimeout, said: "2 secs elapsed"},
+		{name: "silent", args: map[string]any{"timeout": 5}, fail: failedSilent, said: "5 secs without output"},
+		{name: "too long", args: map[string]any{"maxTime": 5.0}, fail: failedTimeout, said: "5 secs elapsed"},
 		{name: "connection lost", end: func(_ *running, lose context.CancelFunc) { lose() }, lost: true},
 		{name: "connection lost with SIGTERM first", args: map[string]any{"sigtermTime": 0.1}, end: func(_ *running, lose context.CancelFunc) { lose() }, lost: true},
 	} {

@@ -37,7 +37,7 @@ const demoMaxInstances = 48
 
 // demoStopTime is how long the end of a demo may take before it is reported as
 // it is: a machine's grace between SIGTERM and SIGKILL, and a few listings.
-const demoStopTime = 30 * time.Second
+const demoStopTime = 2 * time.Minute
 
 type demoFlags struct {
 	repo             string

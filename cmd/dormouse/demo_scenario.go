@@ -16,7 +16,7 @@ const (
 	demoMaxSpotPrice = 0.0208
 	// demoLongStep is how long the additional step takes that an interruption
 	// is to fall into, in seconds.
-	demoLongStep = 10
+	demoLongStep = 16
 )
 
 // readScenario reads the file of a --scenario flag.

@@ -33,7 +33,7 @@ import (
 
 // examplePatience bounds how long a test waits for what must come. It only says
 // how soon a broken test ends.
-const examplePatience = time.Minute
+const examplePatience = 5 * time.Minute
 
 // What the examples name when nothing else is set.
 const (

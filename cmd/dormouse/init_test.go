@@ -47,7 +47,7 @@ func TestInitBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	made, err := c.Force(ctx, web.ForceRequest{Builder: "example"})
 	if err != nil {

@@ -116,7 +116,7 @@ c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=['b'])]
 		dormouse.EventStepStarted, dormouse.EventLogAppended, dormouse.EventStepFinished, dormouse.EventBuildFinished,
 		dormouse.EventInstanceChanged,
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	var accepted []int64
 	for _, moment := range moments {

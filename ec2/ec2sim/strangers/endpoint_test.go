@@ -28,7 +28,7 @@ const (
 	account = "123456789012"
 	// patience is how long a stranger may take for one thing on a machine that
 	// has much else to do. Nothing waits for it unless something is wrong.
-	patience = 2 * time.Minute
+	patience = 10 * time.Minute
 	// glance is between two looks at something of which nothing tells.
 	glance = 20 * time.Millisecond
 )
