@@ -286,7 +286,7 @@ func TestStockMaster(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Minute):
-		t.Error("the agent runs on two minutes after it was told to end")
+		t.Error("the agent runs on long after it was told to end")
 	}
 }
 
