@@ -26,6 +26,19 @@ func TestWatchStops(t *testing.T) {
 	}
 }
 
+func TestReadingTakesTooLong(t *testing.T) {
+	if readingTime != maxTime {
+		t.Errorf("reading a configuration may take %s", readingTime)
+	}
+	readingTime = 50 * time.Millisecond
+	t.Cleanup(func() { readingTime = maxTime })
+	src := "def f():\n    for i in range(1000000):\n        for j in range(1000000):\n            pass\nf()\n"
+	_, err := Parse("m.star", []byte(src), testOptions())
+	if err == nil || !strings.Contains(err.Error(), "it takes longer than 50ms") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 // What doubles is stopped before it is large.
 func TestLimitSum(t *testing.T) {
 	for name, c := range map[string]struct{ src, want string }{

@@ -39,7 +39,7 @@ func TestAWorkerWithAVolumeAndAnAddress(t *testing.T) {
 	gate := filepath.Join(s.dir, "gate")
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=0, elastic_ip='` + *address.PublicIp + `', volumes=[('` + *volume.VolumeId + `', '/dev/sdh')])]
-forced([builder('b', ['bot'], 'touch ` + s.dir + `/$$; ` + behind(gate) + `')])
+forced([builder('b', ['bot'], '` + behind(gate) + `')])
 `)
 	holders := func() (ofAddress, ofVolume string) {
 		addresses, err := client.DescribeAddresses(t.Context(), &awsec2.DescribeAddressesInput{})

@@ -174,7 +174,7 @@ var ofBuilds = []string{
 	"releasing the master lease",
 }
 
-// hurry is the time scale of these masters.
+// hurry is the time scale of the masters that are killed.
 const hurry = 0.05
 
 const (

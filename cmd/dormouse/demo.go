@@ -36,7 +36,8 @@ const demoInstanceType = "t3.small"
 const demoMaxInstances = 48
 
 // demoStopTime is how long the end of a demo may take before it is reported as
-// it is: a machine's grace between SIGTERM and SIGKILL, and a few listings.
+// it is: a machine's grace between SIGTERM and SIGKILL, and a few listings, on
+// a busy machine.
 const demoStopTime = 2 * time.Minute
 
 type demoFlags struct {

@@ -96,7 +96,7 @@ func TestDemoInterrupted(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			guard := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
+			guard := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })
 			defer guard.Stop()
 			var text strings.Builder
 			interrupted := false

@@ -99,8 +99,7 @@ func TestASilentStreamIsOpenedAnew(t *testing.T) {
 	var opened atomic.Int32
 	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		// One that did not hear of the line in time hears it again.
-		if opened.Add(1) == 1 || r.Header.Get("Last-Event-ID") == "" {
+		if opened.Add(1) == 1 {
 			fmt.Fprint(w, "event: lines\nid: 1\ndata: {\"first\":0,\"next\":1,\"lines\":[{\"number\":0,\"text\":\"a\"}]}\n\n")
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
@@ -111,7 +110,7 @@ func TestASilentStreamIsOpenedAnew(t *testing.T) {
 		}
 		fmt.Fprint(w, "event: complete\nid: 1\ndata: {}\n\n")
 	})
-	c.silence, c.retry.give = 200*time.Millisecond, time.Minute
+	c.silence, c.retry.give = 2*time.Second, time.Minute
 	n := 0
 	for _, err := range c.FollowLog(t.Context(), 1, 0) {
 		if err != nil {
