@@ -133,7 +133,7 @@ func (s *step) environment(over map[string]any) (map[string]any, error) {
 	env := make(map[string]any, len(s.build.job.Builder.Env)+len(over))
 	for _, from := range []map[string]any{s.build.job.Builder.Env, over} {
 		for name, v := range from {
-			out, err := s.render("environment variable "+name, v)
+			out, err := s.variable(name, v)
 			if err != nil {
 				return nil, err
 			}

@@ -31,6 +31,9 @@ type command struct {
 	// keep has what the command prints kept for the step itself, and keepErrors
 	// also what it prints to stderr: see ended.
 	keep, keepErrors bool
+	// exact keeps it as it is: the step itself understands it, and shows of it
+	// what no secret can stand in. Else secrets are hidden in what is kept.
+	exact bool
 	// quiet keeps the command's output out of the log.
 	quiet bool
 	// log is the log of the output; "" is stdio.
@@ -233,11 +236,11 @@ func (s *step) update(ctx context.Context, c command, e *effect, u wire.Update) 
 	switch u.Kind {
 	case "stdout":
 		return s.output(ctx, c, dormouse.Stdout, u.Lines, note, func(out *ended) {
-			out.Output = s.keepText(c.keep, out.Output, u.Lines, &out.Truncated)
+			out.Output = s.keepText(c, c.keep, out.Output, u.Lines, &out.Truncated)
 		})
 	case "stderr":
 		return s.output(ctx, c, dormouse.Stderr, u.Lines, note, func(out *ended) {
-			out.Errors = s.keepText(c.keepErrors, out.Errors, u.Lines, &out.Truncated)
+			out.Errors = s.keepText(c, c.keepErrors, out.Errors, u.Lines, &out.Truncated)
 			out.keepComplaints(c, u.Lines, s.build.mask)
 		})
 	case "header":
@@ -320,9 +323,9 @@ func (s *step) output(ctx context.Context, c command, stream dormouse.Stream, li
 	return s.logs.append(ctx, warningsLog, stream, warnings, nil)
 }
 
-// keepText keeps the beginning of what a command prints, without secrets: it is
-// stored with the journal.
-func (s *step) keepText(keep bool, kept string, lines []dormouse.LogLine, truncated *bool) string {
+// keepText keeps the beginning of what a command prints. It is stored with the
+// journal, so without secrets.
+func (s *step) keepText(c command, keep bool, kept string, lines []dormouse.LogLine, truncated *bool) string {
 	if !keep {
 		return kept
 	}
@@ -331,7 +334,11 @@ func (s *step) keepText(keep bool, kept string, lines []dormouse.LogLine, trunca
 			*truncated = true
 			break
 		}
-		kept += s.build.mask.apply(line.Text) + "\n"
+		text := line.Text
+		if !c.exact {
+			text = s.build.mask.apply(text)
+		}
+		kept += text + "\n"
 	}
 	return kept
 }

@@ -469,17 +469,24 @@ func (c *checkout) headRevision(ctx context.Context) (string, error) {
 const gitTerm = time.Second
 
 func (c *checkout) git(ctx context.Context, args ...string) error {
-	_, err := c.output(ctx, args...)
+	_, err := c.tool(ctx, c.gitRun(args))
 	return err
 }
 
-// output runs git and returns the beginning of what it printed.
+// output runs git and returns the beginning of what it printed, as it is: a name
+// of a commit that happens to hold a secret is still that name.
 func (c *checkout) output(ctx context.Context, args ...string) (string, error) {
+	r := c.gitRun(args)
+	r.exact = true
+	return c.tool(ctx, r)
+}
+
+func (c *checkout) gitRun(args []string) toolRun {
 	r := toolRun{name: "git", args: args, options: c.options, dir: c.dir, env: c.gitEnv()}
 	if c.asksServer(args) {
 		c.identify(&r)
 	}
-	return c.tool(ctx, r)
+	return r
 }
 
 // asksServer reports whether a git command may talk to a server. A checkout
@@ -528,6 +535,7 @@ type toolRun struct {
 	dir     string
 	env     map[string]any
 	secret  bool // the environment is not to be shown
+	exact   bool // secrets are not hidden in what it returns
 }
 
 // tool runs one command line, with its output in the step's log, and returns
@@ -541,7 +549,7 @@ func (c *checkout) tool(ctx context.Context, r toolRun) (output string, err erro
 	logEnviron := c.LogEnviron && !c.loggedEnviron && !r.secret
 	c.loggedEnviron = c.loggedEnviron || logEnviron
 	end, err := c.step.run(ctx, command{
-		name: "shell", sigterm: gitTerm, sayCode: true, keep: true,
+		name: "shell", sigterm: gitTerm, sayCode: true, keep: true, exact: r.exact,
 		args: map[string]any{
 			"command": argv, "workdir": r.dir, "env": r.env,
 			"timeout": seconds(c.Timeout), "maxTime": nil, "sigtermTime": seconds(gitTerm),

@@ -70,11 +70,11 @@ func (c *checkout) renderLogin() error {
 		return err
 	}
 	const shown = "<auth_credentials>"
-	c.step.hideText(l.password, shown)
-	c.step.hideText(escape(l.password), shown)
-	c.step.hideText(url.QueryEscape(l.password), shown)
-	c.step.hideText(url.PathEscape(l.password), shown)
-	c.step.hideText(base64.StdEncoding.EncodeToString([]byte(l.user+":"+l.password)), shown)
+	c.step.build.mask.add(l.password, shown)
+	c.step.build.mask.add(escape(l.password), shown)
+	c.step.build.mask.add(url.QueryEscape(l.password), shown)
+	c.step.build.mask.add(url.PathEscape(l.password), shown)
+	c.step.build.mask.add(base64.StdEncoding.EncodeToString([]byte(l.user+":"+l.password)), shown)
 	switch {
 	case l.user == "" || l.password == "":
 		return dormouse.Errorf(dormouse.Invalid, "auth_credentials: the user or the password is empty")
@@ -83,16 +83,6 @@ func (c *checkout) renderLogin() error {
 	}
 	c.login = l
 	return nil
-}
-
-// hideText masks a secret, unless it is so short that to hide it everywhere
-// would say what it is.
-func (s *step) hideText(secret, shown string) {
-	for line := range strings.Lines(secret) {
-		if line = strings.TrimSpace(line); len(line) >= shortPassword {
-			s.build.mask.add(line, shown)
-		}
-	}
 }
 
 // plainServer is a host, with a port or without: git takes a star for any.

@@ -63,20 +63,20 @@ func (c *checkout) renderKey() error {
 	if err != nil {
 		return err
 	}
-	c.step.hideText(private, "<sshPrivateKey>")
+	c.step.build.mask.add(private, "<sshPrivateKey>")
 	hostKey, err := c.step.text("sshHostKey", c.SSHHostKey)
 	if err != nil {
 		return err
 	}
-	c.step.hideText(hostKey, "<sshHostKey>")
+	c.step.build.mask.add(hostKey, "<sshHostKey>")
 	knownHosts, err := c.step.text("sshKnownHosts", c.SSHKnownHosts)
 	if err != nil {
 		return err
 	}
-	c.step.hideText(knownHosts, "<sshKnownHosts>")
+	c.step.build.mask.add(knownHosts, "<sshKnownHosts>")
 	for _, field := range strings.Fields(hostKey + " " + knownHosts) {
 		if len(field) >= longKey {
-			c.step.hideText(field, "<sshHostKey>")
+			c.step.build.mask.add(field, "<sshHostKey>")
 		}
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // mask hides secrets in what a build shows. Output comes in lines, so a secret
@@ -18,13 +20,13 @@ type mask struct {
 
 func newMask() *mask { return &mask{} }
 
-// add hides a secret from now on.
+// add hides a secret from now on, except the parts of it that are too short.
 func (m *mask) add(secret, shown string) {
+	parts, _ := dormouse.SecretParts(secret)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for line := range strings.Lines(secret) {
-		line = strings.TrimSpace(line)
-		if line == "" || slices.ContainsFunc(m.pairs, func(p [2]string) bool { return p[0] == line }) {
+	for _, line := range parts {
+		if slices.ContainsFunc(m.pairs, func(p [2]string) bool { return p[0] == line }) {
 			continue
 		}
 		m.pairs = append(m.pairs, [2]string{line, shown})
@@ -49,10 +51,6 @@ func (m *mask) apply(text string) string {
 	return m.replacer.Replace(text)
 }
 
-// shortPassword is the length below which a password is hidden only where it
-// stands in its URL: hiding every "a" of a log would say what it is.
-const shortPassword = 6
-
 // addURL hides the password of a URL, or what stands for one, and returns the
 // URL as it may be shown.
 func (m *mask) addURL(raw string) string {
@@ -76,11 +74,9 @@ func (m *mask) addURL(raw string) string {
 	default:
 		return raw
 	}
-	if len(password) >= shortPassword {
-		m.add(password, "xxxxx")
-		if plain, err := url.PathUnescape(password); err == nil {
-			m.add(plain, "xxxxx")
-		}
+	m.add(password, "xxxxx")
+	if plain, err := url.PathUnescape(password); err == nil {
+		m.add(plain, "xxxxx")
 	}
 	return m.apply(raw)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // masterAction runs a command on the master's machine.
@@ -83,7 +84,7 @@ func (a masterAction) environ(s *step) ([]string, error) {
 		out = make(map[string]string, len(a.Env))
 	}
 	for name, v := range a.Env {
-		rendered, err := s.render("environment variable "+name, v)
+		rendered, err := s.variable(name, v)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +97,7 @@ func (a masterAction) environ(s *step) ([]string, error) {
 		}
 		parts := make([]string, len(words))
 		for i, w := range words {
-			parts[i] = expand(fmt.Sprint(w), own)
+			parts[i] = wire.ExpandVariables(fmt.Sprint(w), own)
 		}
 		out[name] = strings.Join(parts, string(os.PathListSeparator))
 	}
@@ -105,25 +106,6 @@ func (a masterAction) environ(s *step) ([]string, error) {
 		env = append(env, name+"="+out[name])
 	}
 	return env, nil
-}
-
-// expand puts variables in for ${NAME}.
-func expand(text string, own map[string]string) string {
-	var out strings.Builder
-	for {
-		before, rest, ok := strings.Cut(text, "${")
-		out.WriteString(before)
-		if !ok {
-			return out.String()
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		if !closed {
-			out.WriteString("${" + rest)
-			return out.String()
-		}
-		out.WriteString(own[name])
-		text = after
-	}
 }
 
 // reveal implements action.

@@ -71,10 +71,11 @@ func TestMask(t *testing.T) {
 	if got := m.apply("nothing to hide"); got != "nothing to hide" {
 		t.Error(got)
 	}
-	m.add("key", "<short>")
-	m.add("keyboard\n  second line\n", "<long>")
+	m.add("keys", "<short>")
+	m.add("keysmith\n  second line\n", "<long>")
 	m.add("", "<empty>")
-	if got, want := m.apply("a keyboard, a key, a second line"), "a <long>, a <short>, a <long>"; got != want {
+	m.add("}", "<nothing>")
+	if got, want := m.apply("{a keysmith}, {a keys}, a second line"), "{a <long>}, {a <short>}, a <long>"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	for raw, want := range map[string]string{

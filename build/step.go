@@ -289,10 +289,18 @@ func (s *step) scope() dormouse.Scope {
 		scope.Secret = func(name string) (string, error) {
 			value, err := b.job.Secret(name)
 			if err == nil {
-				b.mask.add(value, "<"+name+">")
+				b.hide(name, value)
 			}
 			return value, err
 		}
 	}
 	return scope
+}
+
+// hide masks a secret in what the build shows from now on.
+func (b *running) hide(name, value string) {
+	b.mask.add(value, "<"+name+">")
+	if _, short := dormouse.SecretParts(value); len(short) > 0 {
+		b.log.Warn("a part of a secret is too short to be hidden in logs", "secret", name, "parts", len(short), "shorter_than", dormouse.ShortestSecret)
+	}
 }

@@ -31,6 +31,7 @@ type reader struct {
 	objects  []*object                // in the order of their construction
 	calling  *syntax.CallExpr         // the method call that is being carried out; nil when it is not in the text
 	locks    map[string]dormouse.Lock // by name
+	short    map[string]bool          // secrets that were warned of
 	errs     []Error
 	warnings []Error
 }

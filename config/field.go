@@ -347,6 +347,7 @@ func (f field) allowed(rendered dormouse.Renderable, dynamic bool) (any, bool) {
 		f.bad("known when the configuration is read")
 		return nil, false
 	}
+	f.r.warnOfShort(rendered, f.at)
 	return rendered, rendered != nil
 }
 

@@ -106,6 +106,25 @@ func (a arguments) secretExists(at place, name string) bool {
 	return true
 }
 
+// warnOfShort warns of secrets that a build uses and that logs cannot hide, of
+// each once.
+func (r *reader) warnOfShort(v any, at place) {
+	for _, name := range secretsIn(v) {
+		if r.short[name] {
+			continue
+		}
+		value, _ := r.secrets.Lookup(name)
+		if _, short := dormouse.SecretParts(value); len(short) > 0 {
+			if r.short == nil {
+				r.short = map[string]bool{}
+			}
+			r.short[name] = true
+			r.warnf(at, "", "secret %q has a part shorter than %d characters, which is not hidden in logs: too much else would be hidden with it",
+				name, dormouse.ShortestSecret)
+		}
+	}
+}
+
 // secretsIn are the names of the secrets that a value needs when it is
 // rendered.
 func secretsIn(v any) []string {

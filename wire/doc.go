@@ -166,7 +166,7 @@
 // Our agent sends more headers, which a stock master does not see:
 //
 //	Dormouse-Instance: i-0123456789abcdef0
-//	Dormouse-Extensions: resume, interruption
+//	Dormouse-Extensions: resume, interruption, literals
 //
 //	Dormouse-Session: 7K3QZ…
 //	Dormouse-Secret-SHA256: 9f86d0…
@@ -178,6 +178,13 @@
 // launch's from the first attachment on.
 // Our master answers a worker's own keepalive;
 // a stock one refuses it, which proves as much.
+//
+// # Literals
+//
+// A worker replaces ${NAME} in the values of a command's env by its own variables.
+// With this extension "$\x00{" in such a value is a ${ that stays, so that a
+// secret or a property with ${ in it arrives as it is. For a worker without it
+// a shell does that ([Literal], [EscapedLiteral]).
 //
 // # Interruptions
 //

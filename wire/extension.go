@@ -22,10 +22,12 @@ const (
 	Resume Extension = "resume"
 	// Interruption: the agent tells of EC2's spot interruption notices.
 	Interruption Extension = "interruption"
+	// Literals: the agent leaves what [Literal] has marked in the values of env.
+	Literals Extension = "literals"
 )
 
 // extensions are all that this version can, on either side.
-var extensions = Extensions{Resume, Interruption}
+var extensions = Extensions{Resume, Interruption, Literals}
 
 // Extensions are those in force on a connection.
 type Extensions []Extension

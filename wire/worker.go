@@ -198,6 +198,13 @@ func (w *Worker) runProbe(pr *probe) {
 // on gets has the values of ctx; it ends only when the server's Shutdown gives
 // up waiting. What arrived before the connection was lost is still given to on.
 func (w *Worker) Start(ctx context.Context, c Command, on func(ctx context.Context, u Update) error) (*Running, error) {
+	if !w.hello.Extensions.Has(Literals) {
+		args, err := withoutMarks(c.Args, w.info.System)
+		if err != nil {
+			return nil, err
+		}
+		c.Args = args
+	}
 	w.mu.Lock()
 	if w.finished {
 		w.mu.Unlock()

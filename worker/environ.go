@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // secretVariables are never passed on to anything that the agent starts, nor
@@ -23,13 +23,10 @@ func withoutSecrets(environ []string) []string {
 	})
 }
 
-// variable matches ${NAME} in an environment value.
-var variable = regexp.MustCompile(`\$\{([0-9A-Za-z_]*)\}`)
-
 // stepEnviron makes a command's environment: the agent's own, changed by the
 // command's env argument as in Buildbot. A list is joined with the path
 // separator, None removes the variable, ${NAME} is the agent's own variable
-// (or nothing), and the agent's PYTHONPATH follows the command's. PWD is dir.
+// (or nothing) except where [wire.Literal] says that it stays, and the agent's PYTHONPATH follows the command's. PWD is dir.
 func stepEnviron(base []string, env map[string]any, dir string) ([]string, error) {
 	own := make(map[string]string, len(base))
 	for _, e := range base {
@@ -53,9 +50,10 @@ func stepEnviron(base []string, env map[string]any, dir string) ([]string, error
 		if name == "PYTHONPATH" && own[name] != "" {
 			value += string(os.PathListSeparator) + "${PYTHONPATH}"
 		}
-		out[name] = variable.ReplaceAllStringFunc(value, func(ref string) string {
-			return own[ref[len("${"):len(ref)-len("}")]]
-		})
+		out[name] = wire.ExpandVariables(value, own)
+		if strings.ContainsRune(out[name], 0) {
+			return nil, dormouse.Errorf(dormouse.Invalid, "env: the value of %s holds a NUL byte", name)
+		}
 	}
 	// The shell trusts PWD to name the directory it starts in.
 	out["PWD"] = dir
@@ -76,9 +74,6 @@ func environValue(v any) (string, error) {
 		s, ok := text(part)
 		if !ok {
 			return "", fmt.Errorf("is neither a string nor a list of strings")
-		}
-		if strings.ContainsRune(s, 0) {
-			return "", fmt.Errorf("holds a NUL byte")
 		}
 		texts[i] = s
 	}
