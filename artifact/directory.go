@@ -32,7 +32,7 @@ type Directory struct {
 // themselves. compress is "", "gz" or "bz2". limit is how many bytes its files
 // may have altogether; 0 is no limit.
 func (u *Upload) Directory(dest, compress string, limit int64) (*Directory, error) {
-	dest, err := cleanDest(dest)
+	dest, err := u.store.cleanDest(dest)
 	if err != nil {
 		return nil, err
 	}

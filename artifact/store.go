@@ -203,10 +203,11 @@ func diskError(what string, err error) error {
 }
 
 // cleanDest is where an upload goes, below the build's artifacts.
-func cleanDest(dest string) (string, error) {
-	clean := path.Clean(strings.ReplaceAll(dest, "\\", "/"))
-	if dest == "" || strings.ContainsRune(dest, 0) || !filepath.IsLocal(clean) {
-		return "", dormouse.Errorf(dormouse.Invalid, "masterdest %q does not name a place below the build's artifacts", dest)
+func (s *Store) cleanDest(dest string) (string, error) {
+	clean := path.Clean(strings.ReplaceAll(s.local(dest), "\\", "/"))
+	if dest == "" || strings.HasPrefix(dest, "~") || strings.ContainsRune(dest, 0) || !filepath.IsLocal(clean) {
+		return "", dormouse.Errorf(dormouse.Invalid,
+			"masterdest %q does not name a place below the master's base directory: upload to one, and copy from there with a MasterShellCommand", dest)
 	}
 	return visible(clean), nil
 }

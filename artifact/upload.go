@@ -60,7 +60,7 @@ const usualMode = 0o644
 // File begins a file that goes to dest. limit is how many bytes it may have; 0 is
 // no limit. mode is its permissions on the master; 0 is 0644.
 func (u *Upload) File(dest string, limit int64, mode fs.FileMode) (*File, error) {
-	dest, err := cleanDest(dest)
+	dest, err := u.store.cleanDest(dest)
 	if err != nil {
 		return nil, err
 	}

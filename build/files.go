@@ -37,6 +37,8 @@ type Upload interface {
 	// Publish puts all of them into their places, durably. leftOut is what it has
 	// no place for, with why.
 	Publish(stepID int64) (artifacts []dormouse.Artifact, leftOut []string, err error)
+	// Name gives what was published the name that masterdest is below BaseDir.
+	Name() error
 	// Withdraw removes what was published, since it could not be noted.
 	Withdraw()
 	// Discard gives up what is not published. It may be called again.

@@ -99,7 +99,7 @@ func isAbsolute(name string) bool {
 
 // file uploads one file.
 func (a uploadAction) file(ctx context.Context, s *step, dir, source, dest string, limit int64) (dormouse.Result, error) {
-	return a.move(ctx, s, limit, command{name: "upload_file", args: map[string]any{
+	return a.move(ctx, s, dest, limit, command{name: "upload_file", args: map[string]any{
 		"path": s.onWorker(dir, source), "maxsize": limitArg(limit),
 		"blocksize": cmp.Or(a.BlockSize, defaultBlockSize), "keepstamp": a.KeepStamp,
 	}}, func(u Upload) (*receiver, error) {
@@ -114,7 +114,7 @@ func (a uploadAction) directory(ctx context.Context, s *step, dir, source, dest 
 	if a.Compress != "" {
 		compress = a.Compress
 	}
-	return a.move(ctx, s, a.MaxSize, command{name: "upload_directory", args: map[string]any{
+	return a.move(ctx, s, dest, a.MaxSize, command{name: "upload_directory", args: map[string]any{
 		"path": s.onWorker(dir, source), "maxsize": limitArg(a.MaxSize),
 		"blocksize": cmp.Or(a.BlockSize, defaultBlockSize), "compress": compress,
 	}}, func(u Upload) (*receiver, error) {
@@ -123,9 +123,20 @@ func (a uploadAction) directory(ctx context.Context, s *step, dir, source, dest 
 	})
 }
 
+// named reports whether the names of what goes to dest are the configuration's
+// choice. Where the worker alone chooses them, its files have no names among the
+// master's own: one could take the place of a script there.
+func (a uploadAction) named(dest, baseDir string) bool {
+	dest = path.Clean(dest)
+	if a.Kind == dormouse.UploadFiles && a.Glob {
+		dest = path.Dir(dest)
+	}
+	return dest != "." && dest != path.Clean(baseDir)
+}
+
 // move carries one upload out: what came is kept once the worker says that it was
 // all.
-func (uploadAction) move(ctx context.Context, s *step, limit int64, c command, begin func(Upload) (*receiver, error)) (dormouse.Result, error) {
+func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int64, c command, begin func(Upload) (*receiver, error)) (dormouse.Result, error) {
 	files, err := s.files()
 	if err != nil {
 		return dormouse.Exception, err
@@ -161,6 +172,11 @@ func (uploadAction) move(ctx context.Context, s *step, limit int64, c command, b
 			up.Withdraw()
 			s.build.storeFailed(err)
 			return err
+		}
+		if a.named(dest, files.BaseDir()) {
+			if err := up.Name(); err != nil {
+				return err
+			}
 		}
 		return s.logs.append(ctx, stdio, dormouse.Header, lines(kept(list, leftOut)), nil)
 	}

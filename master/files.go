@@ -16,7 +16,7 @@ import (
 // openFiles opens what builds keep. The database, the secrets and the
 // configuration are nothing for workers.
 func openFiles(c *config.Master) (*artifact.Store, error) {
-	private := []string{c.DB.Path, c.Secrets.Dir}
+	private := []string{c.DB.Path, c.Secrets.Dir, filepath.Join(c.BaseDir, "token")}
 	if file, err := filepath.Abs(c.File); err == nil && c.File != "" {
 		private = append(private, file)
 	}
