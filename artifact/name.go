@@ -53,23 +53,26 @@ func (u *Upload) Name() error {
 // link makes name another name of a file, or a copy of it where the file system
 // has no such links.
 func (u *Upload) link(base *os.Root, file, name string) error {
-	// A link is made beside and then renamed, so that there is a whole file at
+	// The link is made elsewhere and then renamed, so that there is a whole file at
 	// every moment.
 	beside := filepath.Join(folder, incoming, rand.Text())
 	if err := base.MkdirAll(filepath.Dir(beside), 0o750); err != nil {
 		return err
 	}
 	defer func() { _ = base.Remove(beside) }() // rename leaves it where both are the same file
-	if err := base.Link(file, beside); err == nil {
-		return base.Rename(beside, name)
-	} else if errors.Is(err, os.ErrNotExist) {
+	err := base.Link(file, beside)
+	if err == nil {
+		err = base.Rename(beside, name)
+	}
+	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	beside = filepath.Join(filepath.Dir(name), "."+rand.Text()) // on the file system of name
-	if err := copyFile(base, file, beside); err != nil {
-		return errors.Join(err, base.Remove(beside))
+	// Another file system, or one without links.
+	near := filepath.Join(filepath.Dir(name), "."+rand.Text())
+	if err := copyFile(base, file, near); err != nil {
+		return errors.Join(err, base.Remove(near))
 	}
-	return base.Rename(beside, name)
+	return base.Rename(near, name)
 }
 
 func copyFile(base *os.Root, from, to string) error {
@@ -121,4 +124,3 @@ func (s *Store) local(dest string) string {
 // Dir is where the files of a build are kept, absolute. It is made by the first
 // upload.
 func (s *Store) Dir(b dormouse.Build) string { return filepath.Join(s.base, dirOf(b)) }
-

@@ -284,7 +284,7 @@ func TestBuildbotExamples(t *testing.T) {
 	for i, block := range blocks {
 		whole := strings.HasPrefix(block, "from ")
 		if !whole {
-			block = "from buildbot.plugins import worker\nc = BuildmasterConfig = {}\nc['workers'] = [worker.Worker('w', 'pw')]\n" + block
+			block = "from buildbot.plugins import steps, util, worker\nc = BuildmasterConfig = {}\nc['workers'] = [worker.Worker('w', 'pw')]\n" + block
 		}
 		m, err := Parse("m.star", []byte(block), options)
 		if err != nil {
