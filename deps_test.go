@@ -26,7 +26,9 @@ var mayImport = map[string][]string{
 	// Tests only.
 	"ec2/ec2sim/strangers": {},
 	"fleet":                {},
+	"internal/brokenwire":  {},
 	"internal/loopback":    {},
+	"internal/pgcluster":   {},
 	"latent":               {},
 	"notify":               {},
 	"schedule":             {},
@@ -41,7 +43,7 @@ var mayImport = map[string][]string{
 	"wire":                 {},
 	"worker":               {"wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
-	"internal/torture": {"ec2/ec2sim", "web", "web/client"},
+	"internal/torture": {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
 	// These two assemble the others.
 	"master":       {"*"},
 	"cmd/dormouse": {"*"},

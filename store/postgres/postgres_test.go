@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/pgcluster"
 	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/store/postgres"
 	"github.com/dormouse-ci/dormouse/store/storetest"
@@ -19,7 +22,8 @@ import (
 )
 
 var (
-	server    *cluster
+	server    *pgcluster.Cluster
+	databases atomic.Int64 // made
 	noServer  error
 	inCI      = os.Getenv("CI") == "true"
 	startTime = 2 * time.Minute // for initdb on a busy machine
@@ -33,13 +37,13 @@ func runTests(m *testing.M) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
-	if server, noServer = startCluster(ctx); noServer != nil && (inCI || !errors.Is(noServer, errNoPostgres)) {
+	if server, noServer = pgcluster.Start(ctx); noServer != nil && (inCI || !errors.Is(noServer, pgcluster.ErrMissing)) {
 		fmt.Fprintln(os.Stderr, noServer)
 		return 1
 	}
 	code := m.Run()
 	if server != nil {
-		if err := server.stop(); err != nil {
+		if err := server.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
 		}
@@ -70,7 +74,11 @@ func newDatabase(t testing.TB) string {
 	if server == nil {
 		t.Skip(noServer)
 	}
-	return server.database(t)
+	name := "test" + strconv.FormatInt(databases.Add(1), 10)
+	if err := server.Create(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	return server.URL(name)
 }
 
 func TestContract(t *testing.T) {
@@ -175,7 +183,7 @@ func TestOpenErrors(t *testing.T) {
 	if server == nil {
 		t.Skip(noServer)
 	}
-	if _, err := postgres.Open(t.Context(), server.url("absent")); dormouse.CodeOf(err) != dormouse.Configuration {
+	if _, err := postgres.Open(t.Context(), server.URL("absent")); dormouse.CodeOf(err) != dormouse.Configuration {
 		t.Errorf("no such database: %v", err)
 	}
 }
