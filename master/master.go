@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,9 @@ type Options struct {
 	// worker may take to come back, but not those of the configuration: for
 	// tests in which hours must fit into seconds. 0 is 1.
 	TimeScale float64
+	// AdoptDeployment says that a database which is a copy is to go on in place
+	// of its original, whose master is gone for good.
+	AdoptDeployment bool
 
 	opened func(*store.DB) // hears of the store once it is open; for tests
 }
@@ -138,7 +142,7 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 			m.release()
 		}
 	}()
-	if err := m.openStore(ctx); err != nil {
+	if err := m.openStore(ctx, o.AdoptDeployment); err != nil {
 		return nil, err
 	}
 	m.metrics = newMetrics(m)
@@ -200,7 +204,10 @@ func (m *Master) storeFailed(what string, err error) {
 }
 
 // openStore locks the base directory, opens the database and becomes its owner.
-func (m *Master) openStore(ctx context.Context) error {
+// A database that is a copy is left as it is, except where it is to be adopted:
+// the original's master may be at work, and all that this one would do (end
+// instances, start others, send mails) would be done twice.
+func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	base := m.now().config.BaseDir
 	lock, err := lockDir(base)
 	if err != nil {
@@ -222,6 +229,11 @@ func (m *Master) openStore(ctx context.Context) error {
 	if m.deployment, err = m.db.Deployment(ctx); err != nil {
 		return err
 	}
+	if err := m.db.CheckPlace(ctx); errors.Is(err, store.ErrCopy) && adopt {
+		m.log.Warn("going on in place of another master, as --adopt-deployment says", "deployment", m.deployment.ID, "error", err)
+	} else if err != nil {
+		return err
+	}
 	owner, err := ownerName(lock)
 	if err != nil {
 		return err
@@ -229,9 +241,12 @@ func (m *Master) openStore(ctx context.Context) error {
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
 	now := time.Now()
-	m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, now)
+	if m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, now); err != nil {
+		return err
+	}
 	m.leasedUntil.Store(now.Add(leaseTime).UnixNano())
-	return err
+	host, _, _ := strings.Cut(owner, " ")
+	return m.db.TakePlace(ctx, m.fence, host, now)
 }
 
 func (m *Master) listen() (err error) {

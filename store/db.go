@@ -34,6 +34,8 @@ type Backend struct {
 	// ForUpdate and ForShare end a SELECT whose rows must not change until the
 	// transaction ends: locking clauses, or nothing where writes are serial.
 	ForUpdate, ForShare string
+	// Place tells where the database is; nil where nothing is known of it.
+	Place func(context.Context) (Place, error)
 	// Classify gives the class of one of the driver's errors.
 	Classify func(error) dormouse.Code
 }

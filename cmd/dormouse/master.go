@@ -18,13 +18,14 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/master"
+	"github.com/dormouse-ci/dormouse/store"
 )
 
 func newMasterCommand() *cobra.Command {
 	var tokenFile, logFormat, logLevel string
 	var grace, stopTime time.Duration
 	var timeScale float64
-	var asJSON bool
+	var asJSON, adopt bool
 	cmd := &cobra.Command{
 		Use:   "master [DIR]",
 		Short: "Serve a build master",
@@ -43,6 +44,11 @@ SIGHUP has it read master.star again: what runs goes on, and what is started fro
 then on is started as the file now says. A file with a mistake changes nothing,
 and the log says why; where the database is kept and which addresses are served
 takes a restart.
+
+A database that is a copy of another master's (a copied directory, a restored
+backup, a cloned disk) is refused: that master may be at work, and its instances
+would be ended. Where it is gone for good, --adopt-deployment, once, has this one
+go on in its place, and end what is left of it.
 
 The configuration is checked first: with a mistake in it nothing is started, and
 the exit code is 1.`,
@@ -63,7 +69,7 @@ the exit code is 1.`,
 			if grace < 0 || stopTime < 0 {
 				return usageErrorf("--grace and --stop-time can not be negative")
 			}
-			o := master.Options{Log: log, TimeScale: timeScale}
+			o := master.Options{Log: log, TimeScale: timeScale, AdoptDeployment: adopt}
 			return serveMaster(cmd, dir, tokenFile, o, grace, stopTime, asJSON)
 		},
 	}
@@ -75,6 +81,7 @@ the exit code is 1.`,
 	f.DurationVar(&stopTime, "stop-time", 2*time.Minute, "how long to wait for instances to end before stopping all the same; after a second signal, 15s at most")
 	f.Float64Var(&timeScale, "time-scale", 1, "multiplies the master's own limits of time, for tests")
 	_ = f.MarkHidden("time-scale")
+	f.BoolVar(&adopt, "adopt-deployment", false, "go on in place of the master whose database this one was copied from, and which is gone for good")
 	f.BoolVar(&asJSON, "json", false, "print the addresses as one JSON object")
 	return cmd
 }
@@ -111,6 +118,11 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 	}
 	o.Config, o.Token, o.Version = c, token, version()
 	m, err := master.Start(ctx, o)
+	if errors.Is(err, store.ErrCopy) {
+		return fmt.Errorf("%w, so nothing was touched.\n"+
+			"If that master is gone for good, go on in its place: dormouse master --adopt-deployment (this once).\n"+
+			"For a second master beside it, begin with a new directory (dormouse init), or an empty database", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -51,9 +51,11 @@ func Open(ctx context.Context, url string) (*store.DB, error) {
 		}
 		return nil, errors.Join(err, writes.Close())
 	}
+	reads := pool(config)
 	return store.New(ctx, store.Backend{
 		Writer:    &writer{writes},
-		Reads:     pool(config),
+		Reads:     reads,
+		Place:     func(ctx context.Context) (store.Place, error) { return place(ctx, reads) },
 		Snapshot:  sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		ForUpdate: " FOR UPDATE",
 		ForShare:  " FOR SHARE",

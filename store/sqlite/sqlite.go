@@ -80,7 +80,10 @@ func open(ctx context.Context, path string) (*store.DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, reads.Close(), writes.Close())
 	}
-	return store.New(ctx, store.Backend{Writer: w, Reads: reads, Classify: classify})
+	return store.New(ctx, store.Backend{
+		Writer: w, Reads: reads, Classify: classify,
+		Place: func(context.Context) (store.Place, error) { return place(path) },
+	})
 }
 
 // dsn names the file and the pragmas of each connection to it. FULL flushes the
