@@ -39,7 +39,25 @@ type Error struct {
 	Err     error
 	// Again is when the same may succeed, where that is known.
 	Again time.Time
+	// Reach is how far a want of Capacity or Quota reaches.
+	Reach Reach
 }
+
+// Reach is what of EC2's offerings a refusal for want of capacity or quota is
+// about: that is passed over for a while, and the others are tried.
+type Reach string
+
+// The reaches, from the narrowest.
+const (
+	ReachOffering Reach = ""       // the type in its market and zone
+	ReachSubnet   Reach = "subnet" // the subnet: others of its zone may do
+	ReachBatch    Reach = "batch"  // how many were asked for at once
+	ReachBid      Reach = "bid"    // the offering at this worker's bid: others may bid more
+	ReachType     Reach = "type"   // the type in its market, in every zone, as this worker wants it
+	ReachQuota    Reach = "quota"  // the type in its market, and, less surely, those that share its quota there
+	ReachMarket   Reach = "market" // the whole market
+	ReachWorker   Reach = "worker" // whatever this worker's instances are bought as
+)
 
 // Error returns the message and the cause, whichever there are.
 func (e *Error) Error() string {

@@ -24,6 +24,9 @@ type WorkerStatus struct {
 	// waits: what failed, what EC2 said, what to do.
 	Reason           string    `json:"reason,omitempty"`
 	QuarantinedUntil time.Time `json:"quarantined_until,omitzero"`
+	// PassedOver is what EC2 has refused to sell a moment ago, until when nothing
+	// of the kind is asked for, and EC2's reason. Other offerings are.
+	PassedOver []string `json:"passed_over,omitempty"`
 	// Since is when the phase began.
 	Since time.Time `json:"since,omitzero"`
 	// Agent is how the attached worker introduced itself.

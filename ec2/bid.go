@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"cmp"
+	"fmt"
 	"math/big"
 	"slices"
 	"strconv"
@@ -90,8 +91,7 @@ func Bid(mean *big.Rat, multiplier, maximum *float64) (string, error) {
 	if maximum != nil {
 		limit := decimal(*maximum)
 		if limit == nil || limit.Cmp(minBid) <= 0 {
-			return "", dormouse.Errorf(dormouse.Configuration,
-				"max_spot_price is %v dollars an hour; EC2 takes bids above 0.001", *maximum)
+			return "", tooLittle("max_spot_price is %v dollars an hour; EC2 takes bids above 0.001", *maximum)
 		}
 		if bid == nil || bid.Cmp(limit) > 0 {
 			bid = limit
@@ -102,10 +102,15 @@ func Bid(mean *big.Rat, multiplier, maximum *float64) (string, error) {
 	}
 	text := bid.FloatString(bidDigits)
 	if sent, _ := new(big.Rat).SetString(text); sent.Cmp(minBid) <= 0 {
-		return "", dormouse.Errorf(dormouse.Configuration,
-			"the bid would be %s dollars an hour, and EC2 takes bids above 0.001: raise price_multiplier, or set it to None to bid max_spot_price", text)
+		return "", tooLittle("the bid would be %s dollars an hour, and EC2 takes bids above 0.001: raise price_multiplier, or set it to None to bid max_spot_price", text)
 	}
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), "."), nil
+}
+
+// tooLittle is a bid that EC2 would not take. On demand, or at the price of another
+// zone or type, an instance may still be had.
+func tooLittle(format string, args ...any) error {
+	return &dormouse.Error{Code: dormouse.Capacity, Reach: dormouse.ReachBid, Message: fmt.Sprintf(format, args...)}
 }
 
 // decimal is the number that a person wrote: 1.2, not the binary fraction

@@ -65,10 +65,10 @@ func TestBid(t *testing.T) {
 		{"never an exponent", mean("0.00125"), new(1.2), nil, "0.0015", ""},
 		{"rounded to six decimals", mean("0.0123456789"), new(1.0), nil, "0.012346", ""},
 		{"as written, not as a binary fraction", mean("0.1"), new(1.1), nil, "0.11", ""},
-		{"at the limit", nil, nil, new(0.001), "", dormouse.Configuration},
-		{"below the limit", mean("0.0000125"), new(1.2), new(1.6), "", dormouse.Configuration},
+		{"at the limit", nil, nil, new(0.001), "", dormouse.Capacity},
+		{"below the limit", mean("0.0000125"), new(1.2), new(1.6), "", dormouse.Capacity},
 		{"just above the limit", nil, nil, new(0.0011), "0.0011", ""},
-		{"rounds down to the limit", mean("0.0010000001"), new(1.0), nil, "", dormouse.Configuration},
+		{"rounds down to the limit", mean("0.0010000001"), new(1.0), nil, "", dormouse.Capacity},
 		{"negative multiplier", mean("1"), new(-1.0), nil, "", dormouse.Configuration},
 	}
 	for _, tt := range tests {

@@ -70,7 +70,7 @@ func TestLaunchAnswers(t *testing.T) {
 		{name: "nobody there", answers: []error{errDial}, code: dormouse.Unavailable, sent: 3, says: "connection refused"},
 		{name: "no such host", answers: []error{&net.DNSError{Err: "no such host", Name: "ec2.test"}}, code: dormouse.Unavailable, sent: 3, says: "no such host"},
 		{name: "server error of EC2's", answers: []error{apiError{500, "InternalError", "oops"}}, code: dormouse.Unanswered, remote: "InternalError", sent: 3},
-		{name: "overloaded", answers: []error{apiError{503, "Unavailable", "busy"}}, code: dormouse.Unavailable, remote: "Unavailable", sent: 3},
+		{name: "overloaded", answers: []error{apiError{503, "Unavailable", "busy"}}, code: dormouse.Unanswered, remote: "Unavailable", sent: 3},
 		{name: "gateway", answers: []error{apiError{502, "", "<html>bad gateway</html>"}}, code: dormouse.Unanswered, sent: 3, says: "502"},
 		{name: "not EC2", answers: []error{apiError{404, "", "404 page not found"}}, code: dormouse.Configuration, sent: 1, says: "endpoint_url"},
 		{name: "no capacity", answers: []error{capacity}, code: dormouse.Capacity, remote: "InsufficientInstanceCapacity", settled: true, sent: 1, says: "We have none"},

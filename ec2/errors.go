@@ -14,124 +14,6 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-// classes sorts EC2's error codes. The codes and what they mean are from
-// "Error codes for the Amazon EC2 API" (Amazon EC2 API Reference); that a type
-// which a zone does not offer, or a subnet without free addresses, is a want
-// of capacity, so that the next offering is tried, is Karpenter's experience
-// (aws/karpenter-provider-aws, pkg/errors).
-var classes = map[string]dormouse.Code{
-	"InsufficientInstanceCapacity":         dormouse.Capacity,
-	"InsufficientCapacity":                 dormouse.Capacity,
-	"InsufficientHostCapacity":             dormouse.Capacity,
-	"InsufficientReservedInstanceCapacity": dormouse.Capacity,
-	"InsufficientFreeAddressesInSubnet":    dormouse.Capacity,
-	"ReservationCapacityExceeded":          dormouse.Capacity,
-	"SpotMaxPriceTooLow":                   dormouse.Capacity,
-	"UnfulfillableCapacity":                dormouse.Capacity,
-	"Unsupported":                          dormouse.Capacity,
-	"UnavailableHostRequirements":          dormouse.Capacity,
-	"VolumeTypeNotAvailableInZone":         dormouse.Capacity, // another zone has it
-	"ResourceCountExceeded":                dormouse.Quota,
-	"VolumeIOPSLimit":                      dormouse.Quota,
-	"ServerInternal":                       dormouse.Unanswered,
-	"MaxSpotFleetRequestCountExceeded":     dormouse.Quota,
-
-	"InstanceLimitExceeded":         dormouse.Quota,
-	"VcpuLimitExceeded":             dormouse.Quota,
-	"MaxSpotInstanceCountExceeded":  dormouse.Quota,
-	"VolumeLimitExceeded":           dormouse.Quota,
-	"InsufficientVolumeCapacity":    dormouse.Capacity,
-	"MaxIOPSLimitExceeded":          dormouse.Quota,
-	"SecurityGroupLimitExceeded":    dormouse.Quota,
-	"RequestResourceCountExceeded":  dormouse.Quota,
-	"NetworkInterfaceLimitExceeded": dormouse.Quota,
-	"ConcurrentTagAccess":           dormouse.Throttled,
-	"RequestLimitExceeded":          dormouse.Throttled,
-	"RequestThrottled":              dormouse.Throttled,
-	"Throttling":                    dormouse.Throttled,
-	"ThrottlingException":           dormouse.Throttled,
-	"EC2ThrottledException":         dormouse.Throttled,
-	"BandwidthLimitExceeded":        dormouse.Throttled,
-	"SlowDown":                      dormouse.Throttled,
-	"Unavailable":                   dormouse.Unavailable,
-	"ServiceUnavailable":            dormouse.Unavailable,
-	"InsufficientAddressCapacity":   dormouse.Capacity,
-	"InternalError":                 dormouse.Unanswered,
-	"InternalFailure":               dormouse.Unanswered,
-	"RequestTimeout":                dormouse.Unanswered,
-	"RequestTimeoutException":       dormouse.Unanswered,
-	"InvalidInstanceID":             dormouse.NotFound,
-	"InvalidInstanceID.NotFound":    dormouse.NotFound,
-	"InvalidInstanceID.Malformed":   dormouse.NotFound,
-	"IdempotentParameterMismatch":   dormouse.Conflict, // the token was used before, for another launch
-	"InvalidParameterCombination":   dormouse.Configuration,
-	"OperationNotPermitted":         dormouse.Configuration,
-	"VPCIdNotSpecified":             dormouse.Configuration,
-	"VPCResourceNotSpecified":       dormouse.Configuration,
-	"DefaultVpcDoesNotExist":        dormouse.Configuration,
-	"DefaultSubnetDoesNotExist":     dormouse.Configuration,
-	"UnsupportedOperation":          dormouse.Configuration,
-}
-
-// refusals are the codes that come from checking who calls, before EC2 looks
-// at what is asked: they prove nothing about an earlier request.
-var refusals = map[string]bool{
-	"AuthFailure": true,
-	"AuthFailure.ServiceLinkedRoleCreationNotPermitted": true,
-	"AccessDenied":                true,
-	"AccessDeniedException":       true,
-	"Blocked":                     true,
-	"ExpiredToken":                true,
-	"ExpiredTokenException":       true,
-	"IncompleteSignature":         true,
-	"InvalidClientTokenId":        true,
-	"InvalidSignatureException":   true,
-	"MissingAuthenticationToken":  true,
-	"OptInRequired":               true,
-	"PendingVerification":         true,
-	"RequestExpired":              true,
-	"SignatureDoesNotMatch":       true,
-	"UnauthorizedOperation":       true,
-	"UnrecognizedClientException": true,
-}
-
-// hints say what a person can do about a code.
-var hints = map[string]string{
-	"AuthFailure":                                 "EC2 does not accept these credentials: check identifier and secret_identifier (or the profile), and that the keys are active in this region",
-	"InvalidClientTokenId":                        "AWS does not know this access key: check identifier, or the profile",
-	"SignatureDoesNotMatch":                       "the secret key does not belong to the access key: check secret_identifier",
-	"ExpiredToken":                                "the session token has expired: renew it, or let the SDK's chain renew it (a role or SSO profile)",
-	"RequestExpired":                              "this machine's clock is more than 5 minutes off: set it (NTP)",
-	"OptInRequired":                               "sign this AWS account up for EC2, or enable the region for it",
-	"PendingVerification":                         "AWS is still verifying the account in this region: wait for its mail",
-	"Blocked":                                     "the account is blocked: contact AWS Support",
-	"AccessDenied":                                "to assume a role, check role_arn, external_id and the role's trust policy; else allow the action in the IAM policy of these credentials",
-	"AccessDeniedException":                       "allow the action in the IAM policy of these credentials",
-	"InvalidLaunchTemplateId.NotFound":            "check launch_template and region",
-	"InvalidLaunchTemplateId.VersionNotFound":     "check the version in launch_template",
-	"InvalidLaunchTemplateName.NotFoundException": "check launch_template and region",
-	"UnauthorizedOperation":                       "allow the action in the IAM policy of these credentials; `aws sts decode-authorization-message` tells which statement refused it",
-	"VPCIdNotSpecified":                           "the region has no default VPC: give subnet_id and security_group_ids in place of security_name",
-	"VPCResourceNotSpecified":                     "this instance type needs a VPC: give subnet_id and security_group_ids",
-	"DefaultVpcDoesNotExist":                      "the region has no default VPC: give subnet_id and security_group_ids in place of security_name",
-	"InvalidAMIID.NotFound":                       "check that ami stands in this region and is shared with this account",
-	"InvalidAMIID.Unavailable":                    "the image was deregistered or is not ready: choose another ami",
-	"InvalidAMIID.Malformed":                      "an AMI's id looks like ami-0123456789abcdef0",
-	"InvalidKeyPair.NotFound":                     "the key pair has gone: it is made anew at the next start",
-	"InvalidKeyPair.Format":                       "check keypair_name",
-	"InvalidGroup.NotFound":                       "check security_name or security_group_ids: the group must be in the VPC that the instance starts in",
-	"InvalidSubnetID.NotFound":                    "check subnet_id and region",
-	"VcpuLimitExceeded":                           "end other instances, or ask for a higher vCPU limit in the Service Quotas console",
-	"InstanceLimitExceeded":                       "end other instances, or ask for a higher limit in the Service Quotas console",
-	"MaxSpotInstanceCountExceeded":                "end other spot instances, or ask for a higher spot limit in the Service Quotas console",
-	"InsufficientInstanceCapacity":                "AWS has no such machine free there now: more instance types, subnets or zones to choose from, or fallback_to_on_demand for spot, would help",
-	"SpotMaxPriceTooLow":                          "the spot price is above the bid: raise max_spot_price or price_multiplier, or allow fallback_to_on_demand",
-	"Unsupported":                                 "this zone does not offer that instance type, or not with these options: name another placement, subnet_id or instance_type",
-	"InvalidAction":                               "the endpoint does not know this call: is endpoint_url EC2's?",
-	"OperationNotPermitted":                       "the instance is protected against termination: switch disableApiTermination off",
-	"RequestLimitExceeded":                        "too many EC2 calls in this account and region; it is tried again more slowly",
-}
-
 // classify makes the one error that the rest of the program sees of a call.
 func (a *Account) classify(ctx context.Context, x *exchange, err error) error {
 	where := x.name + " in " + a.region
@@ -162,7 +44,7 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 	var cred *credentialsError
 	if errors.As(err, &cred) {
 		if code := remoteCode(err); code != "" { // STS's, of AssumeRole
-			e := answered(code, where+": credentials", err, false)
+			e := answered(code, where+": credentials", err, action{})
 			e.Remote = "" // EC2 has not seen the request: nothing is settled by it
 			return e
 		}
@@ -170,7 +52,7 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 			"keys in ~/.aws/credentials or the environment, or an IAM role (%v)", innermost(cred.err))
 	}
 	if code := remoteCode(err); code != "" {
-		return answered(code, where, err, x.mutating)
+		return answered(code, where, err, x.action)
 	}
 	switch status := httpStatus(err); {
 	case status >= 500 && x.mutating:
@@ -193,7 +75,7 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 // decoded, are below it.
 const maxRemoteMessage = 4096
 
-func answered(code, where string, err error, mutating bool) *dormouse.Error {
+func answered(code, where string, err error, act action) *dormouse.Error {
 	var api smithy.APIError
 	errors.As(err, &api)
 	message := strings.ToValidUTF8(api.ErrorMessage(), "?")
@@ -204,24 +86,24 @@ func answered(code, where string, err error, mutating bool) *dormouse.Error {
 	if message = strings.TrimRight(message, ". "); message != "" {
 		text += ": " + message
 	}
-	if hint := hints[code]; hint != "" {
-		text += "; " + hint
+	m := meaningOf(code, message)
+	if act.spot && refusesSpot(m, message) {
+		m = notOnSpot
 	}
-	return &dormouse.Error{Code: classOf(code, httpStatus(err), mutating), Message: text, Remote: code}
+	if m.hint != "" {
+		text += "; " + m.hint
+	}
+	return &dormouse.Error{Code: classOf(m, code, httpStatus(err), act.mutating), Message: text, Remote: code, Reach: m.reach}
 }
 
-// classOf classifies an answer of EC2. A client error (4xx) that is not in the
-// table says that the request as it stands will never be good: a person has to
-// see it.
-func classOf(code string, status int, mutating bool) dormouse.Code {
-	class, known := classes[code]
+// classOf classifies an answer of EC2. A client error (4xx) without a meaning says
+// that the request as it stands will never be good: a person has to see it.
+func classOf(m meaning, code string, status int, mutating bool) dormouse.Code {
 	switch {
-	case known && class == dormouse.Unanswered && !mutating:
+	case m.class == dormouse.Unanswered && !mutating:
 		return dormouse.Unavailable
-	case known:
-		return class
-	case refusals[code]:
-		return dormouse.Configuration
+	case m.class != "":
+		return m.class
 	case status >= 500 && mutating:
 		return dormouse.Unanswered
 	case status >= 500:
@@ -239,7 +121,7 @@ func classOf(code string, status int, mutating bool) dormouse.Code {
 // out.
 func leavesOpen(err error) bool {
 	if code := remoteCode(err); code != "" {
-		return classOf(code, httpStatus(err), true) == dormouse.Unanswered
+		return classOf(meanings[code], code, httpStatus(err), true) == dormouse.Unanswered
 	}
 	switch status := httpStatus(err); {
 	case status >= 500:
@@ -262,7 +144,7 @@ func Settled(err error) bool {
 	}
 	switch e.Code {
 	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound:
-		return e.Remote != "" && !refusals[e.Remote]
+		return e.Remote != "" && !meaningOf(e.Remote, e.Message).unread
 	default:
 		return false
 	}

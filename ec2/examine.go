@@ -390,6 +390,10 @@ func (x *examination) bid(ctx context.Context) {
 	zone := zoneName(x.spec.Region, x.spec.Placement)
 	for _, instanceType := range x.spec.InstanceTypes[:min(len(x.spec.InstanceTypes), maxDryRuns)] {
 		switch bid, err := x.a.bid(ctx, x.spec, instanceType, zone); {
+		case reachesBid(err) && x.spec.FallbackToOnDemand:
+			x.add(what, FindingWarning, "%s: %v; it is bought on demand", instanceType, err)
+		case reachesBid(err):
+			x.add(what, FindingWrong, "%s: %v", instanceType, err)
 		case err != nil:
 			x.failed(what, err, true)
 			return // it would be the same for the others
@@ -399,6 +403,12 @@ func (x *examination) bid(ctx context.Context) {
 			x.add(what, FindingOK, "%s: at most $%s an hour", instanceType, bid)
 		}
 	}
+}
+
+// reachesBid reports whether err says that EC2 would not take a bid.
+func reachesBid(err error) bool {
+	e, ok := asError(err)
+	return ok && e.Reach == dormouse.ReachBid && e.Remote == ""
 }
 
 // launches asks for the launch of each offering without carrying it out.
@@ -411,7 +421,11 @@ func (x *examination) launches(ctx context.Context) {
 	}
 	var outcomes []outcome
 	for _, o := range offerings[:min(len(offerings), maxDryRuns)] {
-		outcomes = append(outcomes, outcomeOf(o, x.a.dryRun(ctx, x.dry, o, x.groupID)))
+		err := x.a.dryRun(ctx, x.dry, o, x.groupID)
+		if reachesBid(err) {
+			continue // said of the bid
+		}
+		outcomes = append(outcomes, outcomeOf(o, err))
 	}
 	x.findings = append(x.findings, launchFindings(outcomes)...)
 	if more := len(offerings) - maxDryRuns; more > 0 {

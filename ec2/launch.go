@@ -30,7 +30,7 @@ func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]do
 		// The SDK would make one up, which no one could send again.
 		return nil, dormouse.Errorf(dormouse.Internal, "a launch needs a token")
 	}
-	out, err := call(ctx, a, action{name: "RunInstances", mutating: true, instances: r.Count},
+	out, err := call(ctx, a, action{name: "RunInstances", mutating: true, spot: r.Spot != nil, instances: r.Count},
 		a.api.runInstances, r.input(token))
 	if err != nil {
 		a.forgetStale(r, err)
@@ -51,7 +51,7 @@ func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]do
 // that the next rendering looks again, or makes them again.
 func (a *Account) forgetStale(r *rendered, err error) {
 	switch remote := remoteOf(err); {
-	case strings.HasPrefix(remote, "InvalidAMIID."):
+	case strings.HasPrefix(remote, "InvalidAMIID."), remote == "AuthFailure" && Settled(err):
 		a.images.forgetImage(r.ImageID)
 	case remote == "InvalidKeyPair.NotFound":
 		a.keypairs.forget(r.KeyName)

@@ -35,7 +35,7 @@ const (
 // but with status 500, as it does when it has no capacity: the next offering
 // should be tried at once.
 func definite(err error) aws.Ternary {
-	switch classes[remoteCode(err)] {
+	switch meanings[remoteCode(err)].class {
 	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound:
 		return aws.FalseTernary
 	default:
@@ -124,6 +124,7 @@ type action struct {
 	name      string
 	mutating  bool
 	unbounded bool // a Describe… without filter or page size
+	spot      bool // a launch on the spot market
 	instances int  // that are started or ended by it
 }
 
@@ -184,7 +185,7 @@ func (t *transit) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 		}
 		x.lost = x.lost || leavesOpen(err)
 	}
-	t.limits.settle(x.action, classes[code] == dormouse.Throttled)
+	t.limits.settle(x.action, meanings[code].class == dormouse.Throttled)
 	t.log.LogAttrs(ctx, slog.LevelDebug, "EC2 call", slog.String("action", x.name),
 		slog.Int("attempt", x.sent), slog.Duration("took", time.Since(start)),
 		slog.Bool("ok", err == nil), slog.String("code", code))

@@ -138,7 +138,7 @@ func (a *Account) subnetZone(ctx context.Context, id string) (string, error) {
 		}
 		return "", &dormouse.Error{
 			Code: dormouse.Configuration, Remote: "InvalidSubnetID.NotFound",
-			Message: fmt.Sprintf("subnet %s does not exist in %s for this account: %s", id, a.region, hints["InvalidSubnetID.NotFound"]),
+			Message: fmt.Sprintf("subnet %s does not exist in %s for this account: %s", id, a.region, meanings["InvalidSubnetID.NotFound"].hint),
 		}
 	})
 }

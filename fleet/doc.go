@@ -10,7 +10,7 @@
 // are given one to each generation, and durable, before anything else happens to
 // them; those for whom there was none try the next offering.
 //
-//	              ┌──────────── refused: no capacity ─▶ the next offering, a new attempt
+//	              ┌──────────── no capacity, or a quota ─▶ the next offering, a new attempt
 //	open ─ send ──┼─ accepted ─▶ instances in the ledger, attempt settled
 //	 ▲            ├─ refused otherwise ─▶ the start has failed
 //	 └────────────┴─ unanswered: stays open; the same bytes and token go out again
@@ -18,6 +18,10 @@
 // An attempt whose answer was lost, or that an earlier process left open, may
 // have started an instance. It is settled only by EC2's answer to the same
 // bytes, or, once five minutes have passed, by a listing that does not show it.
+//
+// What a refusal is about ([dormouse.Reach]) is passed over for a while by all whom
+// it concerns, with its reason ([Member.PassedOver]). Quotas are looked at anew
+// once an instance has ended.
 //
 // # A budget
 //

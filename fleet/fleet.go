@@ -96,9 +96,11 @@ type Fleet struct {
 	launches map[string][]generationKey    // that have no answer yet, by id: whom they are for
 	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
-	absent   map[string]time.Time         // since when the listings lack an instance that should be there, by id
-	watching bool                         // accounts are listed without being asked for
-	unsaved  map[string]dormouse.Instance // ledger rows that are not durable as they are, by id
+	// chosenFrom is what a worker's last start had to choose from.
+	chosenFrom map[string][]dormouse.Offering
+	absent     map[string]time.Time         // since when the listings lack an instance that should be there, by id
+	watching   bool                         // accounts are listed without being asked for
+	unsaved    map[string]dormouse.Instance // ledger rows that are not durable as they are, by id
 
 	saving sync.Mutex // held while ledger rows are written
 }
@@ -124,7 +126,8 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
+		chosenFrom: map[string][]dormouse.Offering{},
+		launches:   map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
@@ -180,12 +183,38 @@ func (f *Fleet) settled(launch string) {
 	delete(f.reserved, launch)
 }
 
-// noteShort remembers that an offering had less than the attempts asked for.
-func (f *Fleet) noteShort(attempts []dormouse.LaunchAttempt, account string, err error, now time.Time) {
+// offered keeps what a worker may be started as.
+func (f *Fleet) offered(worker string, offerings []dormouse.Offering) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, a := range attempts {
-		f.short.add(account, a.Worker, a.Offering, refusalOf(err), now.Add(f.scaled(shortageMemory)))
+	f.chosenFrom[worker] = offerings
+}
+
+// passOver remembers what the refusal of a launch says of later ones. Of several
+// that a quota had no room for, half ask again at once: fewer may fit.
+func (a *account) passOver(attempts []dormouse.LaunchAttempt, err error, now time.Time) {
+	f, key, until := a.fleet, a.cloud.Key(), now.Add(a.fleet.scaled(shortageMemory))
+	n, reach := len(attempts), reachOf(err)
+	if n > 1 && reach == dormouse.ReachBatch {
+		a.mu.Lock()
+		a.most[attempts[0].Offering] = n / 2
+		a.mu.Unlock()
+		return
+	}
+	if dormouse.CodeOf(err) == dormouse.Quota || reach == dormouse.ReachMarket { // a person can do something about it
+		f.opt.Log.Warn("EC2 refuses a launch for the account's sake; what that is about is passed over for a while",
+			"worker", attempts[0].Worker, "launches", n, "offering", attempts[0].Offering.String(), "until", until, "error", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n > 1 && reach == dormouse.ReachQuota {
+		for _, at := range attempts[n/2:] {
+			f.short.set(shortageKey{account: key, worker: at.Worker, offering: at.Offering}, shortage{until: until, why: err})
+		}
+		return
+	}
+	for _, at := range attempts {
+		f.short.add(key, at.Worker, at.Offering, err, until)
 	}
 }
 

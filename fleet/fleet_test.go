@@ -1042,18 +1042,24 @@ func TestAnUnplacedOfferingIsPassedOverForAnother(t *testing.T) {
 	}
 }
 
-// A subnet that is full says nothing of its zone's other subnets, and a bid that
-// is too low nothing of who bids more.
+// A subnet that is full says nothing of its zone's other subnets, a bid that is too
+// low nothing of who bids more, and a quota nothing of what does not count against
+// it: each refusal passes over what it is about.
 func TestWhatARefusalSays(t *testing.T) {
 	for _, tc := range []struct {
-		remote     string
+		reach      dormouse.Reach
 		same, next []string // what the same worker, and then another, asks for
 	}{
-		{"InsufficientInstanceCapacity", []string{"1", "3"}, []string{"3"}},
-		{"InsufficientFreeAddressesInSubnet", []string{"1", "2"}, []string{"2"}},
-		{"SpotMaxPriceTooLow", []string{"1", "2"}, []string{"1"}},
+		{dormouse.ReachOffering, []string{"1", "3"}, []string{"3"}},
+		{dormouse.ReachBatch, []string{"1", "3"}, []string{"3"}}, // of one, it is no batch
+		{dormouse.ReachSubnet, []string{"1", "2"}, []string{"2"}},
+		{dormouse.ReachBid, []string{"1", "2"}, []string{"1"}},
+		{dormouse.ReachType, []string{"1", "m"}, []string{"1"}},
+		{dormouse.ReachQuota, []string{"1", "g"}, []string{"g"}},
+		{dormouse.ReachMarket, []string{"1", "d"}, []string{"d"}},
+		{dormouse.ReachWorker, []string{"1"}, []string{"1"}},
 	} {
-		t.Run(tc.remote, func(t *testing.T) {
+		t.Run(cmp.Or(string(tc.reach), "offering"), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				member := func(name string) *Member {
 					m := w.member(name)
@@ -1061,6 +1067,9 @@ func TestWhatARefusalSays(t *testing.T) {
 						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1a", Subnet: "1", Market: dormouse.Spot},
 						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1a", Subnet: "2", Market: dormouse.Spot},
 						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1b", Subnet: "3", Market: dormouse.Spot},
+						dormouse.Offering{InstanceType: "m5.large", Zone: "us-east-1b", Subnet: "m", Market: dormouse.Spot},
+						dormouse.Offering{InstanceType: "g5.xlarge", Zone: "us-east-1b", Subnet: "g", Market: dormouse.Spot},
+						dormouse.Offering{InstanceType: "c5.large", Zone: "us-east-1b", Subnet: "d", Market: dormouse.OnDemand},
 					)
 					m.Render = func(_ context.Context, o dormouse.Offering, l Launch) ([]byte, error) {
 						return json.Marshal(request{l, o.Subnet})
@@ -1069,7 +1078,7 @@ func TestWhatARefusalSays(t *testing.T) {
 				}
 				w.region.launch = func(n int) (error, bool) {
 					if n == 1 {
-						return &dormouse.Error{Code: dormouse.Capacity, Message: tc.remote, Remote: tc.remote}, false
+						return &dormouse.Error{Code: dormouse.Quota, Message: "no", Reach: tc.reach}, false
 					}
 					return nil, false
 				}
@@ -1081,7 +1090,8 @@ func TestWhatARefusalSays(t *testing.T) {
 					want = append(want, "1 "+subnet+" for bot2/1")
 				}
 				for _, name := range []string{"bot1", "bot2"} {
-					if _, err := member(name).Start(t.Context(), 1); err != nil {
+					_, err := member(name).Start(t.Context(), 1)
+					if refused := tc.reach == dormouse.ReachWorker && name == "bot1"; (err != nil) != refused {
 						t.Fatal(err)
 					}
 				}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -86,7 +87,7 @@ func (a *account) join(ctx context.Context, m *Member, o dormouse.Offering, gene
 			})
 		}
 		g.waiting = append(g.waiting, w)
-		if len(g.waiting) == maxBatch {
+		if len(g.waiting) >= cmp.Or(a.most[o], maxBatch) {
 			delete(a.groups, key)
 		}
 		a.mu.Unlock()
@@ -135,10 +136,21 @@ func (a *account) launch(g *group) {
 		a.fleet.settled(id)
 		return
 	}
+	attempts := make([]dormouse.LaunchAttempt, len(wishes))
 	fail := func(err error) {
 		a.fleet.settled(id)
+		if passes(err) { // as of a bid that EC2 would not take
+			a.passOver(attempts, err, time.Now())
+		}
 		for _, w := range wishes {
 			w.refuse(err)
+		}
+	}
+	for i, w := range wishes {
+		attempts[i] = dormouse.LaunchAttempt{
+			Launch: id, Worker: w.member.Worker, Generation: w.generation,
+			Account: a.cloud.Key(), Region: a.cloud.Region(), Offering: g.key.offering,
+			Token: a.fleet.opt.Token(a.fleet.opt.Deployment, id, 1), Request: request, OpenedAt: time.Now(),
 		}
 	}
 	if err != nil {
@@ -146,15 +158,6 @@ func (a *account) launch(g *group) {
 		return
 	}
 	ctx := a.fleet.ctx
-	attempts := make([]dormouse.LaunchAttempt, len(wishes))
-	now := time.Now()
-	for i, w := range wishes {
-		attempts[i] = dormouse.LaunchAttempt{
-			Launch: id, Worker: w.member.Worker, Generation: w.generation,
-			Account: a.cloud.Key(), Region: a.cloud.Region(), Offering: g.key.offering,
-			Token: a.fleet.opt.Token(a.fleet.opt.Deployment, id, 1), Request: request, OpenedAt: now,
-		}
-	}
 	a.fleet.open(id, attempts)
 	attempts, err = a.fleet.opt.Store.OpenAttempts(ctx, attempts)
 	if err != nil {
@@ -316,8 +319,8 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 			return
 		}
 		a.fleet.settled(launch)
-		if dormouse.CodeOf(err) == dormouse.Capacity {
-			a.fleet.noteShort(attempts, a.cloud.Key(), err, now)
+		if passes(err) {
+			a.passOver(attempts, err, now)
 		}
 		all(err)
 		return
@@ -337,9 +340,16 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 		answers[generationKey{at.Worker, at.Generation}] = r
 	}
 	if len(rows) < len(attempts) {
-		a.fleet.noteShort(attempts, a.cloud.Key(), errShort, now)
+		a.passOver(attempts, errShort, now)
 	}
 	a.land(f, token, answers)
+}
+
+// passes reports whether a refusal is about what can be passed over for a while,
+// and not about what was asked for.
+func passes(err error) bool {
+	code := dormouse.CodeOf(err)
+	return code == dormouse.Capacity || code == dormouse.Quota
 }
 
 // errShort is the answer to those for whom a launch of several did not suffice.

@@ -76,8 +76,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		case dormouse.AttemptAccepted:
 			return m.accepted(ctx, generation, last)
 		case dormouse.AttemptOpen:
-			id, err := m.again(ctx, last)
-			if dormouse.CodeOf(err) != dormouse.Capacity {
+			if id, err := m.again(ctx, last); !passes(err) {
 				return id, err
 			}
 		case dormouse.AttemptRefused:
@@ -93,7 +92,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var refusals []string
+	m.Fleet.offered(m.Worker, offerings)
 	var tooDear error // what the budget says of the first offering that does not fit into it
 	for {
 		offering, next, ok := m.choose(offerings)
@@ -101,12 +100,11 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		case !ok && tooDear != nil:
 			return "", tooDear
 		case !ok:
-			return "", m.noCapacity(offerings, refusals, next)
+			return "", m.noneLeft(offerings, next)
 		}
 		id, err := account.join(ctx, m, offering, generation)
 		switch dormouse.CodeOf(err) {
-		case dormouse.Capacity:
-			refusals = append(refusals, fmt.Sprintf("%s: %v", offering, err))
+		case dormouse.Capacity, dormouse.Quota: // it is remembered
 		case dormouse.Budget:
 			tooDear = cmp.Or(tooDear, err)
 			offerings = slices.DeleteFunc(slices.Clone(offerings), func(o dormouse.Offering) bool { return o == offering })
@@ -139,19 +137,35 @@ func (m *Member) choose(offerings []dormouse.Offering) (dormouse.Offering, time.
 	return m.Fleet.short.choose(m.Cloud.Key(), m.Worker, offerings, time.Now())
 }
 
-func (m *Member) noCapacity(offerings []dormouse.Offering, refusals []string, again time.Time) error {
-	tried := strings.Join(refusals, "; ")
-	if tried == "" {
-		names := make([]string, len(offerings))
-		for i, o := range offerings {
-			names[i] = o.String()
+// noneLeft says why none of the offerings can be had before a moment. It is a want
+// of quota where more room in one may end the wait.
+func (m *Member) noneLeft(offerings []dormouse.Offering, again time.Time) error {
+	code, text := dormouse.Capacity, make([]string, 0, len(offerings))
+	for _, p := range m.passedOver(offerings) {
+		if dormouse.CodeOf(p.Why) == dormouse.Quota {
+			code = dormouse.Quota
 		}
-		tried = strings.Join(names, "; ") + ": refused a moment ago"
+		text = append(text, p.String())
 	}
-	err := dormouse.Errorf(dormouse.Capacity, "no offering has capacity for worker %s until at least %s (%s); add instance types or zones to try",
-		m.Worker, again.Format("15:04:05"), tried)
+	err := dormouse.Errorf(code, "nothing that worker %s may be started as can be had until at least %s (%s); more instance types or zones to choose from may help",
+		m.Worker, again.Format("15:04:05"), strings.Join(text, "; "))
 	err.Again = again
 	return err
+}
+
+func (m *Member) passedOver(offerings []dormouse.Offering) []PassedOver {
+	m.Fleet.mu.Lock()
+	defer m.Fleet.mu.Unlock()
+	return m.Fleet.short.passedOver(m.Cloud.Key(), m.Worker, offerings, time.Now())
+}
+
+// PassedOver returns what the worker's launches pass over for a while, of the
+// offerings that it had to choose from last.
+func (m *Member) PassedOver() []PassedOver {
+	m.Fleet.mu.Lock()
+	offerings := m.Fleet.chosenFrom[m.Worker]
+	m.Fleet.mu.Unlock()
+	return m.passedOver(offerings)
 }
 
 // accepted returns the instance of an attempt that was accepted, also one that

@@ -39,6 +39,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		if r.State.Ended() && r.EndedAt.IsZero() {
 			r.EndedAt = now
 			ended = append(ended, *r)
+			f.short.roomier(r.Account)
 			delete(f.rows, id)
 			delete(f.absent, id)
 		}
@@ -207,11 +208,12 @@ func (f *Fleet) rememberTaken(r dormouse.Instance, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	until := now.Add(f.scaled(shortageMemory))
-	f.short.add(r.Account, "", dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, noCapacity, until)
+	why := dormouse.Errorf(dormouse.Capacity, "EC2 took instance %s back: %s", r.ID, cmp.Or(r.StateReason, "it has announced it"))
+	f.short.add(r.Account, "", dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, why, until)
 	for _, at := range attempts {
 		if at.ID == r.AttemptID {
 			anywhere := at.Offering.Zone == "" && at.Offering.Subnet == ""
-			f.short.set(shortageKey{account: r.Account, offering: pool(at.Offering)}, shortage{until: until, mild: anywhere})
+			f.short.set(shortageKey{account: r.Account, offering: pool(at.Offering)}, shortage{until: until, mild: anywhere, why: why})
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // must then go on with what was begun. Errors are classified ([dormouse.CodeOf]).
 type Provider interface {
 	// Start brings up an instance for the generation and returns its id once
-	// EC2 has accepted the launch. Capacity, Throttled, Busy, Budget and
+	// EC2 has accepted the launch. Capacity, Quota, Throttled, Busy, Budget and
 	// Unanswered errors are tried again, at the error's own time where it has
 	// one; after any other, nothing was or will be started.
 	Start(ctx context.Context, generation int64) (instanceID string, err error)
@@ -391,7 +391,7 @@ func startFailed(generation int64, err error) StartFailed {
 	code := dormouse.CodeOf(err)
 	failed := StartFailed{
 		Generation: generation, Transient: transient(code), Reason: err.Error(),
-		Awaits: code == dormouse.Budget || code == dormouse.Busy,
+		Awaits: code == dormouse.Budget || code == dormouse.Busy || code == dormouse.Quota,
 	}
 	if e, ok := errors.AsType[*dormouse.Error](err); ok {
 		failed.Again = e.Again
@@ -400,10 +400,10 @@ func startFailed(generation int64, err error) StartFailed {
 }
 
 // transient reports whether the same start may well succeed in a moment, with
-// nobody having to do anything. A lack of capacity is: the fleet knows when an
-// offering is worth a try again. Unavailable is not: nobody answers at all,
+// nobody having to do anything. A lack of capacity or quota is: the fleet knows
+// when an offering is worth a try again. Unavailable is not: nobody answers at all,
 // which a person has to look at, so it is a failure with a quarantine, after
 // which it is tried again too.
 func transient(code dormouse.Code) bool {
-	return code == dormouse.Capacity || code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
+	return code == dormouse.Capacity || code == dormouse.Quota || code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
 }

@@ -182,5 +182,8 @@ func (w *worker) status() dormouse.WorkerStatus {
 		member = w.before
 	}
 	out.InstanceType = member.InstanceType(s.Generation)
+	for _, p := range member.PassedOver() {
+		out.PassedOver = append(out.PassedOver, "until "+p.Until.Format("15:04:05")+": "+p.String())
+	}
 	return out
 }

@@ -36,13 +36,21 @@ func newWorkersCommand() *cobra.Command {
 			}
 			rows[i] = []string{
 				plain(w.Name), c.phase(w), c.ago(w.Since), builds,
-				dash(plain(strings.TrimSpace(w.InstanceID + " " + w.InstanceType))), plain(w.Reason),
+				dash(plain(strings.TrimSpace(w.InstanceID + " " + w.InstanceType))), plain(reason(w)),
 			}
 		}
 		c.table([]string{"WORKER", "PHASE", "SINCE", "BUILDS", "INSTANCE", "REASON"}, rows)
 		return nil
 	})
 	return cmd
+}
+
+// reason says what is in a worker's way, or what it does without.
+func reason(w dormouse.WorkerStatus) string {
+	if w.Reason == "" && len(w.PassedOver) > 0 {
+		return "passed over " + strings.Join(w.PassedOver, "; ")
+	}
+	return w.Reason
 }
 
 // phase writes a worker's phase with what holds it back.
