@@ -12,8 +12,14 @@ type Build struct {
 	Worker    string `json:"worker"`
 	// Generation is the latent worker's generation the build ran on, 0 on a
 	// worker that is not latent.
-	Generation  int64      `json:"generation,omitempty"`
-	InstanceID  string     `json:"instance_id,omitempty"`
+	Generation int64  `json:"generation,omitempty"`
+	InstanceID string `json:"instance_id,omitempty"`
+	// Try counts the tries of its request from 1: a build whose worker was lost is
+	// followed by the next try, one that EC2 interrupted by the same one.
+	Try int `json:"try,omitempty"`
+	// MaxTries is how many tries its builder allows. It is computed, never stored;
+	// 0 where the builder is not configured any more.
+	MaxTries    int        `json:"max_tries,omitempty"`
 	StartedAt   time.Time  `json:"started_at"`
 	FinishedAt  time.Time  `json:"finished_at,omitzero"`
 	Result      *Result    `json:"result,omitempty"` // nil while it runs

@@ -22,6 +22,9 @@ type Builder struct {
 	// CollapseRequests says whether a waiting request may be merged into a
 	// newer compatible one. Buildbot's default, and ours, is true.
 	CollapseRequests bool
+	// MaxRetries is how often a request is tried again whose build has lost its
+	// worker; 0 is never.
+	MaxRetries int
 	// Choose are the configuration's own functions over its queue.
 	Choose Choices `json:"-"`
 }

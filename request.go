@@ -47,6 +47,13 @@ type BuildRequest struct {
 	// Interrupted is how often EC2 has taken the spot instance of one of its
 	// builds back. After the first time the request goes before all others.
 	Interrupted int `json:"interrupted,omitempty"`
+	// Lost is how often the worker was lost under one of its builds, and NotBefore
+	// until when it is not tried again since.
+	Lost      int       `json:"lost,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// MaxTries is how many builds it may have that lose their worker: the builder's
+	// maxRetries and the first. It is computed, never stored.
+	MaxTries int `json:"max_tries,omitempty"`
 	// CollapsedInto is the request that this one was merged into (it then is
 	// complete with result SKIPPED), 0 when it was not.
 	CollapsedInto int64 `json:"collapsed_into,omitempty"`

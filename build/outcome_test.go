@@ -22,8 +22,9 @@ func TestAStoreThatFails(t *testing.T) {
 		{errors.New("a bug"), false, dormouse.Exception},
 	} {
 		b := &running{storeErr: tc.err, stopped: tc.stopped, mask: newMask()}
-		if got := b.outcome(t.Context()).Result; got != tc.want {
-			t.Errorf("%v, stopped %v: the build is %v, want %v", tc.err, tc.stopped, got, tc.want)
+		got := b.outcome(t.Context())
+		if got.Result != tc.want || (got.Cause == StoreFailed) != (tc.want == dormouse.Retry) {
+			t.Errorf("%v, stopped %v: the build is %+v, want %v", tc.err, tc.stopped, got, tc.want)
 		}
 	}
 }

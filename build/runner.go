@@ -104,6 +104,10 @@ type PastStep struct {
 type Outcome struct {
 	Result      dormouse.Result
 	StateString string
+	// Cause says why the build is RETRY, and Step in which step it became that;
+	// both are empty for any other, and Step also between two steps.
+	Cause Cause
+	Step  string
 	// Left says that it has not ended: see [ErrLeft].
 	Left bool
 }
@@ -168,6 +172,7 @@ type running struct {
 	stopped    bool
 	stopReason string
 	storeErr   error
+	retryIn    string   // the step that ended as RETRY
 	text       []string // what the steps have to say on the build's state
 }
 
@@ -184,7 +189,11 @@ func (b *running) steps(ctx context.Context) Outcome {
 		if b.over(ctx) {
 			break
 		}
-		result, summary := b.stepOnce(ctx, index, names.unique(stepName(spec)), spec)
+		name := names.unique(stepName(spec))
+		result, summary := b.stepOnce(ctx, index, name, spec)
+		if result == dormouse.Retry {
+			b.retryIn = name
+		}
 		combined, halt := combine(spec, result, b.result)
 		b.result = combined
 		b.halted = b.halted || halt
@@ -353,7 +362,7 @@ func passes(err error) bool {
 // where the store is to blame, an exception where its configuration is.
 func NotBegun(err error) Outcome {
 	if passes(err) {
-		return Outcome{Result: dormouse.Retry, StateString: "retry " + err.Error()}
+		return Outcome{Result: dormouse.Retry, Cause: StoreFailed, StateString: "retry " + err.Error()}
 	}
 	return Outcome{Result: dormouse.Exception, StateString: err.Error()}
 }
@@ -366,7 +375,7 @@ func (b *running) outcome(ctx context.Context) Outcome {
 		b.result = dormouse.Worst(b.result, dormouse.Cancelled) // the store was waited for until then
 	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
 		return Outcome{
-			Result:      dormouse.Retry,
+			Result: dormouse.Retry, Cause: StoreFailed, Step: b.retryIn,
 			StateString: b.mask.apply("retry progress could not be stored: " + b.storeErr.Error()),
 		}
 	case b.storeErr != nil:
@@ -377,15 +386,21 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	case b.stopped:
 		b.result = dormouse.Worst(b.result, dormouse.Cancelled)
 	case b.lost:
-		return Outcome{Result: dormouse.Retry, StateString: "retry lost connection"}
+		return Outcome{Result: dormouse.Retry, Cause: WorkerLost, Step: b.retryIn, StateString: "retry lost connection"}
 	case ctx.Err() != nil:
-		return Outcome{Result: dormouse.Retry, StateString: "retry " + whyEnded(ctx)}
+		return Outcome{Result: dormouse.Retry, Cause: causeOf(ctx), Step: b.retryIn, StateString: "retry " + whyEnded(ctx)}
+	}
+	var cause Cause
+	if b.result == dormouse.Retry {
+		cause = StepAsked
+	} else {
+		b.retryIn = ""
 	}
 	text := append([]string{outcomeWord(b.result)}, b.text...)
 	if b.stopped {
 		text[0] += fmt.Sprintf(" (%s)", b.stopReason)
 	}
-	return Outcome{Result: b.result, StateString: b.mask.apply(strings.Join(text, " "))}
+	return Outcome{Result: b.result, Cause: cause, Step: b.retryIn, StateString: b.mask.apply(strings.Join(text, " "))}
 }
 
 func (b *running) announce(kind dormouse.EventKind, fill func(*dormouse.Event)) {

@@ -37,6 +37,7 @@ var (
 			{name: "description"},
 			{name: "canStartBuild"},
 			{name: "defaultProperties"},
+			{name: "maxRetries"}, // ours
 		},
 	}
 )
@@ -123,6 +124,7 @@ func uniqueNames(specs []dormouse.StepSpec) []dormouse.StepSpec {
 type builder struct {
 	dormouse.Builder
 	collapse *bool
+	retries  *int
 	// collapseBy, if not nil, makes the function that says which requests may be
 	// merged.
 	collapseBy func(builder string) func(newer, older dormouse.BuildRequest) (bool, error)
@@ -141,6 +143,9 @@ func (a arguments) builder() any {
 	b.DefaultProperties = a.ownProperties("defaultProperties")
 	b.Locks = a.lockAccesses()
 	b.Choose = a.choices(b.Name)
+	if f, ok := a.some("maxRetries"); ok {
+		b.retries = f.retries()
+	}
 	if f, ok := a.some("collapseRequests"); ok {
 		b.collapse, b.collapseBy = f.collapse()
 	}
@@ -167,6 +172,22 @@ func (f field) collapse() (*bool, func(string) func(newer, older dormouse.BuildR
 		return &v, nil
 	}
 	return nil, nil
+}
+
+// defaultRetries is how often a request is tried again whose build has lost its
+// worker: a machine that dies is bad luck, and the fourth under the same build is
+// the build.
+const defaultRetries = 3
+
+// mostRetries is beyond what any pause between tries leaves a use for.
+const mostRetries = 1000
+
+// retries reads maxRetries.
+func (f field) retries() *int {
+	if n, ok := f.integer(0, mostRetries); ok {
+		return &n
+	}
+	return nil
 }
 
 func (a arguments) builderName() string {

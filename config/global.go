@@ -15,7 +15,7 @@ import (
 var keySupport = func() map[string]support {
 	keys := make(map[string]support)
 	for s, words := range map[support]string{
-		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests properties workers builders schedulers budget ec2_rates services",
+		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests maxRetries properties workers builders schedulers budget ec2_rates services",
 		ignored: `buildbotNetUsageData caches buildCacheSize changeCacheSize changeHorizon logCompressionLimit logCompressionMethod
 			logEncoding logMaxSize logMaxTailSize metrics mq validation`,
 		later: `change_source codebaseGenerator configurators machines manhole multiMaster prioritizeBuilders revlink secretsProviders
@@ -59,6 +59,12 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 			m.CollapseRequests = *v
 		}
 		g.collapseBy = by
+	}
+	m.MaxRetries = defaultRetries
+	if f, ok := g.some("maxRetries"); ok {
+		if n := f.retries(); n != nil {
+			m.MaxRetries = *n
+		}
 	}
 	if f, ok := g.some("properties"); ok {
 		names, values := f.pairs()

@@ -21,9 +21,12 @@ type Master struct {
 	// CollapseRequests is the default that builders which do not say have
 	// already taken over.
 	CollapseRequests bool
-	Properties       map[string]any // c['properties'], for every build
-	Budget           Budget
-	EC2Rates         map[string]Rate // by action
+	// MaxRetries is the default that builders which do not say have already taken
+	// over.
+	MaxRetries int
+	Properties map[string]any // c['properties'], for every build
+	Budget     Budget
+	EC2Rates   map[string]Rate // by action
 
 	MailNotifiers   []MailNotifier
 	Workers         []Worker

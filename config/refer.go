@@ -123,6 +123,10 @@ func (g *global) builders(m *Master) {
 			return false
 		}
 		b.Builder.CollapseRequests = m.CollapseRequests
+		b.Builder.MaxRetries = m.MaxRetries
+		if b.retries != nil {
+			b.Builder.MaxRetries = *b.retries
+		}
 		by := g.collapseBy
 		if b.collapse != nil {
 			b.Builder.CollapseRequests, by = *b.collapse, b.collapseBy

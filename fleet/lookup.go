@@ -1,6 +1,10 @@
 package fleet
 
-import "github.com/dormouse-ci/dormouse"
+import (
+	"context"
+
+	"github.com/dormouse-ci/dormouse"
+)
 
 // Lookup returns the ledger's row of an instance, as long as it lives.
 func (f *Fleet) Lookup(instanceID string) (dormouse.Instance, bool) {
@@ -71,4 +75,23 @@ func (f *Fleet) Account(key string) (Cloud, bool) {
 		return nil, false
 	}
 	return a.cloud, true
+}
+
+// Fate asks EC2 what has become of an instance, and whether it was taken back for
+// its capacity.
+func (f *Fleet) Fate(ctx context.Context, instanceID string) (i dormouse.Instance, takenBackByEC2 bool, err error) {
+	if r, live := f.Lookup(instanceID); live {
+		if of := f.accountOf(r); of != nil {
+			if err := of.refresh(ctx); err != nil {
+				return r, false, err
+			}
+		}
+	}
+	i, live := f.Lookup(instanceID)
+	if !live {
+		if i, err = f.opt.Store.Instance(ctx, instanceID); err != nil {
+			return i, false, err
+		}
+	}
+	return i, takenBack(i.StateReason), nil
 }

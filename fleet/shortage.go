@@ -177,3 +177,11 @@ func (s shortages) passedOver(account, worker string, offerings []dormouse.Offer
 	}
 	return out
 }
+
+// ForgetShortages has every offering tried again: somebody may have mended what it
+// was short of.
+func (f *Fleet) ForgetShortages() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.short = nil
+}

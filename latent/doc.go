@@ -50,6 +50,8 @@
 //	StartFailed      starting, transient           same generation again after a back-off (2 s doubling to 2 min),
 //	                                               or when the failure says
 //	                 starting, definite            close the generation; quarantine
+//	                                               (what passes by itself is transient: no answer at all, 5xx,
+//	                                               throttling, no capacity, a quota, the budget)
 //	Freed            substantiating, for what      start again, without the back-off
 //	                 something else had
 //	Attached         substantiating, starting      substantiated, whether the start call has returned or not, as
@@ -60,19 +62,24 @@
 //	Checked, Ended   starting: it died             quarantine, stop (console kept); missing_timeout is not waited for
 //	                 substantiated: it died        stop
 //	                 starting: it runs             prepare it, where there is something to prepare
-//	PrepareFailed    starting                      quarantine, stop
+//	PrepareFailed    starting, transient           prepare it again after the next check
+//	                 starting, definite            quarantine, stop
 //	BuildFinished    substantiated                 build_wait_timeout 0 and no other build: stop;
 //	                                               any result but RETRY or EXCEPTION resets the quarantine
+//	                 any                           EXCEPTION: quarantine, unless it is quarantined already
 //	BuildWithdrawn   substantiated                 nothing: it never ran
 //	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline,
 //	                                               where there is one
-//	Pause            any                           no new builds and no new generation; what runs goes on
+//	Pause            any                           no new builds and no new generation; what runs goes on.
+//	                                               Its end ends a quarantine
+//	Retry            any                           end a quarantine; a start or stop that waits is ordered at once
 //	Graceful         any                           no new builds; stop when idle, then shut down
 //	ShutDownNow      any                           stop, then shut down
 //	MasterStops      any                           stop, then shut down until the next master starts
 //	StopAccepted     insubstantiating              close the generation
 //	StopFailed       insubstantiating              stop again after a back-off, for as long as it takes
-//	Resumed          starting                      start ordered again if it was in flight, else check;
+//	Resumed          any                           end a quarantine
+//	                 starting                      start ordered again if it was in flight, else check;
 //	                                               builds that go on count as before; it is wanted
 //	                                               until the first Demand says otherwise
 //	                 substantiated                 grace time for the worker to come back
@@ -87,12 +94,15 @@
 //	RetryAt          a start or stop failed        order it again
 //	TakenAt          an interruption was announced stop
 //	QuarantinedUntil not substantiated             start again if wanted
+//	                 substantiated                 take builds again
 //
 // # Quarantine
 //
-// A generation that could not be brought up keeps its worker from being started
-// for 10 s, doubled by each further one up to an hour, as Buildbot does; the
-// reason stays on the worker and on the requests that wait for it.
+// A generation that could not be brought up, and a build that ended in EXCEPTION,
+// keep their worker from being started and from builds for 10 s, doubled by each
+// further one up to an hour, as Buildbot does; the reason stays on the worker and
+// on the requests that wait for it. Nobody wants a quarantined worker meanwhile, so
+// that an instance that it has is ended when it has been idle for long enough.
 //
 // # What always holds
 //

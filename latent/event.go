@@ -27,6 +27,9 @@ type (
 	// MasterStops ends the worker at once because the master does. The next
 	// master starts afresh.
 	MasterStops struct{}
+	// Retry ends a quarantine and the wait for another try, as somebody has mended
+	// what was wrong: by request, or by another configuration.
+	Retry struct{}
 	// Told says that people are certain to hear that a generation's instance did
 	// not attach.
 	Told struct{ Generation int64 }
@@ -41,6 +44,7 @@ type (
 	BuildFinished struct {
 		Generation int64
 		Result     dormouse.Result
+		Build      string // names the build, for people
 	}
 
 	// BuildWithdrawn takes back a build that never ran.
@@ -77,9 +81,10 @@ type (
 	}
 	// PrepareDone: what a running instance needed is done.
 	PrepareDone struct{ Generation int64 }
-	// PrepareFailed: it can not be.
+	// PrepareFailed: it can not be; Transient: not now, and is tried again.
 	PrepareFailed struct {
 		Generation int64
+		Transient  bool
 		Reason     string
 	}
 	// Interruption: EC2 will take the instance back, at a time or, where At is
@@ -126,6 +131,7 @@ func (StopAccepted) event()   {}
 func (StopFailed) event()     {}
 func (Ended) event()          {}
 func (Told) event()           {}
+func (Retry) event()          {}
 
 func (e BuildStarted) generation() int64   { return e.Generation }
 func (e BuildFinished) generation() int64  { return e.Generation }

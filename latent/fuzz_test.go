@@ -36,7 +36,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 7:
 		return BuildStarted{g}
 	case 8:
-		return BuildFinished{g, dormouse.Result(arg % 7)}
+		return BuildFinished{Generation: g, Result: dormouse.Result(arg % 7)}
 	case 9:
 		return StartAccepted{g, "i-1"}
 	case 10, 11:
@@ -50,7 +50,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 16:
 		return PrepareDone{g}
 	case 17:
-		return PrepareFailed{g, "no"}
+		return PrepareFailed{Generation: g, Reason: "no"}
 	case 18:
 		if arg%4 == 0 {
 			return Interruption{Generation: g}
@@ -231,7 +231,7 @@ func FuzzStep(f *testing.F) {
 		ready := func() bool { return s.Ready() } //nolint:gocritic // s is replaced by each step
 		fair(ready, "ready for the demand")
 		step(BuildStarted{s.Generation})
-		step(BuildFinished{s.Generation, dormouse.Success})
+		step(BuildFinished{Generation: s.Generation, Result: dormouse.Success})
 		step(Demand{false})
 		if p.BuildWaitTimeout >= 0 {
 			fair(func() bool { return s.Phase == NotSubstantiated }, "insubstantiated when idle")

@@ -7,13 +7,6 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-// The lengths of a quarantine, as Buildbot has them: the first, doubled by
-// each failure in a row, up to the longest.
-const (
-	QuarantineFirst = 10 * time.Second
-	QuarantineMax   = time.Hour
-)
-
 // The pauses between attempts of the same thing: a start that EC2 may grant in
 // a moment, a stop that failed. Short at first, since the cause is mostly one
 // call; long enough later that 300 workers do not drown a sick API.
@@ -55,10 +48,8 @@ func (m *machine) enter(p Phase) {
 // settle's, but for what only the event can tell.
 func (m *machine) apply(e Event) {
 	if g, ok := e.(generational); ok && !m.concerns(g.generation()) {
-		if ended, ok := e.(Ended); ok && ended.Generation == m.Held {
-			m.Held = 0
-		}
-		return // of an earlier generation
+		m.applyLate(e)
+		return
 	}
 	switch e := e.(type) {
 	case Tick:
@@ -66,6 +57,14 @@ func (m *machine) apply(e Event) {
 		m.Wanted = e.Wanted
 	case Pause:
 		m.Paused = e.On
+		if !e.On {
+			m.release() // as in Buildbot
+		}
+	case Retry:
+		m.release()
+		if m.RetryAt.After(m.now) {
+			m.RetryAt = m.now
+		}
 	case Graceful:
 		m.Graceful = e.On
 		if !e.On && m.Phase == ShutDown && !m.Closing {
@@ -91,14 +90,13 @@ func (m *machine) apply(e Event) {
 	case PrepareDone:
 		m.Prepared, m.Preparing = true, false
 	case PrepareFailed:
-		m.Preparing = false
-		m.fail(e.Reason, false)
+		m.prepareFailed(e)
 	case BuildStarted:
 		if m.Ready() {
 			m.Builds++
 		}
 	case BuildFinished:
-		m.buildFinished(e.Result)
+		m.buildFinished(e)
 	case BuildWithdrawn:
 		m.Builds = max(m.Builds-1, 0)
 	case Interruption:
@@ -118,6 +116,20 @@ func (m *machine) apply(e Event) {
 	case Ended:
 		m.Died = true
 		m.instanceDied(orElse(e.Reason, "the instance ended by itself"))
+	}
+}
+
+// applyLate applies what an event of an earlier generation still says.
+func (m *machine) applyLate(e Event) {
+	switch e := e.(type) {
+	case Ended:
+		if e.Generation == m.Held {
+			m.Held = 0
+		}
+	case BuildFinished:
+		if e.Result == dormouse.Exception {
+			m.exception(e)
+		}
 	}
 }
 
@@ -173,7 +185,7 @@ func (m *machine) startFailed(e StartFailed) {
 		return
 	}
 	// A definite refusal: nothing was started, so there is nothing to stop.
-	m.quarantine()
+	m.quarantine(e.Reason)
 	m.close(e.Reason)
 }
 
@@ -231,12 +243,28 @@ func (m *machine) instanceDied(reason string) {
 	}
 }
 
-func (m *machine) buildFinished(result dormouse.Result) {
+// prepareFailed gives a machine up that can not be prepared. For what passes it
+// is prepared again after the next check; missing_timeout is the backstop.
+func (m *machine) prepareFailed(e PrepareFailed) {
+	m.Preparing = false
+	if !e.Transient {
+		m.fail(e.Reason, false)
+		return
+	}
+	m.CheckAt = m.nextCheck()
+	m.Reason = e.Reason + "; trying again at " + clock(m.CheckAt)
+}
+
+func (m *machine) buildFinished(e BuildFinished) {
 	if m.Builds == 0 {
 		return
 	}
 	m.Builds--
-	if result != dormouse.Retry && result != dormouse.Exception {
+	switch e.Result {
+	case dormouse.Retry:
+	case dormouse.Exception:
+		m.exception(e)
+	default:
 		m.Quarantine = 0
 	}
 	if m.Builds == 0 && m.policy.BuildWaitTimeout == 0 && m.Phase == Substantiated {
@@ -289,6 +317,7 @@ func (m *machine) resume(builds int) {
 	}
 	m.Closing = false
 	m.Preparing = false
+	m.release() // whoever starts a master may have mended what was wrong
 	if m.Phase == ShutDown && !m.Graceful {
 		m.enter(NotSubstantiated)
 	}
@@ -321,6 +350,9 @@ func (m *machine) resume(builds int) {
 // settle draws the conclusions that hold whatever the event was, until there
 // are no more.
 func (m *machine) settle() {
+	if passed(m.QuarantinedUntil, m.now) {
+		m.QuarantinedUntil, m.QuarantineWhy = time.Time{}, ""
+	}
 	// Each round moves forward along start → attach → stop → closed, so that
 	// eight cover the longest chain; the bound only guards against a mistake.
 	for range 8 {
@@ -346,10 +378,6 @@ func (m *machine) settle() {
 func (m *machine) ending() bool { return m.Closing || m.Graceful }
 
 func (m *machine) settleNotSubstantiated() {
-	if passed(m.QuarantinedUntil, m.now) {
-		m.QuarantinedUntil = time.Time{}
-		m.Reason = ""
-	}
 	switch {
 	case m.ending():
 		m.enter(ShutDown)
@@ -477,14 +505,8 @@ func (m *machine) nextCheck() time.Time {
 
 // fail ends a generation that could not be brought up.
 func (m *machine) fail(reason string, console bool) {
-	m.quarantine()
+	m.quarantine(reason)
 	m.stop(reason, console)
-}
-
-// quarantine keeps the worker from being started for a while.
-func (m *machine) quarantine() {
-	m.Quarantine = min(max(2*m.Quarantine, m.policy.scaled(QuarantineFirst)), m.policy.scaled(QuarantineMax))
-	m.QuarantinedUntil = m.now.Add(m.Quarantine)
 }
 
 // stop begins to end the open generation; without one there is nothing to end.
@@ -511,9 +533,6 @@ func (m *machine) close(reason string) {
 	m.Prepared, m.Preparing, m.Retiring, m.Console, m.Died = false, false, false, false, false
 	m.Connected, m.Builds, m.InstanceID, m.Tries = false, 0, "", 0
 	m.Reason = ""
-	if m.now.Before(m.QuarantinedUntil) {
-		m.Reason = reason
-	}
 	m.enter(NotSubstantiated)
 }
 

@@ -96,7 +96,7 @@ func TestLifeOfOneGeneration(t *testing.T) {
 	}
 	s.send(BuildStarted{1}, Demand{false})
 	s.wait(time.Hour).phase(Substantiated).did()
-	s.send(BuildFinished{1, dormouse.Success}).phase(Substantiated)
+	s.send(BuildFinished{Generation: 1, Result: dormouse.Success}).phase(Substantiated)
 	s.wait(10*time.Minute - 1).phase(Substantiated)
 	s.wait(1).phase(Insubstantiating).did(Disconnect{1, "idle"}, Stop{1, false, "idle"})
 	s.send(Detached{1})
@@ -140,8 +140,8 @@ func TestTransitions(t *testing.T) {
 		}},
 		{"a refused start closes the generation and quarantines", func(s *script) {
 			s.send(Demand{true}, StartFailed{1, false, "no such AMI", time.Time{}, false}).phase(NotSubstantiated).did(Close{1, "no such AMI"})
-			if s.state.Reason != "no such AMI" || s.state.Startable(s.now) {
-				s.t.Errorf("reason %q, startable %v", s.state.Reason, s.state.Startable(s.now))
+			if s.state.QuarantineWhy != "no such AMI" || s.state.Startable(s.now) {
+				s.t.Errorf("reason %q, startable %v", s.state.QuarantineWhy, s.state.Startable(s.now))
 			}
 			s.wait(10*time.Second).phase(Starting).did(Open{2}, Start{2})
 		}},
@@ -176,7 +176,7 @@ func TestTransitions(t *testing.T) {
 			s.running().wait(10*time.Minute).send(StopAccepted{1}, Demand{true}).phase(Starting)
 			before := s.state
 			s.send(Attached{1}, Detached{1}, StartAccepted{1, "i-0"}, StartFailed{1, false, "x", time.Time{}, false}, Checked{1, dormouse.InstanceTerminated, ""},
-				BuildFinished{1, dormouse.Success}, StopAccepted{1}, StopFailed{1, "x"}, Ended{1, ""}, PrepareFailed{1, "x"}, Interruption{1, s.now}).did()
+				BuildFinished{Generation: 1, Result: dormouse.Success}, StopAccepted{1}, StopFailed{1, "x"}, Ended{1, ""}, PrepareFailed{Generation: 1, Reason: "x"}, Interruption{1, s.now}).did()
 			if s.state != before {
 				s.t.Errorf("the state changed: %s", cmp.Diff(before, s.state))
 			}
@@ -211,7 +211,7 @@ func TestTransitions(t *testing.T) {
 			if s.state.Ready() {
 				s.t.Error("ready although EC2 takes the instance")
 			}
-			s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+			s.send(BuildFinished{Generation: 1, Result: dormouse.Success}).phase(Insubstantiating)
 		}},
 		{"an interruption: the deadline ends what did not end by itself", func(s *script) {
 			s.running().send(BuildStarted{1}, Interruption{1, s.now.Add(2 * time.Minute)})
@@ -238,7 +238,7 @@ func TestTransitions(t *testing.T) {
 		}},
 		{"graceful shutdown waits for the build", func(s *script) {
 			s.running().send(BuildStarted{1}, Graceful{true}).phase(Substantiated)
-			s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+			s.send(BuildFinished{Generation: 1, Result: dormouse.Success}).phase(Insubstantiating)
 			s.send(StopAccepted{1}).phase(ShutDown)
 			s.send(Demand{true}).phase(ShutDown).did()
 			s.send(Graceful{false}).phase(Starting)
@@ -264,7 +264,7 @@ func TestTransitions(t *testing.T) {
 		{"an instance that can not be prepared is stopped", func(s *script) {
 			s.policy.Prepares = true
 			s.send(Demand{true}, StartAccepted{1, "i-1"}, Attached{1}, Checked{1, dormouse.InstanceRunning, ""})
-			s.send(PrepareFailed{1, "address taken"}).phase(InsubstantiatingSubstantiating)
+			s.send(PrepareFailed{Generation: 1, Reason: "address taken"}).phase(InsubstantiatingSubstantiating)
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(newScript(t)) })
@@ -331,7 +331,7 @@ func TestResumed(t *testing.T) {
 		s.policy.BuildWaitTimeout = 0
 		s.send(Resumed{Builds: 1}).phase(Substantiated)
 		s.send(Attached{1}, Demand{false}).phase(Substantiated)
-		s.send(BuildFinished{1, dormouse.Success}).phase(Insubstantiating)
+		s.send(BuildFinished{Generation: 1, Result: dormouse.Success}).phase(Insubstantiating)
 	})
 	t.Run("with a worker that does not come back", func(t *testing.T) {
 		s := newScript(t).running()
@@ -364,10 +364,11 @@ func TestQuarantineDoubles(t *testing.T) {
 		{dormouse.Failure, 0},
 	} {
 		g := s.state.Generation
-		s.send(StartAccepted{g, "i"}, Attached{g}, BuildStarted{g}, BuildFinished{g, tc.result})
+		s.send(StartAccepted{g, "i"}, Attached{g}, BuildStarted{g}, BuildFinished{Generation: g, Result: tc.result}, Demand{true})
 		if s.state.Quarantine != tc.want {
 			t.Errorf("after a build that ended in %v the quarantine is %v, want %v", tc.result, s.state.Quarantine, tc.want)
 		}
+		s.wait(tc.want)
 	}
 }
 
@@ -380,7 +381,7 @@ func BenchmarkStep(b *testing.B) {
 		Attached{1},
 		Demand{false},
 		BuildStarted{1},
-		BuildFinished{1, dormouse.Success},
+		BuildFinished{Generation: 1, Result: dormouse.Success},
 		Tick{},
 		ShutDownNow{},
 		StopAccepted{1},

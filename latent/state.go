@@ -101,6 +101,7 @@ type State struct {
 	TakenAt   time.Time `json:"taken_at,omitzero"`   // EC2 takes the instance
 
 	QuarantinedUntil time.Time     `json:"quarantined_until,omitzero"`
+	QuarantineWhy    string        `json:"quarantine_why,omitempty"`
 	Quarantine       time.Duration `json:"quarantine,omitempty"` // length of the last one, 0 after a good build
 	Tries            int           `json:"tries,omitempty"`      // failures in a row of the start or stop at hand
 	// Console asks the stop at hand to keep what the machine printed.
@@ -111,7 +112,7 @@ type State struct {
 
 // Ready reports whether the worker may be given a build now.
 func (s State) Ready() bool {
-	return s.Phase == Substantiated && s.Connected && s.Prepared &&
+	return s.Phase == Substantiated && s.Connected && s.Prepared && s.QuarantinedUntil.IsZero() &&
 		!s.Paused && !s.Graceful && !s.Closing && !s.Retiring
 }
 
@@ -127,7 +128,7 @@ func (s State) Startable(now time.Time) bool {
 	if s.Paused || s.Graceful || s.Closing || s.Phase == ShutDown {
 		return false
 	}
-	return s.Live() && !s.Retiring || !now.Before(s.QuarantinedUntil)
+	return !now.Before(s.QuarantinedUntil)
 }
 
 // postponed has nobody given up before a time who is waited for to attach, or to
@@ -145,10 +146,7 @@ func (s State) postponed(until time.Time) State {
 // Next returns the earliest deadline that can change anything; the zero time
 // when only an event can.
 func (s State) Next() time.Time {
-	deadlines := []time.Time{s.RetryAt, s.MissingAt, s.CheckAt, s.GraceAt, s.IdleAt, s.TakenAt}
-	if s.Phase == NotSubstantiated {
-		deadlines = append(deadlines, s.QuarantinedUntil)
-	}
+	deadlines := []time.Time{s.RetryAt, s.MissingAt, s.CheckAt, s.GraceAt, s.IdleAt, s.TakenAt, s.QuarantinedUntil}
 	var next time.Time
 	for _, d := range deadlines {
 		if !d.IsZero() && (next.IsZero() || d.Before(next)) {

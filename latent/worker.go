@@ -16,9 +16,9 @@ import (
 // must then go on with what was begun. Errors are classified ([dormouse.CodeOf]).
 type Provider interface {
 	// Start brings up an instance for the generation and returns its id once
-	// EC2 has accepted the launch. Capacity, Quota, Throttled, Busy, Budget and
-	// Unanswered errors are tried again, at the error's own time where it has
-	// one; after any other, nothing was or will be started.
+	// EC2 has accepted the launch. Capacity, Quota, Throttled, Busy, Budget,
+	// Unavailable and Unanswered errors are tried again, at the error's own time
+	// where it has one; after any other, nothing was or will be started.
 	Start(ctx context.Context, generation int64) (instanceID string, err error)
 	// Prepare does what the running instance needs before it may build.
 	Prepare(ctx context.Context, generation int64) error
@@ -325,7 +325,7 @@ func (w *Worker) perform(a Action) {
 	case Prepare:
 		w.wg.Go(func() {
 			if err := w.opt.Provider.Prepare(w.ctx, a.Generation); err != nil {
-				w.Post(PrepareFailed{Generation: a.Generation, Reason: err.Error()})
+				w.Post(PrepareFailed{Generation: a.Generation, Transient: transient(dormouse.CodeOf(err)), Reason: err.Error()})
 				return
 			}
 			w.Post(PrepareDone(a))
@@ -399,11 +399,16 @@ func startFailed(generation int64, err error) StartFailed {
 	return failed
 }
 
-// transient reports whether the same start may well succeed in a moment, with
-// nobody having to do anything. A lack of capacity or quota is: the fleet knows
-// when an offering is worth a try again. Unavailable is not: nobody answers at all,
-// which a person has to look at, so it is a failure with a quarantine, after
-// which it is tried again too.
+// transient reports whether the same may well succeed later, with nobody having
+// to do anything: it is tried again after a back-off, and quarantines nobody. What
+// only a person can mend, and what is not understood, is not.
 func transient(code dormouse.Code) bool {
-	return code == dormouse.Capacity || code == dormouse.Quota || code == dormouse.Throttled || code == dormouse.Unanswered || code == dormouse.Busy || code == dormouse.Budget
+	switch code {
+	case dormouse.Capacity, // the fleet knows when an offering is worth a try again
+		dormouse.Quota, // it has room again when other instances have ended
+		dormouse.Throttled, dormouse.Unavailable, dormouse.Unanswered, dormouse.Busy, dormouse.Budget:
+		return true
+	case dormouse.Internal, dormouse.Invalid, dormouse.NotFound, dormouse.Conflict, dormouse.Unauthorized, dormouse.Configuration:
+	}
+	return false
 }

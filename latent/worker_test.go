@@ -133,7 +133,7 @@ func (h *hosted) build(t *testing.T, took time.Duration, result dormouse.Result)
 	}
 	h.Post(Demand{false})
 	time.Sleep(took)
-	h.Post(BuildFinished{g, result})
+	h.Post(BuildFinished{Generation: g, Result: result})
 }
 
 func (h *hosted) attach(t *testing.T, g int64) {
@@ -198,7 +198,7 @@ func TestZeroBuildWaitTimeoutUsesEachInstanceOnce(t *testing.T) {
 		if !ok {
 			t.Fatalf("not ready: %+v", h.State())
 		}
-		h.Post(BuildFinished{g, dormouse.Success}) // another request still waits
+		h.Post(BuildFinished{Generation: g, Result: dormouse.Success}) // another request still waits
 		h.want(t, Starting)
 		h.did(t, "start 1", "stop 1 console=false", "start 2")
 	})
@@ -230,7 +230,7 @@ func TestMissingTimeout(t *testing.T) {
 			t.Errorf("told people %q, want one message", h.told)
 		}
 		h.mu.Unlock()
-		if s := h.State(); s.Startable(time.Now()) || s.Reason == "" {
+		if s := h.State(); s.Startable(time.Now()) || s.QuarantineWhy == "" {
 			t.Errorf("not quarantined with a reason: %+v", s)
 		}
 		time.Sleep(QuarantineFirst)

@@ -92,6 +92,7 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 		return err
 	}
 	r := m.newRunning(m.now().worker(b.Worker), request, *m.builder(b.Builder))
+	whole.MaxTries = r.builder.MaxRetries + 1
 	r.build, r.generation, r.instanceID, r.session = whole, b.Generation, b.InstanceID, kept.Session
 	for _, s := range steps {
 		r.past = append(r.past, build.PastStep{Step: s, Progress: kept.Progress[s.ID]})

@@ -23,7 +23,8 @@ func (m *Master) Cost(ctx context.Context, q web.CostQuery) (dormouse.CostReport
 	return sums.Report(), nil
 }
 
-// priced gives builds their costs, as far as they are known.
+// priced gives builds their costs, as far as they are known, and how many tries
+// they may have.
 func (m *Master) priced(ctx context.Context, builds ...dormouse.Build) ([]dormouse.Build, error) {
 	var ids []string
 	for _, b := range builds {
@@ -38,6 +39,7 @@ func (m *Master) priced(ctx context.Context, builds ...dormouse.Build) ([]dormou
 		return nil, err
 	}
 	for i := range builds {
+		builds[i].MaxTries = m.maxTries(builds[i].Builder)
 		if u, ok := usage[builds[i].InstanceID]; ok {
 			builds[i].Cost = u.CostOf(builds[i], now)
 		}

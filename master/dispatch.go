@@ -3,7 +3,6 @@ package master
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -28,24 +27,33 @@ func (m *Master) wakeUp() {
 }
 
 func (m *Master) dispatchLoop(ctx context.Context) {
+	held := time.NewTimer(time.Hour) // until the first request that is held may be tried
+	held.Stop()
+	defer held.Stop()
 	for {
 		select {
 		case <-m.wake:
-			m.dispatch(ctx)
+		case <-held.C:
 		case <-ctx.Done():
 			return
+		}
+		if next := m.dispatch(ctx); next.IsZero() {
+			held.Stop()
+		} else {
+			held.Reset(time.Until(next))
 		}
 	}
 }
 
-// dispatch makes a plan and carries it out.
-func (m *Master) dispatch(ctx context.Context) {
+// dispatch makes a plan and carries it out. It returns when another is due though
+// nothing happens, the zero time if never.
+func (m *Master) dispatch(ctx context.Context) time.Time {
 	if m.draining.Load() {
 		m.holdAll()
-		return
+		return time.Time{}
 	}
 	now := m.now()
-	in := m.planInput(now)
+	in, next := m.planInput(now)
 	in.AskFrom = m.askFrom
 	plan := schedule.Plan(in)
 	m.sayFaults(plan.Faults)
@@ -66,6 +74,7 @@ func (m *Master) dispatch(ctx context.Context) {
 		w.want(plan.Demand[w.name] > 0)
 	}
 	m.queue.setWaiting(plan.Waiting)
+	return next
 }
 
 // sayFaults logs the failures of the configuration's functions, each when it is
@@ -104,13 +113,19 @@ func (w *worker) want(wanted bool) {
 	}
 }
 
-func (m *Master) planInput(setup *setup) schedule.Input {
+// planInput gathers what a plan is made from, and when the first of the requests
+// that are held may be tried.
+func (m *Master) planInput(setup *setup) (in schedule.Input, next time.Time) {
 	now := time.Now()
-	var in schedule.Input
 	for _, r := range m.queue.all() {
+		r.MaxTries = m.maxTries(r.Builder)
+		held, until := m.heldBack(r, now)
+		if held != "" && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
 		in.Requests = append(in.Requests, schedule.Request{
 			ID: r.ID, Builder: r.Builder, Priority: r.Priority, Reason: r.Reason, SubmittedAt: r.SubmittedAt, First: r.Interrupted == 1,
-			Sources: r.Sources, Properties: r.Properties,
+			Sources: r.Sources, Properties: r.Properties, Held: held,
 		})
 	}
 	for _, b := range setup.builders {
@@ -123,7 +138,7 @@ func (m *Master) planInput(setup *setup) schedule.Input {
 	for _, w := range setup.workers {
 		in.Workers = append(in.Workers, w.plan(now))
 	}
-	return in
+	return in, next
 }
 
 func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
@@ -217,6 +232,7 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignme
 		return err
 	}
 	m.queue.remove(request.ID)
+	started.MaxTries = builder.MaxRetries + 1
 	r.build = started
 	request.State, request.BuildID, request.Waiting = dormouse.RequestClaimed, started.ID, ""
 	r.request = request
@@ -288,37 +304,41 @@ func (m *Master) runBuild(r *runningBuild) {
 	if outcome.Left {
 		return // it is the next master's
 	}
-	outcome = m.running.end(r, outcome)
-	requeue := outcome.Result == dormouse.Retry
-	var taken build.Interrupted
-	interrupted := requeue && errors.As(context.Cause(r.ctx), &taken)
-	at := time.Now()
-	if !m.storeEnd(r, outcome, at, requeue, interrupted) {
+	outcome = m.running.end(r, m.judged(r, outcome))
+	end := m.end(r, outcome, time.Now())
+	if !m.storeEnd(r, end) {
 		return // the next master finds the build unfinished, and requeues it
 	}
 	finished := r.build
-	finished.FinishedAt, finished.Result, finished.StateString = at, &outcome.Result, outcome.StateString
+	finished.FinishedAt, finished.Result, finished.StateString = end.At, &end.Result, end.StateString
 	if r.properties != nil {
 		finished.Properties = r.properties
 	}
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &finished})
 	m.running.remove(r)
 	request := r.request
-	if requeue {
+	request.NotBefore = end.NotBefore
+	if end.Lost {
+		request.Lost++
+	}
+	if end.Interrupted {
+		request.Interrupted++
+	}
+	if end.Requeue {
 		request.State = dormouse.RequestPending
-		if interrupted {
-			request.Interrupted++
-		}
 		m.requeue(request)
 	} else {
-		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &outcome.Result, at
+		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &end.Result, end.At
 	}
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
 	r.worker.mu.Lock()
 	delete(r.worker.running, r.builder.Name)
 	leave := r.worker.latent == nil && r.worker.graceful && len(r.worker.running) == 0
 	r.worker.mu.Unlock()
-	r.release(outcome.Result)
+	if r.worker.latent == nil {
+		m.quarantinePlain(r.worker, end.Result, r.name())
+	}
+	r.release(end.Result)
 	if leave {
 		m.shutDownPlain(r.worker)
 	}
@@ -328,16 +348,11 @@ func (m *Master) runBuild(r *runningBuild) {
 
 // storeEnd makes the end of a build durable, however long that takes. It returns
 // false when the master ended first.
-func (m *Master) storeEnd(r *runningBuild, outcome build.Outcome, at time.Time, requeue, interrupted bool) bool {
+func (m *Master) storeEnd(r *runningBuild, end store.Ending) bool {
 	// The end of a build is stored even while the master stops.
 	ctx := context.WithoutCancel(m.ctx)
 	for {
-		var err error
-		if interrupted {
-			err = m.db.FinishInterrupted(ctx, m.fence, r.build.ID, outcome.StateString, at)
-		} else {
-			err = m.db.FinishBuild(ctx, m.fence, r.build.ID, outcome.Result, outcome.StateString, at, requeue)
-		}
+		err := m.db.EndBuild(ctx, m.fence, r.build.ID, end)
 		if err == nil {
 			return true
 		}

@@ -138,9 +138,9 @@ def session(url=%q, secret=%q):
 def ec2(name, ami=%q, session=session(), user_data=USER_DATA, **kw):
     return worker.EC2LatentWorker(name, 'password of ' + name, 't3.small', ami=ami, session=session, user_data=user_data,
                                   missing_timeout=60, check_instance_interval=1, **kw)
-def builder(name, workers, command, collapse=False):
+def builder(name, workers, command, collapse=False, **kw):
     return util.BuilderConfig(name=name, workernames=workers, collapseRequests=collapse,
-        factory=util.BuildFactory([steps.ShellCommand(name='shell', command=command, logEnviron=False)]))
+        factory=util.BuildFactory([steps.ShellCommand(name='shell', command=command, logEnviron=False)]), **kw)
 def forced(builders):
     c['builders'] = builders
     c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=[%s])]

@@ -34,6 +34,7 @@ func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 	if n.Rebalance {
 		return
 	}
+	m.running.excuseAll(w.name, conn.Generation(), "EC2 takes the spot instance back at "+n.At.Format("15:04:05"), true)
 	left := time.Until(n.At)
 	wait := max(0, left-min(leaveBefore, left/leavePart))
 	m.aside.Go(func() {

@@ -48,12 +48,7 @@ func (m *Master) tellFreed() {
 	})
 }
 
-func (m *Master) reconnectGrace() time.Duration {
-	if m.timeScale > 0 {
-		return time.Duration(float64(reconnectGrace) * m.timeScale)
-	}
-	return reconnectGrace
-}
+func (m *Master) reconnectGrace() time.Duration { return m.scaled(reconnectGrace) }
 
 // member makes a latent worker's part of the fleet. The EC2 account is shared
 // by all workers with the same session and region.

@@ -37,13 +37,22 @@ type runningBuild struct {
 	// givenUp says that its worker is waited for no longer. Both are guarded by
 	// the table's mutex.
 	ending, givenUp bool
+	// excused is why a loss of its worker is not its own, "" if it is; taken says
+	// that EC2 takes the instance back. They are guarded likewise.
+	excused string
+	taken   bool
 }
 
 // release gives the worker back.
 func (r *runningBuild) release(result dormouse.Result) {
 	if r.worker.latent != nil {
-		r.worker.latent.Post(latent.BuildFinished{Generation: r.generation, Result: result})
+		r.worker.latent.Post(latent.BuildFinished{Generation: r.generation, Result: result, Build: r.name()})
 	}
+}
+
+// name names the build, for people.
+func (r *runningBuild) name() string {
+	return fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number)
 }
 
 // withdraw gives the worker back from a build that never began.
@@ -79,7 +88,7 @@ func (t *runningBuilds) holders() []schedule.Holder {
 	for _, r := range t.byID {
 		if locks := slices.Concat(r.builder.Locks, r.worker.defined().config.Locks); len(locks) > 0 {
 			out = append(out, schedule.Holder{
-				Build: fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number), Worker: r.worker.name,
+				Build: r.name(), Worker: r.worker.name,
 				Locks: locks,
 			})
 		}
@@ -134,6 +143,27 @@ func (t *runningBuilds) end(r *runningBuild, outcome build.Outcome) build.Outcom
 	default:
 	}
 	return outcome
+}
+
+// excuseAll notes that the builds on a worker, of a generation or, where that is
+// negative, of any, lose it through no fault of theirs; taken: because EC2 takes
+// the instance back.
+func (t *runningBuilds) excuseAll(worker string, generation int64, why string, taken bool) {
+	for _, r := range t.on(worker) {
+		if generation < 0 || r.generation == generation {
+			t.mu.Lock()
+			r.excused, r.taken = why, taken
+			t.mu.Unlock()
+		}
+	}
+}
+
+// excuse returns why the loss of a build's worker is not its own, and whether EC2
+// takes the instance back.
+func (t *runningBuilds) excuse(r *runningBuild) (why string, taken bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return r.excused, r.taken
 }
 
 // giveUp notes that a build's worker is waited for no longer.

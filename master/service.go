@@ -141,6 +141,7 @@ func (m *Master) Request(ctx context.Context, id int64) (dormouse.BuildRequest, 
 }
 
 func (m *Master) addWaiting(r *dormouse.BuildRequest) {
+	r.MaxTries = m.maxTries(r.Builder)
 	if r.State != dormouse.RequestPending {
 		return
 	}
@@ -292,6 +293,24 @@ func (m *Master) PauseWorker(ctx context.Context, name string, paused bool) erro
 	w.mu.Lock()
 	w.paused = paused
 	w.mu.Unlock()
+	if !paused {
+		w.endQuarantine() // as in Buildbot
+	}
+	m.workerChanged(w)
+	return nil
+}
+
+// RetryWorker implements web.Service.
+func (m *Master) RetryWorker(ctx context.Context, name string) error {
+	w, err := m.worker(name)
+	if err != nil {
+		return err
+	}
+	if w.latent != nil {
+		m.fleet.ForgetShortages()
+		return w.latent.Order(ctx, latent.Retry{})
+	}
+	w.endQuarantine()
 	m.workerChanged(w)
 	return nil
 }
@@ -302,6 +321,9 @@ func (m *Master) StopWorker(ctx context.Context, name string, fast bool) error {
 	w, err := m.worker(name)
 	if err != nil {
 		return err
+	}
+	if fast {
+		m.running.excuseAll(name, -1, shutDownByRequest, false)
 	}
 	if w.latent != nil {
 		if fast {

@@ -254,6 +254,9 @@ func (m *Master) redefine(ch change) {
 	w.mu.Unlock()
 	if w.latent != nil {
 		w.latent.Reconfigure(m.policy(w.name, d))
+		w.latent.Post(latent.Retry{})
+	} else {
+		w.endQuarantine()
 	}
 	if !slices.Equal(before.builders, d.builders) {
 		m.tellBuilders(w)

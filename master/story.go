@@ -60,7 +60,7 @@ func (w *worker) newsworthy() int {
 		return 4
 	case s.Open:
 		return 3
-	case s.Reason != "":
+	case s.Reason != "", !s.QuarantinedUntil.IsZero():
 		return 2
 	case s.Generation > 0:
 		return 1

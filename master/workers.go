@@ -31,6 +31,8 @@ type worker struct {
 	changed  chan struct{}    // closed with each change, and made anew
 	demand   bool             // as last told to the latent host
 	telling  int              // times it is being told its builders
+	// quarantine of a worker that is not latent.
+	quarantine quarantine
 	// before is where generations up to beforeUntil were started, when the
 	// worker has moved to another account or region since.
 	before      *fleet.Member
@@ -119,7 +121,8 @@ func (w *worker) plan(now time.Time) schedule.Worker {
 	}
 	if w.latent == nil {
 		p.Paused, p.Graceful = w.paused, w.graceful
-		p.Ready = w.conn != nil && !w.paused && !w.graceful && w.telling == 0
+		p.Reason = w.quarantine.reason()
+		p.Ready = w.conn != nil && !w.paused && !w.graceful && w.telling == 0 && p.Reason == ""
 		if w.conn == nil {
 			p.Reason = "it is not attached"
 		}
@@ -129,7 +132,7 @@ func (w *worker) plan(now time.Time) schedule.Worker {
 	p.Paused, p.Graceful = s.Paused, s.Graceful
 	p.Ready = s.Ready() && w.conn != nil && w.telling == 0
 	p.Startable = !p.Ready && s.Startable(now)
-	p.Starting = !p.Ready && s.Live()
+	p.Starting = p.Startable && s.Live()
 	p.Reason = whyNot(s)
 	return p
 }
@@ -137,8 +140,8 @@ func (w *worker) plan(now time.Time) schedule.Worker {
 // whyNot says in words why a latent worker takes no builds now.
 func whyNot(s latent.State) string {
 	switch {
-	case !s.QuarantinedUntil.IsZero() && !s.Live():
-		return "it is quarantined until " + s.QuarantinedUntil.Format("15:04:05") + ": " + s.Reason
+	case !s.QuarantinedUntil.IsZero():
+		return quarantined(s.QuarantinedUntil, s.QuarantineWhy)
 	case s.Reason != "":
 		return s.Reason
 	case s.Phase == latent.Substantiated, s.Phase == latent.NotSubstantiated:
@@ -165,6 +168,7 @@ func (w *worker) status() dormouse.WorkerStatus {
 		if w.conn != nil {
 			out.Phase = "connected"
 		}
+		out.Reason, out.QuarantinedUntil = w.quarantine.reason(), w.quarantine.until
 		return out
 	}
 	s := w.latent.State()

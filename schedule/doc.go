@@ -14,7 +14,8 @@
 //
 // # Order
 //
-// What EC2 has interrupted goes first, once. Then higher priority goes first. Within one priority the builders take turns: the
+// A request that is held, because its last build was lost a moment ago, has no place
+// in the queue until its time. What EC2 has interrupted goes first, once. Then higher priority goes first. Within one priority the builders take turns: the
 // builder with the fewest builds that run or were placed before goes next, so
 // that a burst of one builder does not shut the others out. Among a builder's
 // own requests, and where two builders stand equal, the earlier submitted goes

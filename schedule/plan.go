@@ -19,6 +19,10 @@ type Request struct {
 	SubmittedAt time.Time
 	Sources     []dormouse.SourceStamp
 	Properties  dormouse.Properties
+	// Held says why the request is not planned for now: a build of it was lost a
+	// moment ago, and it is tried again later. It then waits with that, is merged
+	// with no other, and asks for no worker. Empty: it is planned.
+	Held string
 	// NoCollapse keeps the request from being merged into another, and others
 	// from being merged into it.
 	NoCollapse bool
@@ -124,9 +128,9 @@ func Plan(in Input) Result {
 func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []placement) {
 	out := Result{Demand: map[string]int{}, Waiting: make(map[int64]string)}
 	net := newNetwork(in, r)
-	queue, unknown := net.order(in.Requests)
-	for _, r := range unknown {
-		out.Waiting[r.ID] = "builder " + r.Builder + " is not configured"
+	queue, left := net.order(in.Requests)
+	for _, r := range left {
+		out.Waiting[r.ID] = cmp.Or(r.Held, "builder "+r.Builder+" is not configured")
 	}
 	queue, out.Collapses = collapse(queue, net.builders, a)
 	net.takeTurns(queue)
@@ -283,15 +287,15 @@ type queued struct {
 }
 
 // order returns the requests by priority and age, and apart from them those
-// whose builder is not configured.
-func (n *network) order(requests []Request) (queue []queued, unknown []*Request) {
+// that are held and those whose builder is not configured.
+func (n *network) order(requests []Request) (queue []queued, left []*Request) {
 	queue = make([]queued, 0, len(requests))
 	for i := range requests {
 		r := &requests[i]
-		if b, ok := n.byBuilder[r.Builder]; ok {
+		if b, ok := n.byBuilder[r.Builder]; ok && r.Held == "" {
 			queue = append(queue, queued{req: r, builder: b})
 		} else {
-			unknown = append(unknown, r)
+			left = append(left, r)
 		}
 	}
 	slices.SortFunc(queue, func(a, b queued) int {
@@ -302,7 +306,7 @@ func (n *network) order(requests []Request) (queue []queued, unknown []*Request)
 			cmp.Compare(a.req.ID, b.req.ID),
 		)
 	})
-	return queue, unknown
+	return queue, left
 }
 
 // first compares what goes before everything else.

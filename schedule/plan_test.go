@@ -343,3 +343,20 @@ func TestFirst(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+// A request that is held waits with its reason, asks for nothing, and is merged with
+// none.
+func TestHeld(t *testing.T) {
+	in := schedule.Input{
+		Requests: []schedule.Request{{ID: 1, Builder: "b", Held: "its last build was lost"}, {ID: 2, Builder: "b"}, {ID: 3, Builder: "b", Held: "likewise"}},
+		Builders: []schedule.Builder{{Name: "b", WorkerNames: []string{"ready", "latent"}, CollapseRequests: true}},
+		Workers:  []schedule.Worker{{Name: "ready", Ready: true}, {Name: "latent", Latent: true, Startable: true}},
+	}
+	got := schedule.Plan(in)
+	if len(got.Assignments) != 1 || got.Assignments[0].RequestID != 2 || len(got.Demand) != 0 || len(got.Collapses) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.Waiting[1] != "its last build was lost" || got.Waiting[3] != "likewise" {
+		t.Errorf("it waits with %v", got.Waiting)
+	}
+}

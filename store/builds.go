@@ -9,12 +9,12 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-const buildColumns = `id, builder, number, request_id, worker, generation, instance_id,
+const buildColumns = `id, builder, number, request_id, worker, generation, instance_id, try,
 	started_at, finished_at, result, state_string`
 
 func scanBuild(row scanner) (dormouse.Build, error) {
 	var b dormouse.Build
-	err := row.Scan(&b.ID, &b.Builder, &b.Number, &b.RequestID, &b.Worker, &b.Generation, &b.InstanceID,
+	err := row.Scan(&b.ID, &b.Builder, &b.Number, &b.RequestID, &b.Worker, &b.Generation, &b.InstanceID, &b.Try,
 		timeColumn{&b.StartedAt}, timeColumn{&b.FinishedAt}, &b.Result, &b.StateString)
 	return b, err
 }
@@ -48,8 +48,8 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 			RequestID: n.RequestID, Worker: n.Worker, Generation: n.Generation, InstanceID: n.InstanceID,
 			StartedAt: stored(n.StartedAt), Properties: n.Properties.Clone(),
 		}
-		err := t.one(`UPDATE requests SET state = 'claimed' WHERE id = $1 AND state = 'pending' RETURNING builder`,
-			[]any{n.RequestID}, &b.Builder)
+		err := t.one(`UPDATE requests SET state = 'claimed' WHERE id = $1 AND state = 'pending' RETURNING builder, lost + 1`,
+			[]any{n.RequestID}, &b.Builder, &b.Try)
 		if errors.Is(err, errNoRow) {
 			return t.notPending(n.RequestID)
 		}
@@ -62,9 +62,9 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 			[]any{b.Builder}, &b.Number); err != nil {
 			return err
 		}
-		if err := t.one(`INSERT INTO builds (builder, number, request_id, worker, generation, instance_id, started_at, plan, session)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
-			[]any{b.Builder, b.Number, b.RequestID, b.Worker, b.Generation, b.InstanceID, micros(b.StartedAt), n.Plan, n.Session},
+		if err := t.one(`INSERT INTO builds (builder, number, request_id, worker, generation, instance_id, try, started_at, plan, session)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+			[]any{b.Builder, b.Number, b.RequestID, b.Worker, b.Generation, b.InstanceID, b.Try, micros(b.StartedAt), n.Plan, n.Session},
 			&b.ID); err != nil {
 			return err
 		}
@@ -79,29 +79,36 @@ func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse
 	return b, nil
 }
 
-// FinishInterrupted is FinishBuild with RETRY and requeue, for a build whose spot
-// instance EC2 takes back: that is counted with its request.
-func (db *DB) FinishInterrupted(ctx context.Context, fence, buildID int64, stateString string, at time.Time) error {
-	return db.finishBuild(ctx, fence, buildID, dormouse.Retry, stateString, at, true, true)
+// Ending is how a build ends, and what that means for its request.
+type Ending struct {
+	Result      dormouse.Result
+	StateString string
+	At          time.Time
+	// Requeue has the request pending again at its old place in the queue, not to
+	// be tried before NotBefore; else it is complete with the result.
+	Requeue   bool
+	NotBefore time.Time
+	// Interrupted and Lost count with the request that EC2 took the build's spot
+	// instance back, or that its worker was lost.
+	Interrupted, Lost bool
 }
 
-// FinishBuild ends a running build, and with it, in the same step, its steps
-// that have not finished (they get the build's result), the logs still open,
-// and its request: complete with the result, or, with requeue, pending again at
-// its old place in the queue. A build that has finished is a
-// [dormouse.Conflict].
+// FinishBuild is EndBuild for an end that counts nothing.
 func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue bool) error {
-	return db.finishBuild(ctx, fence, buildID, result, stateString, at, requeue, false)
+	return db.EndBuild(ctx, fence, buildID, Ending{Result: result, StateString: stateString, At: at, Requeue: requeue})
 }
 
-func (db *DB) finishBuild(ctx context.Context, fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue, interrupted bool) error {
+// EndBuild ends a running build, and with it, in the same step, its steps
+// that have not finished (they get the build's result), the logs still open,
+// and its request. A build that has finished is a [dormouse.Conflict].
+func (db *DB) EndBuild(ctx context.Context, fence, buildID int64, e Ending) error {
 	what := "finishing " + buildName(buildID)
 	var closed []int64
 	err := db.fenced(ctx, fence, what, func(t *tx) error {
 		var request int64
 		err := t.one(`UPDATE builds SET finished_at = $2, result = $3, state_string = $4
 			WHERE id = $1 AND finished_at = 0 RETURNING request_id`,
-			[]any{buildID, finishedAt(at), int64(result), stateString}, &request)
+			[]any{buildID, finishedAt(e.At), int64(e.Result), e.StateString}, &request)
 		if errors.Is(err, errNoRow) {
 			return t.buildIsOver(buildID)
 		}
@@ -109,7 +116,7 @@ func (db *DB) finishBuild(ctx context.Context, fence, buildID int64, result dorm
 			return err
 		}
 		if _, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, progress = '' WHERE build_id = $1 AND finished_at = 0`,
-			buildID, finishedAt(at), int64(result)); err != nil {
+			buildID, finishedAt(e.At), int64(e.Result)); err != nil {
 			return err
 		}
 		closed, err = all(t, `UPDATE logs SET complete = 1
@@ -117,11 +124,12 @@ func (db *DB) finishBuild(ctx context.Context, fence, buildID int64, result dorm
 		if err != nil {
 			return err
 		}
-		if requeue {
-			_, err = t.exec(`UPDATE requests SET state = 'pending', interrupted = interrupted + $2 WHERE id = $1`, request, flag(interrupted))
+		if e.Requeue {
+			_, err = t.exec(`UPDATE requests SET state = 'pending', interrupted = interrupted + $2, lost = lost + $3, not_before = $4
+				WHERE id = $1`, request, flag(e.Interrupted), flag(e.Lost), micros(e.NotBefore))
 		} else {
-			_, err = t.exec(`UPDATE requests SET state = 'complete', result = $2, complete_at = $3 WHERE id = $1`,
-				request, int64(result), micros(at))
+			_, err = t.exec(`UPDATE requests SET state = 'complete', result = $2, complete_at = $3, lost = lost + $4 WHERE id = $1`,
+				request, int64(e.Result), micros(e.At), flag(e.Lost))
 		}
 		return err
 	})
@@ -285,6 +293,12 @@ func (db *DB) Builds(ctx context.Context, f BuildFilter) ([]dormouse.Build, erro
 // properties.
 func (db *DB) UnfinishedBuilds(ctx context.Context) ([]dormouse.Build, error) {
 	return db.builds(ctx, `SELECT `+buildColumns+` FROM builds WHERE finished_at = 0 ORDER BY id`, nil)
+}
+
+// RetriedBuilds returns the builds of a request that ended as RETRY, the oldest
+// first, without their properties.
+func (db *DB) RetriedBuilds(ctx context.Context, requestID int64) ([]dormouse.Build, error) {
+	return db.builds(ctx, `SELECT `+buildColumns+` FROM builds WHERE request_id = $1 AND result = 5 ORDER BY id`, []any{requestID})
 }
 
 func (db *DB) builds(ctx context.Context, query string, args []any) (builds []dormouse.Build, err error) {

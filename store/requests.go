@@ -11,12 +11,13 @@ import (
 )
 
 const requestColumns = `id, builder, priority, reason, sources, properties, submitted_at, state,
-	build_id, collapsed_into, result, complete_at, interrupted, parent_build, submit_key`
+	build_id, collapsed_into, result, complete_at, interrupted, lost, not_before, parent_build, submit_key`
 
 func scanRequest(row scanner) (dormouse.BuildRequest, error) {
 	var r dormouse.BuildRequest
 	err := row.Scan(&r.ID, &r.Builder, &r.Priority, &r.Reason, jsonColumn{&r.Sources}, propertiesColumn{&r.Properties},
 		timeColumn{&r.SubmittedAt}, &r.State, &r.BuildID, &r.CollapsedInto, &r.Result, timeColumn{&r.CompleteAt}, &r.Interrupted,
+		&r.Lost, timeColumn{&r.NotBefore},
 		&r.ParentBuildID, &r.Key)
 	return r, err
 }

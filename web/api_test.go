@@ -151,13 +151,14 @@ func TestEveryCall(t *testing.T) {
 	for _, err := range []error{
 		s.Client.CancelRequest(ctx, 2), s.Client.StopBuild(ctx, 1, "enough"),
 		s.Client.PauseWorker(ctx, "w1", true), s.Client.PauseWorker(ctx, "w1", false),
+		s.Client.RetryWorker(ctx, "w1"),
 		s.Client.StopWorker(ctx, "a/b c%2f", true),
 	} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	same("what was done", m.Calls()[1:], []string{"cancel 2", "stop build 1: enough", "pause w1 true", "pause w1 false", "stop a/b c%2f fast=true"})
+	same("what was done", m.Calls()[1:], []string{"cancel 2", "stop build 1: enough", "pause w1 true", "pause w1 false", "retry w1", "stop a/b c%2f fast=true"})
 }
 
 func TestErrors(t *testing.T) {

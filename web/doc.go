@@ -31,7 +31,7 @@
 //	GET  /api/v1/logs/{id}/stream       ?from=  server-sent events
 //	GET  /api/v1/workers
 //	GET  /api/v1/workers/{worker}
-//	POST /api/v1/workers/{worker}/pause, /unpause, /stop
+//	POST /api/v1/workers/{worker}/pause, /unpause, /retry, /stop
 //	GET  /api/v1/instances              ?all=
 //	GET  /api/v1/leftovers              what was left behind in the accounts
 //	POST /api/v1/leftovers/reap         ends it

@@ -97,6 +97,7 @@ func TestClientAndDescriptionAgree(t *testing.T) {
 	_, _ = c.Worker(ctx, "w")
 	_ = c.PauseWorker(ctx, "w", true)
 	_ = c.PauseWorker(ctx, "w", false)
+	_ = c.RetryWorker(ctx, "w")
 	_ = c.StopWorker(ctx, "w", false)
 	_, _ = c.Instances(ctx, false)
 	_, _ = c.Leftovers(ctx, false)
@@ -136,7 +137,10 @@ func TestDocumentationListsEveryPath(t *testing.T) {
 	}
 	doc := f.Doc.Text()
 	for _, path := range slices.Sorted(maps.Keys(description(t, s).Paths)) {
-		name := strings.TrimSuffix(strings.TrimSuffix(path, "/unpause"), "/stop")
+		name := path
+		for _, verb := range []string{"/unpause", "/retry", "/stop"} {
+			name = strings.TrimSuffix(name, verb)
+		}
 		if strings.HasPrefix(path, "/api/v1/workers/") && name != path {
 			name += "/pause"
 		}

@@ -57,6 +57,8 @@ type Service interface {
 	Workers(ctx context.Context) ([]dormouse.WorkerStatus, error)
 	// PauseWorker keeps new builds from a worker, or lets them come again.
 	PauseWorker(ctx context.Context, name string, paused bool) error
+	// RetryWorker ends a worker's quarantine, and has it tried again at once.
+	RetryWorker(ctx context.Context, name string) error
 	// StopWorker shuts a worker down: when its builds have ended, or at once
 	// where fast.
 	StopWorker(ctx context.Context, name string, fast bool) error

@@ -59,6 +59,14 @@ func (h *Handler) registerWorkers() {
 	huma.Register(h.api, doing("pauseWorker", "/workers/{worker}/pause", "Give a worker no new builds", "workers"), pause(true))
 	huma.Register(h.api, doing("unpauseWorker", "/workers/{worker}/unpause", "Give a worker builds again", "workers"), pause(false))
 
+	huma.Register(h.api, doing("retryWorker", "/workers/{worker}/retry", "End a worker's quarantine, and try it again at once", "workers"),
+		func(ctx context.Context, in *byName) (*done, error) {
+			if err := h.service.RetryWorker(ctx, in.Worker); err != nil {
+				return nil, problemOf(ctx, h.log, err)
+			}
+			return &done{}, nil
+		})
+
 	type stopInput struct {
 		Worker string `path:"worker" maxLength:"200"`
 		Body   StopWorkerRequest

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,13 +50,34 @@ func newBuildsCommand() *cobra.Command {
 		for i, b := range builds {
 			rows[i] = []string{
 				plain(buildName(b)), fmt.Sprint(b.ID), c.result(b.Result), dash(plain(b.Worker)), dash(plain(b.InstanceID)),
-				c.ago(b.StartedAt), c.span(b.StartedAt, b.FinishedAt), buildCost(b), plain(b.StateString),
+				c.ago(b.StartedAt), c.span(b.StartedAt, b.FinishedAt), buildCost(b), buildState(b),
 			}
 		}
 		c.table([]string{"BUILD", "ID", "RESULT", "WORKER", "INSTANCE", "STARTED", "TOOK", "COST", "STATE"}, rows)
 		return nil
 	})
 	return cmd
+}
+
+// buildState writes what a build says of itself, and which try of its request it
+// is where that had to be tried again.
+func buildState(b dormouse.Build) string {
+	text := plain(b.StateString)
+	if b.Try > 1 || b.Result != nil && *b.Result == dormouse.Retry {
+		text = strings.TrimSpace(text + tries(b.Try, b.MaxTries))
+	}
+	return text
+}
+
+// tries says which try it is, as in " (try 2 of 4)"; nothing where that is not known.
+func tries(try, most int) string {
+	switch {
+	case try < 1:
+		return ""
+	case most < try: // the builder allows less by now, or is not configured
+		return fmt.Sprintf(" (try %d)", try)
+	}
+	return fmt.Sprintf(" (try %d of %d)", try, most)
 }
 
 // buildCost writes a build's part of what its instance has cost so far.

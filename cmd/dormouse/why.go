@@ -56,12 +56,20 @@ they printed on their console; and when something is tried again.`,
 func (p *printer) requestStory(r dormouse.BuildRequest, b *dormouse.Build) string {
 	switch r.State {
 	case dormouse.RequestPending:
-		return p.paint(yellow, "pending") + " - " + dash(plain(r.Waiting))
+		text := p.paint(yellow, "pending") + " - " + dash(plain(r.Waiting))
+		if b != nil {
+			text += "; its last build, " + plain(buildName(*b)) + ", ended as " + buildState(*b)
+		}
+		return text
 	case dormouse.RequestClaimed:
 		if b == nil {
 			return "claimed"
 		}
-		return "build " + plain(buildName(*b)) + " " + p.result(b.Result) + " on " + plain(b.Worker)
+		text := "build " + plain(buildName(*b)) + " " + p.result(b.Result) + " on " + plain(b.Worker)
+		if b.Try > 1 {
+			text += tries(b.Try, b.MaxTries)
+		}
+		return text
 	}
 	text := p.result(r.Result)
 	if r.CollapsedInto != 0 {
@@ -69,6 +77,12 @@ func (p *printer) requestStory(r dormouse.BuildRequest, b *dormouse.Build) strin
 	}
 	if b != nil {
 		text += " - build " + plain(buildName(*b)) + " took " + p.span(b.StartedAt, b.FinishedAt)
+		if b.Try > 1 {
+			text += tries(b.Try, b.MaxTries)
+		}
+		if r.Result != nil && *r.Result == dormouse.Exception {
+			text += ": " + plain(b.StateString)
+		}
 	}
 	return text
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,6 +42,36 @@ func newWorkersCommand() *cobra.Command {
 		}
 		c.table([]string{"WORKER", "PHASE", "SINCE", "BUILDS", "INSTANCE", "REASON"}, rows)
 		return nil
+	})
+	cmd.AddCommand(newWorkersRetryCommand())
+	return cmd
+}
+
+func newWorkersRetryCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "retry WORKER...",
+		Short: "End the quarantine of workers, and try them again at once",
+		Long: `End the quarantine of workers, and try them again at once.
+
+A worker that could not be started, or on which a build ended in EXCEPTION, gets no
+builds for a while. When you have mended what was wrong, you need not wait for that,
+nor for the next try of what passes by itself. A changed configuration (SIGHUP), a
+restart of the master and an unpause of the worker do the same.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeWorkerFlag,
+	}
+	connectionFlags(cmd)(func(ctx context.Context, c *connection, names []string) error {
+		var failed []error
+		for _, name := range names {
+			if err := c.RetryWorker(ctx, name); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			if !c.json {
+				c.printf("%s is tried again.\n", plain(name))
+			}
+		}
+		return errors.Join(failed...)
 	})
 	return cmd
 }

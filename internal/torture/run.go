@@ -300,7 +300,7 @@ func (r *run) configuration() string {
 	}
 	var builders, names []string
 	for i := range r.plan.builders {
-		builders = append(builders, fmt.Sprintf("util.BuilderConfig(name='b%d', workernames=['bot'], factory=factory, collapseRequests=False)", i))
+		builders = append(builders, fmt.Sprintf("util.BuilderConfig(name='b%d', workernames=['bot'], factory=factory, collapseRequests=False, maxRetries=1000)", i))
 		names = append(names, fmt.Sprintf("'b%d'", i))
 	}
 	return fmt.Sprintf(`

@@ -20,7 +20,7 @@ func testBuilds(t *testing.T, f *fixture) {
 	check(t, err)
 	same(t, "the build", b, dormouse.Build{
 		ID: b.ID, Builder: "linux", Number: 1, RequestID: r.ID, Worker: "w1", Generation: 3, InstanceID: "i-1",
-		StartedAt: at(1), Properties: properties,
+		Try: 1, StartedAt: at(1), Properties: properties,
 	})
 	got, err := f.Build(ctx, b.ID)
 	check(t, err)
@@ -105,8 +105,10 @@ func testRequeue(t *testing.T, f *fixture) {
 	second := f.submit(t, "x")
 	b, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(1)})
 	check(t, err)
-	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Retry, "the worker was lost", at(2), true))
-	first.BuildID = b.ID
+	check(t, f.EndBuild(ctx, f.fence, b.ID, store.Ending{
+		Result: dormouse.Retry, StateString: "the worker was lost", At: at(2), Requeue: true, Lost: true, NotBefore: at(30),
+	}))
+	first.BuildID, first.Lost, first.NotBefore = b.ID, 1, at(30)
 	pending, err := f.PendingRequests(ctx)
 	check(t, err)
 	same(t, "the queue", pending, []dormouse.BuildRequest{first, second})
@@ -114,16 +116,33 @@ func testRequeue(t *testing.T, f *fixture) {
 	again, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(3)})
 	check(t, err)
 	defer func() {
-		check(t, f.FinishInterrupted(ctx, f.fence, again.ID, "EC2 takes it", at(4)))
+		taken := store.Ending{Result: dormouse.Retry, StateString: "EC2 takes it", At: at(4), Requeue: true, Interrupted: true}
+		check(t, f.EndBuild(ctx, f.fence, again.ID, taken))
 		got, err := f.Request(ctx, first.ID)
 		check(t, err)
-		if got.Interrupted != 1 || got.State != dormouse.RequestPending {
+		if got.Interrupted != 1 || got.Lost != 1 || !got.NotBefore.IsZero() || got.State != dormouse.RequestPending {
 			t.Errorf("after an interruption: %+v", got)
 		}
-		refused(t, "twice", f.FinishInterrupted(ctx, f.fence, again.ID, "", at(5)), dormouse.Conflict)
+		refused(t, "twice", f.EndBuild(ctx, f.fence, again.ID, taken), dormouse.Conflict)
+
+		last, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: first.ID, StartedAt: at(6)})
+		check(t, err)
+		check(t, f.EndBuild(ctx, f.fence, last.ID, store.Ending{Result: dormouse.Exception, At: at(7), Lost: true}))
+		got, err = f.Request(ctx, first.ID)
+		check(t, err)
+		if got.Lost != 2 || got.State != dormouse.RequestComplete || *got.Result != dormouse.Exception {
+			t.Errorf("after the last try: %+v", got)
+		}
+		retried, err := f.RetriedBuilds(ctx, first.ID)
+		check(t, err)
+		var tries []int
+		for _, b := range append(retried, last) {
+			tries = append(tries, b.Try)
+		}
+		same(t, "the tries, of which EC2 interrupted one", tries, []int{1, 2, 2})
 	}()
-	if again.Number != 2 {
-		t.Errorf("number %d, want 2", again.Number)
+	if again.Number != 2 || again.Try != 2 {
+		t.Errorf("number %d, try %d, want 2 and 2", again.Number, again.Try)
 	}
 	got, err := f.Request(ctx, first.ID)
 	check(t, err)

@@ -184,6 +184,11 @@ func (c *Client) PauseWorker(ctx context.Context, name string, paused bool) erro
 	return c.call(ctx, http.MethodPost, path("workers", name, verb), nil, nil, nil)
 }
 
+// RetryWorker ends a worker's quarantine, and has it tried again at once.
+func (c *Client) RetryWorker(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodPost, path("workers", name, "retry"), nil, nil, nil)
+}
+
 // StopWorker shuts a worker down, at once where fast.
 func (c *Client) StopWorker(ctx context.Context, name string, fast bool) error {
 	return c.call(ctx, http.MethodPost, path("workers", name, "stop"), nil, web.StopWorkerRequest{Fast: fast}, nil)

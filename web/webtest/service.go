@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/web"
@@ -154,6 +155,21 @@ func (m *Master) Workers(context.Context) ([]dormouse.WorkerStatus, error) {
 // PauseWorker implements web.Service.
 func (m *Master) PauseWorker(_ context.Context, name string, paused bool) error {
 	return m.toWorker(name, "pause %s %v", name, paused)
+}
+
+// RetryWorker implements web.Service: the worker's quarantine is over.
+func (m *Master) RetryWorker(_ context.Context, name string) error {
+	if err := m.toWorker(name, "retry %s", name); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.workers {
+		if m.workers[i].Name == name {
+			m.workers[i].QuarantinedUntil, m.workers[i].Reason = time.Time{}, ""
+		}
+	}
+	return nil
 }
 
 // StopWorker implements web.Service.
