@@ -18,14 +18,11 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // Prefix is the path that [Binaries] is to be served at.
 const Prefix = "/worker/"
-
-// downloadTime bounds one download, so that a peer that does not read holds
-// nothing for ever: 100 MB over a slow line.
-const downloadTime = 10 * time.Minute
 
 // platformName is GOOS-GOARCH.
 var platformName = regexp.MustCompile(`^[a-z0-9]+-[a-z0-9]+$`)
@@ -140,13 +137,11 @@ func (b *Binaries) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, fmt.Sprintf("no such program; there are %s", strings.Join(slices.Sorted(maps.Keys(b.platforms)), ", ")), http.StatusNotFound)
 		return
 	}
-	// Where the connection takes no deadline, its server's own applies.
-	_ = http.NewResponseController(rw).SetWriteDeadline(time.Now().Add(downloadTime))
 	h := rw.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// The same address has another program after the master's upgrade.
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", `"`+program.sum+`"`)
-	http.ServeContent(rw, r, "", time.Time{}, io.NewSectionReader(program.file, 0, program.size))
+	http.ServeContent(listen.Patient(rw), r, "", time.Time{}, io.NewSectionReader(program.file, 0, program.size))
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/latent"
@@ -89,7 +90,7 @@ func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity,
 		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret can not be looked up now: try again: %w", err)
 	case bound != h.SecretHash:
 		m.metrics.secretsReused.Inc()
-		m.log.Error("the secret of a launch was used a second time: a build may have read it from the machine's user data, or the agent was started again",
+		m.refusals.Error("the secret of a launch was used a second time: a build may have read it from the machine's user data, or the agent was started again",
 			"worker", name, "generation", id.Generation, "instance", h.InstanceID, "remote", h.RemoteAddr)
 		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict,
 			"the secret that generation %d of worker %s was launched with has been used before: it is good for one agent process", id.Generation, name)
@@ -111,23 +112,20 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 		launch, proven := provenLaunch(m.deployment.Key, h.Password)
 		switch {
 		case h.Name != h.InstanceID:
-			return id, false, refused
+			return id, false, m.guess(h, "", false, refused)
 		case proven:
 			id, err = m.enrol(h, launch)
 			return id, true, err
 		}
 		row, ok := m.fleet.Lookup(h.InstanceID)
 		if !ok || !m.bound(ctx, h.Password, row.Worker, row.Generation) {
-			return id, false, refused
+			return id, false, m.guess(h, "", false, refused)
 		}
 		id, err = m.enrol(h, row.Launch)
 		return id, false, err
 	}
 	if w.latent == nil {
-		if !wire.EqualSecret(h.Password, w.defined().config.Password) {
-			return id, false, refused
-		}
-		return id, false, nil
+		return id, false, m.guess(h, w.defined().config.Password, true, refused)
 	}
 	state := w.latent.State()
 	generation, proven := provenGeneration(m.deployment.Key, h.Name, h.Password)
@@ -137,10 +135,14 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 		if known && row.Worker == h.Name {
 			generation = row.Generation
 		}
+		bound := m.bound(ctx, h.Password, h.Name, generation)
+		if !bound {
+			err = m.guess(h, w.defined().config.Password, true, refused)
+		}
 		switch {
-		case m.bound(ctx, h.Password, h.Name, generation):
-		case !wire.EqualSecret(h.Password, w.defined().config.Password):
-			return id, false, refused
+		case bound:
+		case err != nil:
+			return id, false, err
 		case known && row.Worker != h.Name:
 			return id, false, dormouse.Errorf(dormouse.Conflict, "instance %s was started for worker %s, not for %s", h.InstanceID, row.Worker, h.Name)
 		case !known && h.InstanceID != "" && state.InstanceID != "":
@@ -150,6 +152,22 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 	}
 	id.Generation = generation
 	return id, proven, current(h.Name, generation, state)
+}
+
+// guess compares a password with the one that is configured. Where too many that
+// were wrong have come for this name from this address, it does not say how that
+// went.
+// The secrets that the master or an agent has made do not come here: nobody
+// guesses 160 bits, and so nobody can keep their machines out by trying.
+func (m *Master) guess(h wire.Hello, password string, known bool, refused error) error {
+	right := wire.EqualSecret(h.Password, password) && known
+	if wait := m.brake.Wait(h.RemoteAddr, h.Name, known, right); wait > 0 {
+		return dormouse.Errorf(dormouse.Throttled, "too many wrong passwords for worker %q have come from this address: try again in %v", h.Name, wait.Round(time.Second))
+	}
+	if !right {
+		return refused
+	}
+	return nil
 }
 
 // bound reports whether a password is the secret that a generation's agent is

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -38,7 +39,7 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 	}
 	if m.lost.Load() {
 		// Another master owns the store: that one knows.
-		m.wire.Refuse(rw, r, errNotInCharge)
+		wire.Refuse(rw, errNotInCharge)
 		return
 	}
 	h, err := wire.ReadHello(r)
@@ -54,10 +55,11 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		err = errNotInCharge // the store is away, and another master may know better
 	}
 	if err != nil {
-		m.log.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "err", err)
-		m.wire.Refuse(rw, r, err)
+		m.refusals.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "err", err)
+		wire.Refuse(rw, err)
 		return
 	}
+	listen.Prove(r.Context())
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("Cache-Control", "no-store")
 	// Whoever went away meanwhile asks again.

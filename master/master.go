@@ -20,6 +20,7 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/fleet"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/notify"
 	"github.com/dormouse-ci/dormouse/store"
@@ -63,6 +64,9 @@ type Master struct {
 	timeScale float64
 	opened    func(*store.DB)
 	log       *slog.Logger
+	// refusals is the log of what strangers do.
+	refusals  *slog.Logger
+	brake     *listen.Brake
 	startedAt time.Time
 	db        *store.DB
 	fence     int64
@@ -129,6 +133,7 @@ type Master struct {
 func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	m := &Master{
 		version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(), bus: newBus(),
+		refusals: listen.Brief(o.Log), brake: listen.NewBrake(),
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{}, retiring: map[string]*worker{},
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), taken: make(chan struct{}), failed: make(chan error, 1),
@@ -249,14 +254,29 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	return m.db.TakePlace(ctx, m.fence, host, now)
 }
 
+// The parts of the connections that each port may have. A build's worker holds
+// one; people and programs look in.
+const (
+	workersShare = 0.7
+	wwwShare     = 0.3
+)
+
+func (m *Master) open(address string, part float64) (net.Listener, error) {
+	l, err := listen.Listen(m.ctx, address, listen.Options{Limits: listen.Share(part), Log: m.log})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
 func (m *Master) listen() (err error) {
-	if m.workerLn, err = net.Listen("tcp", m.now().config.Protocols.MsgpackListen); err != nil {
+	if m.workerLn, err = m.open(m.now().config.Protocols.MsgpackListen, workersShare); err != nil {
 		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.now().config.Protocols.MsgpackListen, err)
 	}
 	if m.now().config.WWW.Listen == "" {
 		return nil
 	}
-	if m.wwwLn, err = net.Listen("tcp", m.now().config.WWW.Listen); err != nil {
+	if m.wwwLn, err = m.open(m.now().config.WWW.Listen, wwwShare); err != nil {
 		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.now().config.WWW.Listen, err)
 	}
 	return nil
@@ -412,17 +432,17 @@ func (m *Master) serve(token string) {
 	m.wire = wire.NewServer(wire.ServerOptions{
 		Authenticate: m.authenticate, Attach: m.attach, Detached: m.detached, Interrupted: m.interrupted, Log: m.log,
 	})
-	// The timeout is for the handshake's header; an attached worker's
-	// connection is the wire server's own.
 	mux := http.NewServeMux()
 	mux.Handle("/", m.wire)
 	mux.HandleFunc("/lease", m.serveLease)
 	if m.binaries != nil {
 		mux.Handle(bootstrap.Prefix, m.binaries)
 	}
-	m.serveOn(m.workerLn, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)})
+	m.serveOn(m.workerLn, listen.NewServer(mux, m.log))
 	if m.wwwLn != nil {
-		h := web.NewHandler(web.Options{Service: m, Token: token, Log: m.log, Metrics: m.metrics.registry})
+		h := web.NewHandler(web.Options{
+			Service: m, Token: token, Log: m.log, Metrics: m.metrics.registry, MaxStreams: listen.Share(wwwShare).Connections / 2,
+		})
 		m.serveOn(m.wwwLn, web.NewServer(h))
 	}
 	ctx, cancel := context.WithCancel(m.ctx)

@@ -5,12 +5,12 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 func (h *Handler) registerArtifacts() {
@@ -57,21 +57,7 @@ func (h *Handler) registerArtifacts() {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(a.Path)}))
 			w.Header().Set("ETag", `"`+a.SHA256+`"`)
-			http.ServeContent(&patientWriter{w, http.NewResponseController(w)}, r, "", a.CreatedAt, f)
+			http.ServeContent(listen.Patient(w), r, "", a.CreatedAt, f)
 		}}, nil
 	})
-}
-
-// patientWriter gives its reader time as long as it takes something.
-type patientWriter struct {
-	http.ResponseWriter
-	rc *http.ResponseController
-}
-
-// Write extends the deadline for each piece.
-func (w *patientWriter) Write(p []byte) (int, error) {
-	if err := w.rc.SetWriteDeadline(time.Now().Add(stalled)); err != nil {
-		return 0, err
-	}
-	return w.ResponseWriter.Write(p)
 }

@@ -40,6 +40,9 @@ func (h *Handler) registerEvents() {
 				}
 			}
 		}
+		if err := h.streams.refuse(); err != nil {
+			return nil, err
+		}
 		f := filter{kinds: in.Kind, builder: in.Builder, build: in.Build}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
@@ -49,6 +52,7 @@ func (h *Handler) registerEvents() {
 }
 
 func (h *Handler) streamEvents(ctx context.Context, w http.ResponseWriter, f filter, lastID string) {
+	defer h.streams.enter()()
 	h.metrics.streams.WithLabelValues("events").Inc()
 	defer h.metrics.streams.WithLabelValues("events").Dec()
 

@@ -8,20 +8,29 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // maxBody bounds a request's body. The largest legitimate one is a force with
 // properties; huma's own limit is the same.
 const maxBody = 1 << 20
 
+// StrongToken is the length from which on nobody guesses a token. A shorter one is
+// braked by address, which whoever shares the address feels: so there is none for
+// those that "dormouse init" makes.
+const StrongToken = 20
+
 // guard stands before everything: who may call, from where, with how much.
 type guard struct {
 	next http.Handler
 	// tokenSum is the SHA-256 of the token, so that a comparison takes the
 	// same time whatever the length of what was sent; nil lets nobody in.
-	tokenSum    []byte
+	tokenSum []byte
+	// brake slows those who try tokens; nil where nobody can guess it.
+	brake       *listen.Brake
 	openMetrics bool
 	// hosts are the names, besides loopback ones, under which the server may
 	// be addressed on a loopback address: a proxy's public name.
@@ -35,6 +44,9 @@ func newGuard(next http.Handler, o Options) *guard {
 	if o.Token != "" {
 		sum := sha256.Sum256([]byte(o.Token))
 		g.tokenSum = sum[:]
+		if len(o.Token) < StrongToken {
+			g.brake = listen.NewBrake()
+		}
 	}
 	for _, h := range o.Hosts {
 		g.hosts[strings.ToLower(h)] = true
@@ -93,9 +105,17 @@ func (g *guard) refuse(r *http.Request) *Problem {
 			"a token is needed: send it as \"Authorization: Bearer TOKEN\"")
 	}
 	sum := sha256.Sum256([]byte(token))
-	if subtle.ConstantTimeCompare(sum[:], g.tokenSum) != 1 {
+	right := subtle.ConstantTimeCompare(sum[:], g.tokenSum) == 1
+	if g.brake != nil {
+		if wait := g.brake.Wait(r.RemoteAddr, "", true, right); wait > 0 {
+			return newProblem(http.StatusTooManyRequests, dormouse.Throttled,
+				"too many wrong tokens have come from this address: try again in "+wait.Round(time.Second).String())
+		}
+	}
+	if !right {
 		return newProblem(http.StatusUnauthorized, dormouse.Unauthorized, "the token is not this master's")
 	}
+	listen.Prove(r.Context())
 	return nil
 }
 

@@ -1,16 +1,18 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // Options configure a [Handler].
@@ -27,6 +29,9 @@ type Options struct {
 	// Metrics is what /metrics shows, and where the handler registers its own;
 	// nil is a registry of the handler's own.
 	Metrics *prometheus.Registry
+	// MaxStreams is how many event and log streams there may be at one time; 0 is
+	// 1,000.
+	MaxStreams int
 	// Log is where failures go; nil is nowhere.
 	Log *slog.Logger
 	// Health says why the master can not do its work, for /healthz; nil says
@@ -43,6 +48,7 @@ type Handler struct {
 	log     *slog.Logger
 	metrics *metrics
 	api     huma.API
+	streams streams
 }
 
 // NewHandler starts to listen to the service's events and returns the handler.
@@ -54,6 +60,7 @@ func NewHandler(o Options) *Handler {
 		o.Metrics = prometheus.NewRegistry()
 	}
 	h := &Handler{service: o.Service, log: o.Log, metrics: newMetrics(o.Metrics)}
+	h.streams.most = int64(cmp.Or(o.MaxStreams, defaultStreams))
 	h.hub = newHub(o.Service, h.metrics)
 
 	mux := http.NewServeMux()
@@ -80,20 +87,7 @@ func (h *Handler) Close() { h.hub.close() }
 // gives it a listener. Shutdown also ends the handler's streams, which would
 // otherwise never become idle.
 func NewServer(h *Handler) *http.Server {
-	srv := &http.Server{
-		Handler: h,
-		// A header or a body that takes longer comes from a broken client, or
-		// from one that wants to hold connections. Streams lift the limits of
-		// their own connection.
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		// A browser keeps a connection for the reader's next click.
-		IdleTimeout: 2 * time.Minute,
-		// Tokens and builder names are short.
-		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-	}
+	srv := listen.NewServer(h, h.log)
 	srv.RegisterOnShutdown(h.Close)
 	return srv
 }

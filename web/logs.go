@@ -87,6 +87,9 @@ func (h *Handler) registerLogs() {
 		if _, err := h.service.Log(ctx, in.ID); err != nil {
 			return nil, problemOf(ctx, h.log, err)
 		}
+		if err := h.streams.refuse(); err != nil {
+			return nil, err
+		}
 		from := in.From
 		if n, err := strconv.ParseInt(in.LastEventID, 10, 64); err == nil && n >= 0 {
 			from = n

@@ -14,6 +14,7 @@ import (
 // next when the reader has taken that one, so a slow reader costs nothing but
 // its connection, and a fast build is not held up by anybody.
 func (h *Handler) streamLog(ctx context.Context, w http.ResponseWriter, id, next int64) {
+	defer h.streams.enter()()
 	h.metrics.streams.WithLabelValues("log").Inc()
 	defer h.metrics.streams.WithLabelValues("log").Dec()
 

@@ -2,8 +2,13 @@ package web
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // Times of a stream.
@@ -13,8 +18,33 @@ const (
 	heartbeat = 15 * time.Second
 	// stalled is how long a reader may take nothing before it is cut off and
 	// its connection freed. It comes back with its Last-Event-ID.
-	stalled = 30 * time.Second
+	stalled = listen.Stalled
 )
+
+// defaultStreams is plenty for people; each holds a connection and up to a
+// megabyte of events.
+const defaultStreams = 1000
+
+// streams counts the streams that are open.
+type streams struct {
+	most int64
+	open atomic.Int64
+}
+
+// refuse says why there can be no more; nil where there can.
+func (s *streams) refuse() error {
+	if s.open.Load() < s.most {
+		return nil
+	}
+	return newProblem(http.StatusServiceUnavailable, dormouse.Unavailable,
+		fmt.Sprintf("%d event and log streams are open, which is as many as there may be: close some", s.most))
+}
+
+// enter counts one, until leave is called.
+func (s *streams) enter() (leave func()) {
+	s.open.Add(1)
+	return func() { s.open.Add(-1) }
+}
 
 // stream writes server-sent events. Every message goes out at once, and waits
 // for its reader: that is the back-pressure.

@@ -18,11 +18,12 @@
 //	409  the generation is over: end the machine → dormouse.Conflict
 //	503  not now; try again (also: this worker   → dormouse.Unavailable
 //	     is connected already)
+//	429  too many wrong passwords; try again     → dormouse.Unavailable
 //	500  the master failed; its log says why     → dormouse.Unavailable
 //
 // A stock master knows 400 and 401 only. The body of each says why, in one
-// line. Failures to authenticate are answered later and later, by remote
-// address, up to three seconds; a right password never waits.
+// line. 429 is of a master whose Authenticate bounds guesses: no password is
+// compared then, right or wrong.
 //
 // # Frames
 //

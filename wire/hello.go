@@ -1,19 +1,14 @@
 package wire
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
 )
 
 // HeaderInstance is the request header in which our agent names the EC2
@@ -105,81 +100,4 @@ func helloFrom(r *http.Request) (Hello, error) {
 func EqualSecret(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
-}
-
-// The brake makes guessing slow without ever making a right password wait.
-const (
-	// brakeFree failures in a row cost nothing: a worker that restarts with a
-	// mistyped password is told at once.
-	brakeFree = 5
-	// From then on each failure doubles the wait, from the first to the most.
-	brakeFirst = 100 * time.Millisecond
-	brakeMost  = 3 * time.Second
-	// brakeForget is when an address that was quiet starts anew.
-	brakeForget = time.Minute
-	// brakeSlots is the size of the table. Addresses that share a slot share
-	// their waits, which only those who fail notice.
-	brakeSlots = 1024
-	// brakeHeld bounds how many failures wait at once; each costs a goroutine
-	// and a socket. Beyond that, failures are answered at once.
-	brakeHeld = 64
-)
-
-// brake delays the answer to handshakes that failed, by remote address, in a
-// table of fixed size.
-type brake struct {
-	seed  maphash.Seed
-	held  chan struct{}
-	mu    sync.Mutex
-	slots [brakeSlots]struct {
-		failures int
-		last     time.Time
-	}
-}
-
-func newBrake() *brake {
-	return &brake{seed: maphash.MakeSeed(), held: make(chan struct{}, brakeHeld)}
-}
-
-// hold counts a failure from the address and waits as long as that costs.
-func (b *brake) hold(ctx context.Context, remoteAddr string) {
-	d := b.failed(remoteAddr, time.Now())
-	if d == 0 {
-		return
-	}
-	select {
-	case b.held <- struct{}{}:
-		defer func() { <-b.held }()
-	default:
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-func (b *brake) failed(remoteAddr string, now time.Time) time.Duration {
-	host, _, err := net.SplitHostPort(remoteAddr)
-	if err != nil {
-		host = remoteAddr
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	slot := &b.slots[maphash.String(b.seed, host)%brakeSlots]
-	if now.Sub(slot.last) > brakeForget {
-		slot.failures = 0
-	}
-	slot.last = now
-	slot.failures++
-	over := slot.failures - brakeFree
-	if over <= 0 {
-		return 0
-	}
-	if over > 5 { // 100 ms doubled five times is over the most
-		return brakeMost
-	}
-	return min(brakeFirst<<(over-1), brakeMost)
 }

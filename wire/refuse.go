@@ -18,16 +18,11 @@ func ReadHello(r *http.Request) (Hello, error) {
 }
 
 // Refuse answers a request as a handshake that failed with this error: see
-// [ServerOptions].Authenticate for the statuses; Invalid is 400. A name or
-// password that is wrong is answered later and later, together with those of
-// handshakes from the same address.
-func (s *Server) Refuse(rw http.ResponseWriter, r *http.Request, err error) {
-	switch dormouse.CodeOf(err) {
-	case dormouse.Invalid:
+// [ServerOptions].Authenticate for the statuses; Invalid is 400.
+func Refuse(rw http.ResponseWriter, err error) {
+	if dormouse.CodeOf(err) == dormouse.Invalid {
 		http.Error(rw, err.Error(), http.StatusBadRequest)
 		return
-	case dormouse.Unauthorized:
-		s.brake.hold(r.Context(), r.RemoteAddr)
 	}
 	refuse(rw, err)
 }

@@ -424,38 +424,6 @@ type hanging struct {
 
 func (h hanging) WorkerInfo() map[string]any { <-h.hung; return nil }
 
-// TestGuessingIsSlow: failures cost more and more time; a right password never
-// does.
-func TestGuessingIsSlow(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		var waits []time.Duration
-		for range 13 {
-			start := time.Now()
-			_, err := wire.Dial(t.Context(), wire.DialOptions{
-				URL: "ws://master/", Name: "w", Password: "guess", Handler: newAgent(), DialContext: b.pipes.dial(nil),
-			})
-			if dormouse.CodeOf(err) != dormouse.Unauthorized {
-				t.Fatal(err)
-			}
-			waits = append(waits, time.Since(start).Round(time.Millisecond))
-		}
-		for i, want := range []time.Duration{0, 0, 0, 0, 0, 100, 200, 400, 800, 1600, 3000, 3000, 3000} {
-			if waits[i] != want*time.Millisecond {
-				t.Errorf("failure %d waited %v, want %v ms", i+1, waits[i], int64(want))
-			}
-		}
-		start := time.Now()
-		c, err := b.connect(t.Context(), "1", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer closeConn(c)
-		if d := time.Since(start); d != 0 {
-			t.Errorf("a right password waited %v", d)
-		}
-	})
-}
-
 // TestShutdownDuringHandshake: a decision that takes ten seconds does not hold
 // the master's end up.
 func TestShutdownDuringHandshake(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 const (
@@ -30,7 +31,8 @@ type ServerOptions struct {
 	// Authenticate decides on a name and password before the connection is
 	// upgraded, and says whose it is. A *dormouse.Error becomes an HTTP status
 	// with its text: Unauthorized 401, Conflict 409 (a stale generation),
-	// Unavailable 503; any other error is 500 without a text.
+	// Unavailable 503, Throttled 429 (too many guesses); any other error is 500
+	// without a text.
 	Authenticate func(ctx context.Context, h Hello) (Identity, error)
 	// Attach is called for each accepted connection once the worker has
 	// introduced itself, before anybody else learns of it. An error closes the
@@ -51,8 +53,9 @@ type ServerOptions struct {
 // connect to. Give it an http.Server of its own and end it with
 // [Server.Shutdown], since http.Server knows nothing of upgraded connections.
 type Server struct {
-	o     ServerOptions
-	brake *brake
+	o ServerOptions
+	// refusals is the log of what strangers do.
+	refusals *slog.Logger
 	// ctx is what handlers of updates run in; it ends when Shutdown's patience
 	// does.
 	ctx    context.Context
@@ -100,7 +103,7 @@ func NewServer(o ServerOptions) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	quit, stop := context.WithCancel(ctx)
 	return &Server{
-		o: o, brake: newBrake(), ctx: ctx, cancel: cancel, quit: quit, stop: stop,
+		o: o, refusals: listen.Brief(o.Log), ctx: ctx, cancel: cancel, quit: quit, stop: stop,
 		seats: make(map[string]*seat), workers: make(map[*Worker]struct{}),
 	}
 }
@@ -129,20 +132,17 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if s.o.Interrupted == nil {
 		h.Extensions = slices.DeleteFunc(h.Extensions, func(x Extension) bool { return x == Interruption })
 	}
-	log := s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
 	id, err := s.authenticate(ctx, h)
 	if err != nil {
-		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)
-		if dormouse.CodeOf(err) == dormouse.Unauthorized {
-			s.brake.hold(ctx, h.RemoteAddr)
-		}
+		s.refused(h, err)
 		refuse(rw, err)
 		return
 	}
-	if id.Name != "" && id.Name != h.Name {
+	listen.Prove(r.Context())
+	if id.Name != "" {
 		h.Name = id.Name
-		log = s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
 	}
+	log := s.o.Log.With("worker", h.Name, "remote", h.RemoteAddr)
 	st := s.sit(h.Name)
 	defer s.leave(h.Name, st)
 	if id.SecretBound {
@@ -150,10 +150,14 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	w, err := s.admit(ctx, rw, r, h, id.Generation, st, log)
 	if err != nil {
-		log.Warn("worker refused", "code", dormouse.CodeOf(err), "err", err)
+		s.refused(h, err)
 		return
 	}
 	s.serve(w, st)
+}
+
+func (s *Server) refused(h Hello, err error) {
+	s.refusals.Warn("worker refused", "worker", h.Name, "remote", h.RemoteAddr, "code", dormouse.CodeOf(err), "err", err)
 }
 
 // enter counts a handshake in, unless the server is closing.
@@ -360,6 +364,9 @@ func refuse(rw http.ResponseWriter, err error) {
 		case dormouse.Unavailable:
 			rw.Header().Set("Retry-After", "5") // seconds; as long as a stock worker's first retries take
 			status = http.StatusServiceUnavailable
+		case dormouse.Throttled:
+			rw.Header().Set("Retry-After", "3") // seconds; about what one more guess takes
+			status = http.StatusTooManyRequests
 		}
 	}
 	if status == http.StatusInternalServerError {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +19,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/internal/loopback"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/web"
@@ -222,11 +221,12 @@ func (d *demo) startEndpoint() (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	quiet := slog.New(slog.DiscardHandler)
+	listener, err := listen.Listen(context.Background(), "127.0.0.1:0", listen.Options{Limits: listen.Share(ec2Share), Log: quiet})
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: d.endpoint, ReadHeaderTimeout: ec2HeaderTimeout}
+	server := listen.NewServer(d.endpoint, quiet)
 	go server.Serve(listener) //nolint:errcheck // it ends when it is closed, below
 	d.address = "http://" + listener.Addr().String()
 	d.printf("%s local EC2 endpoint at %s\n", d.at(), d.address)

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -19,18 +19,20 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // secretVariable holds the secret access key of `dormouse ec2`, which no flag
 // takes: other users of the machine could read it there.
 const secretVariable = "DORMOUSE_EC2_SECRET_ACCESS_KEY"
 
-const (
-	// A client that sends its headers slower than this is broken.
-	ec2HeaderTimeout = 10 * time.Second
-	// Longer than a machine's processes get between SIGTERM and SIGKILL.
-	ec2CloseTimeout = 30 * time.Second
-)
+// ec2CloseTimeout is longer than a machine's processes get between SIGTERM and
+// SIGKILL.
+const ec2CloseTimeout = 30 * time.Second
+
+// ec2Share is the part of the connections that the endpoint itself may have; the
+// rest is the metadata services'.
+const ec2Share = 0.5
 
 // ec2Flags are what the command line says of the endpoint.
 type ec2Flags struct {
@@ -113,11 +115,12 @@ func serveEC2(ctx context.Context, f ec2Flags, chosen bool, stdout, stderr io.Wr
 		defer cancel()
 		err = errors.Join(err, endpoint.Close(closing))
 	}()
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	listener, err := listen.Listen(ctx, f.listen, listen.Options{Limits: listen.Share(ec2Share), Log: logger})
 	if err != nil {
 		return dormouse.Errorf(dormouse.Unavailable, "listen on %s (choose another address with --listen): %w", f.listen, err)
 	}
-	server := &http.Server{Handler: endpoint, ReadHeaderTimeout: ec2HeaderTimeout}
+	server := listen.NewServer(endpoint, logger)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	// A call that is being answered while the endpoint ends may lose its answer,

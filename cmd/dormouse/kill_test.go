@@ -28,7 +28,13 @@ type process struct {
 
 func startProcess(t *testing.T, log string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(buildDormouse(t), args...)}
+	return startCommand(t, log, exec.Command(buildDormouse(t), args...))
+}
+
+// startCommand starts a command that prints a line of JSON once it serves.
+func startCommand(t *testing.T, log string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd}
 	stderr, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +58,7 @@ func startProcess(t *testing.T, log string, args ...string) *process {
 	}
 	if err != nil {
 		text, _ := os.ReadFile(log)
-		t.Fatalf("dormouse %v: %v\n%s", args, err, text)
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, text)
 	}
 	return p
 }

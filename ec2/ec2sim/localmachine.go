@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // markerVariable is in the environment of everything that a machine runs: by
@@ -102,7 +103,7 @@ func (l *localMachines) bootIn(lm *localMachine, m Machine) error {
 	if err := lm.wirePower(m.PowerOff); err != nil {
 		return err
 	}
-	address, err := lm.serveMetadata(m.Metadata)
+	address, err := lm.serveMetadata(m.Metadata, l.opts.MaxInstances, l.opts.Logger)
 	if err != nil {
 		return err
 	}
@@ -214,23 +215,23 @@ func (lm *localMachine) wirePower(powerOff func()) error {
 	return nil
 }
 
-// Bounds of the metadata service: its requests have no bodies, and whoever made
-// one is on this machine.
-const (
-	metadataHeaderTimeout = 5 * time.Second
-	metadataMaxHeader     = 16 << 10
-)
+// metadataConnections is how many a machine has to its metadata service at one
+// time: its agent, its watchdog and some tools of its builds'.
+const metadataConnections = 32
 
 // serveMetadata gives the machine its metadata service, on an address of its
 // own.
-func (lm *localMachine) serveMetadata(h http.Handler) (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func (lm *localMachine) serveMetadata(h http.Handler, machines int, logger *slog.Logger) (string, error) {
+	// All of them together leave the endpoint itself the other half. Its callers
+	// prove nothing: a machine can crowd out none but itself.
+	most := min(listen.Share(0.5).Connections/max(machines, 1), metadataConnections)
+	most = max(most, 4)
+	limits := listen.Limits{Connections: most, Strangers: most, PerAddress: most}
+	listener, err := listen.Listen(context.Background(), "127.0.0.1:0", listen.Options{Limits: limits, Log: logger})
 	if err != nil {
 		return "", fmt.Errorf("listen for the machine's metadata service: %w", err)
 	}
-	lm.metadata = &http.Server{
-		Handler: h, ReadHeaderTimeout: metadataHeaderTimeout, MaxHeaderBytes: metadataMaxHeader,
-	}
+	lm.metadata = listen.NewServer(h, logger)
 	lm.tasks.Go(func() {
 		// It returns when unplug closes it.
 		_ = lm.metadata.Serve(listener)

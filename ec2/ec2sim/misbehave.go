@@ -2,12 +2,14 @@ package ec2sim
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 // misbehaviour is what the scenario does to a call besides refusing it.
@@ -44,10 +46,13 @@ func (c *call) after() {
 
 // hold waits as long as the scenario delays the answer. It is what has been
 // done already that is told late, as by a slow network.
-func (c *call) hold(ctx context.Context) {
+func (c *call) hold(ctx context.Context, w http.ResponseWriter) {
 	if c.misbehaviour.delay == 0 {
 		return
 	}
+	// The server's own limits would end it; where it has none, all is well.
+	rc := http.NewResponseController(w)
+	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(c.misbehaviour.delay+listen.Stalled))
 	timer := time.NewTimer(c.misbehaviour.delay)
 	defer timer.Stop()
 	select {

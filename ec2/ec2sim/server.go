@@ -121,7 +121,7 @@ func (s *Server) serveQuery(w http.ResponseWriter, r *http.Request) {
 	out, err := s.answer(c, r)
 	// Draining lets the connection be used again.
 	_, _ = io.CopyN(io.Discard, r.Body, maxRequest)
-	c.hold(r.Context())
+	c.hold(r.Context(), w)
 	if c.misbehaviour.lose {
 		panic(http.ErrAbortHandler) // which cuts the connection
 	}

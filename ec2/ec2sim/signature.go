@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dormouse-ci/dormouse/internal/listen"
 )
 
 const (
@@ -101,6 +103,7 @@ func (s *Server) authenticate(r *http.Request, body []byte, now time.Time) (sign
 		return sig, refuse("SignatureDoesNotMatch", "Credential should be scoped to a valid region: this endpoint is %s, not %s",
 			s.opts.Region, sig.region).withStatus(http.StatusForbidden)
 	}
+	listen.Prove(r.Context())
 	return sig, nil
 }
 
