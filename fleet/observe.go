@@ -27,6 +27,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			// endpoint goes by another name.
 			r.Account = a.cloud.Key()
 		}
+		if r.LaunchedAt.After(now) {
+			r.LaunchedAt = now // the clock was ahead, and has been set since
+		}
 		if r.Account != a.cloud.Key() || r.LaunchedAt.After(began) {
 			continue
 		}

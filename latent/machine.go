@@ -173,7 +173,7 @@ func (m *machine) startFailed(e StartFailed) {
 		m.Awaits = e.Awaits
 		m.RetryAt = m.now.Add(m.policy.scaled(pause(m.Tries)))
 		if e.Again.After(m.now) {
-			m.RetryAt = e.Again
+			m.RetryAt = m.here(e.Again)
 		}
 		m.Retiring = false
 		m.Reason = fmt.Sprintf("%s; trying again at %s", e.Reason, clock(m.RetryAt))
@@ -279,7 +279,7 @@ func (m *machine) interruption(at time.Time) {
 	m.Retiring = true
 	switch {
 	case !at.IsZero():
-		m.TakenAt = at
+		m.TakenAt = m.here(at)
 		m.Reason = "EC2 takes the instance back at " + clock(at)
 	case m.TakenAt.IsZero():
 		m.Reason = "EC2 recommends to leave the instance: it may be taken back soon"
@@ -500,8 +500,12 @@ func (m *machine) check() {
 // nextCheck falls on a multiple of the interval, so that all workers who wait
 // ask at the same moments and one listing of the cloud answers them all.
 func (m *machine) nextCheck() time.Time {
-	return m.now.Truncate(m.policy.CheckInterval).Add(m.policy.CheckInterval)
+	return m.here(m.now.Truncate(m.policy.CheckInterval).Add(m.policy.CheckInterval))
 }
+
+// here is a time of day as this process's clock has it, which goes on as it is
+// when the time of day is set: deadlines of both kinds cannot be compared.
+func (m *machine) here(at time.Time) time.Time { return m.now.Add(at.Sub(m.now)) }
 
 // fail ends a generation that could not be brought up.
 func (m *machine) fail(reason string, console bool) {

@@ -99,6 +99,7 @@ func NewWorker(opt Options, initial State) *Worker {
 	if initial.Phase == "" {
 		initial.Phase, initial.Since = NotSubstantiated, time.Now()
 	}
+	initial = initial.resumed(opt.Policy, time.Now())
 	w.state.Store(&initial)
 	w.policy.Store(&opt.Policy)
 	return w

@@ -1,0 +1,73 @@
+package latent
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var deadlines = []string{"RetryAt", "MissingAt", "CheckAt", "GraceAt", "IdleAt", "TakenAt", "QuarantinedUntil"}
+
+// TestADeadlineOfAClockThatWasAhead: a stored deadline keeps nobody waiting for
+// longer than it could have been set for.
+func TestADeadlineOfAClockThatWasAhead(t *testing.T) {
+	policy := Policy{BuildWaitTimeout: time.Minute, MissingTimeout: time.Minute, CheckInterval: time.Minute, Grace: time.Minute}
+	now := time.Now()
+	for _, tc := range []struct {
+		name          string
+		stored, least time.Duration // from now
+		most          time.Duration
+	}{
+		{"of the future", 5 * time.Hour, 0, QuarantineMax},
+		{"passed", -time.Second, -time.Second, -time.Second},
+		{"near", 10 * time.Second, 10 * time.Second, 10 * time.Second},
+	} {
+		var s State
+		fields := reflect.ValueOf(&s).Elem()
+		for _, name := range deadlines {
+			fields.FieldByName(name).Set(reflect.ValueOf(now.Add(tc.stored).Round(0))) // without the monotonic clock
+		}
+		w := NewWorker(Options{Policy: policy}, s)
+		got := reflect.ValueOf(w.State())
+		for _, name := range deadlines {
+			at := got.FieldByName(name).Interface().(time.Time)
+			// The two readings of the clock are a moment apart.
+			if in := at.Sub(now); in < tc.least-time.Second || in > tc.most+time.Minute {
+				t.Errorf("%s: %s is in %v, want %v to %v", tc.name, name, in, tc.least, tc.most)
+			}
+			if !strings.Contains(at.String(), "m=") { // a reading of the monotonic clock
+				t.Errorf("%s: %s follows a clock that people set", tc.name, name)
+			}
+		}
+	}
+}
+
+// TestDeadlinesOutliveTheSettingOfAClock: no deadline that an event sets is a
+// mere time of day.
+func TestDeadlinesOutliveTheSettingOfAClock(t *testing.T) {
+	policy := Policy{BuildWaitTimeout: time.Minute, MissingTimeout: time.Minute, CheckInterval: time.Second, Grace: time.Minute, Prepares: true}
+	now := time.Now()
+	ofDay := now.Round(0).Add(time.Minute)
+	s := State{Phase: NotSubstantiated}
+	for _, e := range []Event{
+		Demand{Wanted: true},
+		StartFailed{Generation: 1, Reason: "busy", Transient: true, Again: ofDay},
+		Freed{}, // and it is started again
+		StartAccepted{Generation: 1, InstanceID: "i-1"},
+		Attached{Generation: 1},
+		Interruption{Generation: 1, At: ofDay},
+		Detached{Generation: 1},
+	} {
+		s, _ = Step(policy, s, now, e)
+		for _, name := range deadlines {
+			at := reflect.ValueOf(s).FieldByName(name).Interface().(time.Time)
+			if !at.IsZero() && !strings.Contains(at.String(), "m=") {
+				t.Errorf("after %T: %s is a time of day: %v", e, name, at)
+			}
+		}
+	}
+	if s.TakenAt.IsZero() || s.CheckAt.IsZero() {
+		t.Errorf("the events set too little: %+v", s)
+	}
+}
