@@ -63,5 +63,5 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("Cache-Control", "no-store")
 	// Whoever went away meanwhile asks again.
-	_ = json.NewEncoder(rw).Encode(lease{Seconds: int64(workerLease.Seconds())})
+	_ = json.NewEncoder(rw).Encode(lease{Seconds: int64(m.scaled(workerLease).Seconds())})
 }

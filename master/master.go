@@ -33,6 +33,7 @@ import (
 // leaseTime is how long a master owns its store without renewing. Another one
 // on the same database waits so long after a crash; one in the same directory
 // on the same machine does not, since a file lock shows that the first is gone.
+// Options.TimeScale multiplies it.
 const leaseTime = 30 * time.Second
 
 // reconcileTime is how long a starting master waits for the first listing of
@@ -246,10 +247,10 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
 	now := time.Now()
-	if m.fence, err = m.db.AcquireLease(ctx, owner, leaseTime, now); err != nil {
+	if m.fence, err = m.db.AcquireLease(ctx, owner, m.scaled(leaseTime), now); err != nil {
 		return err
 	}
-	m.leasedUntil.Store(now.Add(leaseTime).UnixNano())
+	m.leasedUntil.Store(now.Add(m.scaled(leaseTime)).UnixNano())
 	host, _, _ := strings.Cut(owner, " ")
 	return m.db.TakePlace(ctx, m.fence, host, now)
 }
@@ -465,7 +466,8 @@ func (m *Master) serveOn(l net.Listener, s *http.Server) {
 }
 
 func (m *Master) renewLease() {
-	t := time.NewTicker(leaseTime / 3)
+	interval := m.scaled(leaseTime) / 3
+	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
 		select {
@@ -473,10 +475,10 @@ func (m *Master) renewLease() {
 		case <-m.ctx.Done():
 			return
 		}
-		again := leaseTime / 3
+		again := interval
 		if err := m.inCharge(m.ctx); err != nil && m.ctx.Err() == nil && !m.superseded(err) {
 			m.storeFailed("renewing the store's lease", err)
-			again = storeRetry // workers may attach again when it works
+			again = min(interval, storeRetry) // workers may attach again when it works
 		}
 		t.Reset(again)
 	}
@@ -486,11 +488,11 @@ func (m *Master) renewLease() {
 // now.
 func (m *Master) inCharge(ctx context.Context) error {
 	now := time.Now()
-	if err := m.db.RenewLease(ctx, m.fence, leaseTime, now); err != nil {
+	if err := m.db.RenewLease(ctx, m.fence, m.scaled(leaseTime), now); err != nil {
 		m.superseded(err)
 		return err
 	}
-	m.leasedUntil.Store(now.Add(leaseTime).UnixNano())
+	m.leasedUntil.Store(now.Add(m.scaled(leaseTime)).UnixNano())
 	return nil
 }
 
