@@ -40,8 +40,8 @@ lint: $(LINT) ## vet and lint
 unit: ## all tests, with the race detector
 	$(GO) test -race -timeout $(TIMEOUT) ./...
 
-torture: ## kill, cut and lie, and count what is lost: make torture RUNS=500 [SEED=7]
-	$(GO) run ./internal/torture -runs $(or $(RUNS),100) $(if $(SEED),-seed $(SEED))
+torture: ## kill, cut and lie, and count what is lost: make torture RUNS=500 [STORE=postgres] [SEED=7]
+	$(GO) run ./internal/torture -runs $(or $(RUNS),100) -store $(or $(STORE),sqlite) $(if $(SEED),-seed $(SEED))
 
 # As much of it as a minute holds, with other lots each time.
 .PHONY: harm

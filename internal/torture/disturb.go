@@ -1,20 +1,29 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
+	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
+
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/brokenwire"
 )
 
 // disturbance is something bad that happens.
 type disturbance struct {
 	name  string
-	do    func()
 	lasts time.Duration
-	undo  func() // after that; nil where it passes by itself
+	do    func() (undo func()) // which comes after that time; nil where it passes by itself
 }
+
+// neverBoots is the name of the rule by which an instance has nothing that could
+// end it.
+const neverBoots = "never boots"
+
+// booted reports whether a machine runs on an instance, or will.
+func booted(i ec2sim.LedgerEntry) bool { return !slices.Contains(i.Rules, neverBoots) }
 
 // lies are scenarios of the endpoint, with %d for a seed and %q for a time.
 var lies = []struct{ name, rule string }{
@@ -33,70 +42,189 @@ var lies = []struct{ name, rule string }{
 	{"half of what is asked for", `{"name": "x", "when": {}, "do": {"capacity": 1}}`},
 	{"an instance dies while pending", `{"name": "x", "when": {"times": 1}, "do": {"die": {"while": "pending", "after": "10ms"}}}`},
 	{"an instance dies", `{"name": "x", "when": {"times": 1}, "do": {"die": {"after": "600ms"}}}`},
-	{"a boot never attaches", `{"name": "x", "when": {"times": 1}, "do": {"never_boot": true}}`},
+	{"a boot never attaches", `{"name": "` + neverBoots + `", "when": {"times": 1}, "do": {"never_boot": true}}`},
 	{"a spot instance is taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "500ms", "notice": "800ms", "rebalance": "200ms"}}}`},
 }
 
 // disturbance draws one.
 func (r *run) disturbance() disturbance {
 	away := time.Duration(r.rng.IntN(1800)) * time.Millisecond
-	again := func() {
-		if err := r.startMaster(context.Background()); err != nil {
-			r.tell("the master did not start: %v", err)
-		}
+	kinds := []func(time.Duration) disturbance{
+		r.ofMaster, r.ofMaster, r.ofAgents, r.ofWire, r.lie, r.lie, r.order, r.sleep,
 	}
-	switch r.rng.IntN(12) {
-	case 0, 1, 2:
-		return disturbance{fmt.Sprintf("the master is killed, and away for %v", away), r.killMaster, away, again}
-	case 3:
-		return disturbance{"the agents are killed", r.killAgents, 0, nil}
-	case 4:
-		return disturbance{fmt.Sprintf("the agents are killed, and the master, which is away for %v", away), func() {
-			r.killMaster()
-			r.killAgents()
-		}, away, again}
-	case 5:
-		return disturbance{"connections are cut", func() {
-			n := r.proxy.cut()
-			r.mu.Lock()
-			r.fig.cuts += n
-			r.mu.Unlock()
-		}, 0, nil}
-	case 6:
-		return disturbance{
-			fmt.Sprintf("connections go deaf for %v", away), func() { r.proxy.silence(true) }, away,
-			func() { r.proxy.silence(false) },
-		}
+	if r.plan.clock {
+		kinds = append(kinds, r.jump, r.jump, r.jump)
 	}
-	switch r.rng.IntN(6) {
-	case 0:
-		times := 1 + r.rng.IntN(2)
-		return disturbance{fmt.Sprintf("the master is told to stop (%d times), and killed after %v", times, away), func() {
-			r.signalMaster(times, syscall.SIGTERM)
-		}, away, func() {
-			r.killMaster()
-			again()
-		}}
-	case 1:
-		return disturbance{"the master is told to read its configuration again", func() { r.signalMaster(1, syscall.SIGHUP) }, 0, nil}
+	if r.db != nil {
+		kinds = append(kinds, r.ofDatabase, r.ofDatabase, r.ofDatabase)
 	}
-	lie := lies[r.rng.IntN(len(lies))]
-	scenario := fmt.Sprintf(`{"description": %q, "seed": %d, "rules": [%s]}`, lie.name, r.rng.IntN(1000), lie.rule)
-	return disturbance{fmt.Sprintf("the API lies for %v: %s", away+time.Second, lie.name), func() {
-		r.misbehave(scenario)
-		r.mu.Lock()
-		r.fig.lies++
-		r.mu.Unlock()
-	}, away + time.Second, func() { r.misbehave("") }}
+	if r.plan.rival {
+		kinds = append(kinds, r.rivalry, r.rivalry)
+	}
+	return kinds[r.rng.IntN(len(kinds))](away)
 }
 
-// killAgents kills the agents of all machines.
-func (r *run) killAgents() {
-	for _, pid := range agents(filepath.Join(r.dir, "machines")) {
-		if syscall.Kill(pid, syscall.SIGKILL) == nil {
-			r.mu.Lock()
-			r.fig.agentKills++
-			r.mu.Unlock()
+// again is what brings a master back that is away, in a seat drawn before.
+func (r *run) again() func() {
+	s := r.seats[r.rng.IntN(len(r.seats))]
+	return func() {
+		if err := r.ensureMaster(r.ctx, s); err != nil {
+			r.tell("%v", err)
 		}
 	}
+}
+
+func (r *run) ofMaster(away time.Duration) disturbance {
+	again := r.again()
+	return disturbance{fmt.Sprintf("the master is killed, and away for %v", away), away, func() func() {
+		r.killMaster()
+		return again
+	}}
+}
+
+func (r *run) ofAgents(away time.Duration) disturbance {
+	if r.rng.IntN(2) == 0 {
+		return disturbance{"the agents are killed", 0, func() func() {
+			r.killAgents()
+			return nil
+		}}
+	}
+	again := r.again()
+	return disturbance{fmt.Sprintf("the agents are killed, and the master, which is away for %v", away), away, func() func() {
+		r.killMaster()
+		r.killAgents()
+		return again
+	}}
+}
+
+// ofWire disturbs the connections between the machines and the master.
+func (r *run) ofWire(away time.Duration) disturbance {
+	rule := breaking(r.rng.Uint64(), 3000, brokenwire.Cut, brokenwire.Truncate, brokenwire.Deaf)
+	mended := func() { r.wire.Use(nil) }
+	switch r.rng.IntN(3) {
+	case 0:
+		return disturbance{"connections are cut", 0, func() func() {
+			r.count(&r.fig.cuts, r.wire.CutAll())
+			return nil
+		}}
+	case 1:
+		return disturbance{fmt.Sprintf("connections break in mid-message for %v", away), away, func() func() {
+			r.count(&r.fig.cuts, r.wire.Conns())
+			r.wire.Use(rule)
+			return mended
+		}}
+	}
+	return disturbance{fmt.Sprintf("connections go deaf for %v", away), away, func() func() {
+		r.wire.Use(brokenwire.Always(brokenwire.Stall))
+		return mended
+	}}
+}
+
+// ofDatabase disturbs the connections between the masters and the database.
+// Those that are half open stay so until their user gives them up.
+func (r *run) ofDatabase(away time.Duration) disturbance {
+	seed := r.rng.Uint64()
+	kinds := []struct {
+		name string
+		cut  bool // the connections that there are
+		rule brokenwire.Rule
+	}{
+		{"is away", true, brokenwire.Always(brokenwire.Cut)},
+		{"hears nothing", false, brokenwire.Always(brokenwire.Stall)},
+		{"loses connections", false, breaking(seed, 8000, brokenwire.Cut)},
+		{"ends connections in mid-message", false, breaking(seed, 8000, brokenwire.Truncate)},
+		{"has connections half open", false, breaking(seed, 8000, brokenwire.Deaf)},
+		{"has connections of all kinds", false, breaking(seed, 20000, brokenwire.Cut, brokenwire.Truncate, brokenwire.Deaf)},
+	}
+	kind := kinds[r.rng.IntN(len(kinds))]
+	return disturbance{fmt.Sprintf("the database %s for %v", kind.name, away), away, func() func() {
+		r.count(&r.fig.outages, 1)
+		r.db.Use(kind.rule)
+		if kind.cut {
+			r.db.CutAll()
+		}
+		return func() { r.db.Use(nil) }
+	}}
+}
+
+// breaking has each connection break, behind a number of bytes drawn for it up
+// to a bound, in one of some ways.
+func breaking(seed uint64, within int, ways ...brokenwire.Fault) brokenwire.Rule {
+	rng, left := rand.New(rand.NewPCG(seed, 0)), map[int]int{}
+	return func(p brokenwire.Piece) (int, brokenwire.Fault) {
+		if p.To == brokenwire.Opening {
+			return 0, brokenwire.Pass
+		}
+		if _, known := left[p.Conn]; !known {
+			left[p.Conn] = rng.IntN(within)
+		}
+		if n := left[p.Conn]; n < len(p.Data) {
+			return n, ways[rng.IntN(len(ways))]
+		}
+		left[p.Conn] -= len(p.Data)
+		return len(p.Data), brokenwire.Pass
+	}
+}
+
+func (r *run) order(away time.Duration) disturbance {
+	if r.rng.IntN(2) == 0 {
+		return disturbance{"the master is told to read its configuration again", 0, func() func() {
+			r.signalMaster(1, syscall.SIGHUP)
+			return nil
+		}}
+	}
+	times, again := 1+r.rng.IntN(2), r.again()
+	return disturbance{fmt.Sprintf("the master is told to stop (%d times), and killed after %v", times, away), away, func() func() {
+		r.signalMaster(times, syscall.SIGTERM)
+		return func() {
+			r.killMaster()
+			again()
+		}
+	}}
+}
+
+// sleep suspends the master, for less or more than its lease.
+func (r *run) sleep(away time.Duration) disturbance {
+	return disturbance{fmt.Sprintf("the master sleeps for %v", away), away, r.suspend}
+}
+
+// rivalry has another master want the database, beside one that serves or
+// sleeps.
+func (r *run) rivalry(away time.Duration) disturbance {
+	s := r.seats[r.rng.IntN(len(r.seats))]
+	if r.rng.IntN(3) == 0 {
+		return disturbance{"another master is started", 0, func() func() {
+			r.overtake(s, 1)
+			return nil
+		}}
+	}
+	away += time.Second
+	return disturbance{fmt.Sprintf("the master sleeps for %v, and another is started", away), away, func() func() {
+		resume := r.suspend()
+		r.overtake(s, 10)
+		return resume
+	}}
+}
+
+// jump sets the masters' wall clock to another time, by up to five hours.
+func (r *run) jump(time.Duration) disturbance {
+	ahead := (time.Duration(r.rng.Int64N(int64(10*time.Hour))) - 5*time.Hour).Round(time.Second)
+	return disturbance{fmt.Sprintf("the clock jumps to %v off", ahead), 0, func() func() {
+		r.count(&r.fig.jumps, 1)
+		if err := r.clock.set(ahead); err != nil {
+			r.tell("the clock was not set: %v", err)
+		}
+		return nil
+	}}
+}
+
+func (r *run) lie(away time.Duration) disturbance {
+	lie := lies[r.rng.IntN(len(lies))]
+	scenario := fmt.Sprintf(`{"description": %q, "seed": %d, "rules": [%s]}`, lie.name, r.rng.IntN(1000), lie.rule)
+	away += time.Second
+	return disturbance{fmt.Sprintf("the API lies for %v: %s", away, lie.name), away, func() func() {
+		r.count(&r.fig.lies, 1)
+		r.misbehave(scenario)
+		return func() { r.misbehave("") }
+	}}
 }

@@ -1,25 +1,49 @@
 // Command torture tries to break Dormouse, and prints how it went.
 //
-//	go run ./internal/torture -runs 500          or: make torture RUNS=500
+//	go run ./internal/torture -runs 500 [-store postgres]
+//	make torture RUNS=500 [STORE=postgres] [SEED=7]
 //
 // A run is one deployment of a few seconds: the local EC2 endpoint, a master
 // and the machines that it starts, all real processes of the product's own
-// binary that talk over loopback sockets. Builds are asked for, and at moments
-// drawn by lot the master, an agent or both are killed with SIGKILL, the master
-// is told to stop and killed meanwhile, or to read its configuration again,
-// connections are cut or go deaf, and the EC2 API lies in every way that the
-// endpoint knows. The master's limits of time are scaled down, so that hours
-// fit into seconds. Then it is left in peace, and judged:
+// binary that talk over loopback sockets. What takes part is drawn by lot: spot
+// instances, batched launches, volumes, elastic addresses, on_shutdown='keep',
+// Debian's buildbot-worker in the agent's place, watchdogs; and with PostgreSQL
+// a second master, in a directory of its own, that wants the same database.
+// Builds are asked for, and at moments drawn by lot
 //
-//	lost       a request that was accepted and did not end exactly once, in success
+//	masters    are killed, suspended for less or more than their lease, told to
+//	           stop and killed meanwhile, or to read their configuration again,
+//	           and overtaken by others
+//	agents     are killed
+//	workers'   connections are cut, break in mid-message, or go deaf
+//	EC2        lies in every way that the endpoint knows
+//	PostgreSQL is away, hears nothing, and has connections that are cut, ended
+//	           in mid-message, or half open for ever
+//	the clock  of the masters jumps by up to five hours, ahead and back
+//
+// The master's limits of time are scaled down, so that hours fit into seconds.
+// Then the run is left in peace – some with watchdogs only once no master has
+// been there for longer than their lease – and judged:
+//
+//	lost       a request that was accepted and did not end exactly once, in
+//	           success; a command that ran for a build that nobody knows
+//	doubled    a request with two builds that count; a command that one build
+//	           ran twice: each writes into a journal outside of its machine
 //	wrong      a log that lacks a line, or has one twice or out of order; of a
 //	           build that was tried again, before its end
-//	leaked     an instance that is alive when nothing wants it any more
+//	leaked     an instance that is alive when nothing wants it any more, or
+//	           still has the worker's volume or address
 //	shared     two instances in use for one worker, or alive before the end of
-//	           one was accepted, or two of one generation
+//	           one was accepted, or two of one generation; two masters that
+//	           serve for ever
+//	broken     a master that ends by itself, does not start, or does not stop
 //
 // Many runs in which no build goes on under another master are a loss, too. The
-// endpoint's ledger is the judge of instances, not the master's. Every
-// number of a run follows from -seed and the run's own: what a loss was is
-// played again by -run, and its directory with all logs is kept.
+// endpoint's ledger is the judge of instances, not the master's. All lots of a
+// run follow from -seed and the run's own number: what a loss was is played
+// again by -run, and its directory with all logs is kept. (When what happens
+// falls, between the lots, is the machine's.)
+//
+// What is not drawn: two masters whose clocks jump. Which of them is right none
+// can say, and the lease of the database is a time of day.
 package main

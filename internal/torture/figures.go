@@ -9,9 +9,11 @@ import (
 type figures struct {
 	runs, requests, builds, retries, resumed int
 	kills, stops, agentKills, cuts, lies     int
+	suspensions, jumps, outages, takeovers   int
 	instances                                int
 	alive, wasted                            time.Duration // of instances; wasted: with no build on them
-	lost, wrong, leaked, shared, broken      int           // broken: the run itself failed
+	lost, doubled, wrong, leaked, shared     int
+	broken                                   int // the run itself failed
 	losses                                   []string
 }
 
@@ -26,10 +28,15 @@ func (f *figures) add(g figures) {
 	f.agentKills += g.agentKills
 	f.cuts += g.cuts
 	f.lies += g.lies
+	f.suspensions += g.suspensions
+	f.jumps += g.jumps
+	f.outages += g.outages
+	f.takeovers += g.takeovers
 	f.instances += g.instances
 	f.alive += g.alive
 	f.wasted += g.wasted
 	f.lost += g.lost
+	f.doubled += g.doubled
 	f.wrong += g.wrong
 	f.leaked += g.leaked
 	f.shared += g.shared
@@ -41,7 +48,7 @@ func (f *figures) add(g figures) {
 const enough = 30
 
 func (f *figures) bad() bool {
-	return f.lost+f.wrong+f.leaked+f.shared+f.broken > 0 || f.runs == 0 || f.runs >= enough && f.resumed == 0
+	return f.lost+f.doubled+f.wrong+f.leaked+f.shared+f.broken > 0 || f.runs == 0 || f.runs >= enough && f.resumed == 0
 }
 
 func (f *figures) lose(count *int, format string, args ...any) {
@@ -51,12 +58,13 @@ func (f *figures) lose(count *int, format string, args ...any) {
 
 // String is the line of figures.
 func (f *figures) String() string {
-	text := fmt.Sprintf("%d runs: %d requests, %d lost; %d builds (%d retried, %d went on under another master), %d logs wrong; "+
+	text := fmt.Sprintf("%d runs: %d requests, %d lost, %d doubled; %d builds (%d retried, %d went on under another master), %d logs wrong; "+
 		"%d instances, %d leaked, %d shared; %.0f of %.0f instance-seconds without a build; "+
-		"%d masters and %d agents killed, %d masters told to stop, %d connections cut, %d lies told",
-		f.runs, f.requests, f.lost, f.builds, f.retries, f.resumed, f.wrong,
+		"%d masters and %d agents killed, %d masters told to stop, %d suspended, %d overtaken, %d connections cut, %d lies told, "+
+		"%d jumps of the clock, %d faults of the database",
+		f.runs, f.requests, f.lost, f.doubled, f.builds, f.retries, f.resumed, f.wrong,
 		f.instances, f.leaked, f.shared, f.wasted.Seconds(), f.alive.Seconds(),
-		f.kills, f.agentKills, f.stops, f.cuts, f.lies)
+		f.kills, f.agentKills, f.stops, f.suspensions, f.takeovers, f.cuts, f.lies, f.jumps, f.outages)
 	if f.broken > 0 {
 		text += fmt.Sprintf("; %d runs broken", f.broken)
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/brokenwire"
 )
 
 // The judge is judged: each kind of loss, planted, is found, and nothing else
@@ -39,18 +41,20 @@ func TestRequestsAreJudged(t *testing.T) {
 		requests []dormouse.BuildRequest
 		builds   []dormouse.Build
 		lost     int
+		doubled  int
 	}{
-		{"as it should be", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 0},
-		{"tried twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{build(1, 1, dormouse.Retry, "i-1", 0, 1), build(2, 1, dormouse.Success, "i-2", 1, 2)}, 0},
-		{"gone", []int64{1, 2}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 1},
-		{"built twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good, build(2, 1, dormouse.Success, "i-2", 1, 2)}, 1},
-		{"failed", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Exception)}, []dormouse.Build{build(1, 1, dormouse.Exception, "i-1", 0, 1)}, 1},
-		{"a build without an end", nil, nil, []dormouse.Build{{Builder: "b", Number: 1}}, 1},
+		{"as it should be", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 0, 0},
+		{"tried twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{build(1, 1, dormouse.Retry, "i-1", 0, 1), build(2, 1, dormouse.Success, "i-2", 1, 2)}, 0, 0},
+		{"gone", []int64{1, 2}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good}, 1, 0},
+		{"built twice", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, []dormouse.Build{good, build(2, 1, dormouse.Success, "i-2", 1, 2)}, 0, 1},
+		{"ended without a build", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Success)}, nil, 1, 0},
+		{"failed", []int64{1}, []dormouse.BuildRequest{request(1, dormouse.Exception)}, []dormouse.Build{build(1, 1, dormouse.Exception, "i-1", 0, 1)}, 1, 0},
+		{"a build without an end", nil, nil, []dormouse.Build{{Builder: "b", Number: 1}}, 1, 0},
 	} {
 		f := figures{runs: 1}
 		judgeRequests(&f, tc.accepted, tc.requests, tc.builds)
-		if f.lost != tc.lost || f.bad() != (tc.lost > 0) {
-			t.Errorf("%s: %d lost, want %d: %q", tc.name, f.lost, tc.lost, f.losses)
+		if f.lost != tc.lost || f.doubled != tc.doubled || f.bad() != (tc.lost+tc.doubled > 0) {
+			t.Errorf("%s: %d lost, %d doubled, want %d and %d: %q", tc.name, f.lost, f.doubled, tc.lost, tc.doubled, f.losses)
 		}
 	}
 }
@@ -99,6 +103,70 @@ func TestLogsAreJudged(t *testing.T) {
 	}
 }
 
+func TestTheJournalIsJudged(t *testing.T) {
+	builds := []dormouse.Build{build(1, 1, dormouse.Retry, "i-1", 0, 1), build(2, 1, dormouse.Success, "i-2", 1, 2)}
+	for _, tc := range []struct {
+		name          string
+		journal       []string
+		lost, doubled int
+	}{
+		{"as it should be", []string{"b/1 lines", "b/2 lines", "b/2 last"}, 0, 0},
+		{"a build that is tried again had not begun", []string{"b/2 lines", "b/2 last"}, 0, 0},
+		{"a command twice", []string{"b/1 lines", "b/2 lines", "b/2 lines", "b/2 last"}, 0, 1},
+		{"… of a build that is tried again", []string{"b/1 lines", "b/1 lines", "b/2 lines", "b/2 last"}, 0, 1},
+		{"a command never", []string{"b/2 lines"}, 1, 0},
+		{"a build that is forgotten", []string{"b/2 lines", "b/2 last", "b/3 lines"}, 1, 0},
+	} {
+		f := figures{runs: 1}
+		judgeJournal(&f, tc.journal, builds)
+		if f.lost != tc.lost || f.doubled != tc.doubled || f.bad() != (tc.lost+tc.doubled > 0) {
+			t.Errorf("%s: %d lost, %d doubled: %q", tc.name, f.lost, f.doubled, f.losses)
+		}
+	}
+}
+
+// TestLotsAgree: what cannot go together never does.
+func TestLotsAgree(t *testing.T) {
+	for number := range uint64(2000) {
+		p := draw(rand.New(rand.NewPCG(1, number)))
+		if p.gone && !p.watchdog || (p.volume || p.address) && p.instances > 1 || p.clock && p.rival || p.stock && p.batch {
+			t.Fatalf("%+v", p)
+		}
+	}
+}
+
+// TestBreaking: each connection breaks once, in one of the ways, behind a number
+// of bytes that follows from the seed.
+func TestBreaking(t *testing.T) {
+	at := func(seed uint64, pieces int) (passed int, fault brokenwire.Fault) {
+		rule := breaking(seed, 1000, brokenwire.Cut)
+		for range pieces {
+			n, f := rule(brokenwire.Piece{Conn: 1, To: brokenwire.ToServer, Data: make([]byte, 100)})
+			if passed += n; f != brokenwire.Pass {
+				return passed, f
+			}
+		}
+		return passed, brokenwire.Pass
+	}
+	differ := false
+	for seed := range uint64(100) {
+		passed, fault := at(seed, 11)
+		if fault != brokenwire.Cut || passed >= 1000 {
+			t.Errorf("seed %d: %v behind %d bytes", seed, fault, passed)
+		}
+		again, _ := at(seed, 11)
+		if first, _ := at(0, 11); passed != first {
+			differ = true
+		}
+		if again != passed {
+			t.Errorf("seed %d: %d bytes, and %d", seed, passed, again)
+		}
+	}
+	if !differ {
+		t.Error("all break at the same byte")
+	}
+}
+
 func TestInstancesAreJudged(t *testing.T) {
 	row := func(id string, generation int64) dormouse.Instance {
 		return dormouse.Instance{ID: id, Worker: "w", Generation: generation}
@@ -134,6 +202,16 @@ func TestInstancesAreJudged(t *testing.T) {
 		if len(tc.ledger) == 2 && tc.shared+tc.leaked == 0 && (f.alive != 9*time.Second || f.wasted != 6*time.Second) {
 			t.Errorf("%s: %v alive, %v wasted", tc.name, f.alive, f.wasted)
 		}
+	}
+}
+
+// TestTimesOfAClockThatJumps: builds whose times mean nothing are not compared.
+func TestTimesOfAClockThatJumps(t *testing.T) {
+	var f figures
+	rows := []dormouse.Instance{{ID: "i-1", Worker: "w", Generation: 1}}
+	judgeInstances(&f, rows, nil, ec2sim.Ledger{Instances: []ec2sim.LedgerEntry{{ID: "i-1", LaunchedAt: at(0), EndedAt: at(5)}}})
+	if f.shared+f.leaked != 0 || f.alive != 0 || f.instances != 1 {
+		t.Errorf("%+v", f)
 	}
 }
 

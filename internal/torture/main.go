@@ -6,18 +6,20 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dormouse-ci/dormouse/internal/pgcluster"
 )
 
 type options struct {
 	runs, parallel, only int
 	seed                 uint64
 	limit                time.Duration
+	store                string
 	dormouse             string
 	keep                 bool
 }
@@ -28,8 +30,9 @@ func main() {
 	flag.DurationVar(&o.limit, "for", 0, "start no further run after so long (0: all of them)")
 	flag.IntVar(&o.parallel, "parallel", 4, "how many at a time")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "what the lots are drawn from")
+	flag.StringVar(&o.store, "store", "sqlite", "where masters keep their state: sqlite or postgres")
 	flag.IntVar(&o.only, "run", 0, "play this one alone, and keep its directory")
-	flag.StringVar(&o.dormouse, "dormouse", "", "the program to torture (default: built from this module)")
+	flag.StringVar(&o.dormouse, "dormouse", "", "the program to torture (default: built from this module, with a clock that can be shifted)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory of every run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -43,68 +46,39 @@ func main() {
 
 var errLosses = errors.New("something was lost; each is described above")
 
-func torture(ctx context.Context, o options) error {
+func torture(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "dormouse-torture-")
 	if err != nil {
 		return err
 	}
-	kept := o.keep || o.only > 0
+	t := &tally{o: o, dir: dir, kept: o.keep || o.only > 0, began: time.Now()}
 	defer func() {
-		if !kept {
+		if !t.kept {
 			os.RemoveAll(dir)
 		}
 	}()
-	if o.dormouse == "" {
-		o.dormouse = filepath.Join(dir, "dormouse")
-		build := exec.CommandContext(ctx, "go", "build", "-o", o.dormouse, "./cmd/dormouse")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("building dormouse: %w", err)
-		}
-	}
-	repo, err := makeRepository(ctx, dir)
+	s, end, err := makeSite(ctx, o, dir)
+	defer end()
 	if err != nil {
 		return err
 	}
-	var total figures
-	var mu sync.Mutex
+	t.began = time.Now()
 	var wg sync.WaitGroup
-	began := time.Now()
 	turns := make(chan struct{}, max(o.parallel, 1))
 	first, last := 1, o.runs
 	if o.only > 0 {
 		first, last = o.only, o.only
 	}
 	for n := first; n <= last && ctx.Err() == nil; n++ {
-		if o.limit > 0 && time.Since(began) > o.limit {
+		if o.limit > 0 && time.Since(t.began) > o.limit {
 			break
 		}
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			r := newRun(o.seed, n, filepath.Join(dir, fmt.Sprintf("run-%d", n)), o.dormouse, repo)
-			f := r.play(ctx)
-			if ctx.Err() != nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(f)
-			if len(f.losses) > 0 {
-				kept = true
-				fmt.Printf("run %d of seed %d, again by: go run ./internal/torture -seed %d -run %d\n", n, o.seed, o.seed, n)
-				for _, loss := range f.losses {
-					fmt.Println("  " + loss)
-				}
-				for _, line := range r.story() {
-					fmt.Println("    " + line)
-				}
-				fmt.Printf("  its logs are in %s\n", r.dir)
-			} else if !o.keep && o.only == 0 {
-				os.RemoveAll(r.dir)
-			}
-			if n%25 == 0 {
-				fmt.Fprintf(os.Stderr, "%d runs in %v: %s\n", total.runs, time.Since(began).Round(time.Second), total.String())
+			r := newRun(s, o.seed, n, filepath.Join(dir, fmt.Sprintf("run-%d", n)))
+			if f := r.play(ctx); ctx.Err() == nil {
+				t.add(n, r, f)
 			}
 		})
 	}
@@ -112,9 +86,78 @@ func torture(ctx context.Context, o options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	fmt.Printf("torture: seed %d, %s, in %v\n", o.seed, total.String(), time.Since(began).Round(time.Second))
-	if total.bad() {
+	fmt.Printf("torture: seed %d, %s, %s, in %v\n", o.seed, o.store, t.total.String(), time.Since(t.began).Round(time.Second))
+	if t.total.bad() {
 		return errLosses
 	}
 	return nil
+}
+
+// makeSite makes what all runs have in common. What it returns ends that.
+func makeSite(ctx context.Context, o options, dir string) (s site, end func(), err error) {
+	end = func() {}
+	if o.store != "sqlite" && o.store != "postgres" {
+		return s, end, fmt.Errorf("-store %s is neither sqlite nor postgres", o.store)
+	}
+	if _, err := os.Stat(stockWorker); err == nil {
+		s.stock = true
+	} else if os.Getenv("CI") == "true" {
+		return s, end, fmt.Errorf("%s is missing: apt-get install buildbot-worker", stockWorker)
+	} else {
+		fmt.Fprintf(os.Stderr, "torture: no run has stock workers, as %s is missing\n", stockWorker)
+	}
+	if s.repo, err = makeRepository(ctx, dir); err != nil {
+		return s, end, err
+	}
+	if s.program = o.dormouse; s.program == "" {
+		s.program = filepath.Join(dir, "dormouse")
+		if err := buildShifted(ctx, dir, s.program); err != nil {
+			return s, end, fmt.Errorf("building dormouse: %w", err)
+		}
+	}
+	if o.store == "sqlite" {
+		return s, end, nil
+	}
+	if s.cluster, err = pgcluster.Start(ctx); err != nil {
+		return s, end, err
+	}
+	return s, func() {
+		if err := s.cluster.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "torture: PostgreSQL:", err)
+		}
+	}, nil
+}
+
+// tally is what has come of all runs.
+type tally struct {
+	o     options
+	dir   string
+	began time.Time
+
+	mu    sync.Mutex
+	kept  bool
+	total figures
+}
+
+// add adds a run that has ended, and tells what it has lost.
+func (t *tally) add(number int, r *run, f figures) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total.add(f)
+	if len(f.losses) > 0 {
+		t.kept = true
+		fmt.Printf("run %d of seed %d, again by: go run ./internal/torture -store %s -seed %d -run %d\n", number, t.o.seed, t.o.store, t.o.seed, number)
+		for _, loss := range f.losses {
+			fmt.Println("  " + loss)
+		}
+		for _, line := range r.story() {
+			fmt.Println("    " + line)
+		}
+		fmt.Printf("  its logs are in %s\n", r.dir)
+	} else if !t.o.keep && t.o.only == 0 {
+		os.RemoveAll(r.dir)
+	}
+	if t.total.runs%25 == 0 {
+		fmt.Fprintf(os.Stderr, "%d runs in %v: %s\n", t.total.runs, time.Since(t.began).Round(time.Second), t.total.String())
+	}
 }

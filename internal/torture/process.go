@@ -2,14 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -24,14 +22,14 @@ type process struct {
 // startTimeout is how long a command may take to serve on a loaded machine.
 const startTimeout = 30 * time.Second
 
-func start(ctx context.Context, log, program string, args ...string) (*process, error) {
+func start(ctx context.Context, log string, env []string, program string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
 	p := &process{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
-	p.cmd.Stderr = out
+	p.cmd.Stderr, p.cmd.Env = out, append(os.Environ(), env...)
 	// It ends with this program, however that ends.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := p.cmd.StdoutPipe()
@@ -63,6 +61,16 @@ func start(ctx context.Context, log, program string, args ...string) (*process, 
 	return p, nil
 }
 
+// running reports whether it has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // kill ends it as the kernel would.
 func (p *process) kill() {
 	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have gone
@@ -82,29 +90,6 @@ func (p *process) stop(patience time.Duration) error {
 		return fmt.Errorf("it stopped with %v", p.cmd.ProcessState)
 	}
 	return nil
-}
-
-// agents are the agents' processes on the machines below a directory.
-func agents(dir string) (pids []int) {
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		return nil
-	}
-	for _, path := range environs {
-		env, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(env, []byte("HOME="+dir+"/")) {
-			continue
-		}
-		cmdline, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
-		if err != nil || !strings.Contains(string(cmdline), "\x00worker\x00--from-user-data") {
-			continue
-		}
-		var pid int
-		if _, err := fmt.Sscanf(path, "/proc/%d/environ", &pid); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 // makeRepository makes a repository for Git steps.

@@ -4,68 +4,66 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/brokenwire"
+	"github.com/dormouse-ci/dormouse/internal/pgcluster"
 	"github.com/dormouse-ci/dormouse/web"
-	"github.com/dormouse-ci/dormouse/web/client"
 )
 
 const (
-	// timeScale makes a worker's 90 s to come back 2.7 s, and the sweep of five
-	// minutes nine seconds: as little as agents that try twice a second can be
-	// held to on a loaded machine.
+	// timeScale makes a worker's 90 s to come back 2.7 s, the sweep of five
+	// minutes nine seconds, and a master's lease 0.9 s: as little as agents that
+	// try twice a second can be held to on a loaded machine.
 	timeScale = 0.03
+	// lease is a watchdog's, at first; its ten minutes by timeScale.
+	lease = 18 * time.Second
 	// settleTime is how long a run may take to come to its end once it is left
 	// in peace: some quarantines, sweeps and boots, on a loaded machine.
 	settleTime = 2 * time.Minute
-	token      = "the-token-of-the-torture"
 )
 
 // run is one deployment that is tortured.
 type run struct {
-	dir, program, repo string
-	rng                *rand.Rand
-	began              time.Time
-	plan               plan
+	site
+	dir   string
+	rng   *rand.Rand // of what is drawn before the run begins
+	began time.Time
+	plan  plan
+	ctx   context.Context // of the run's processes
 
 	endpoint *process
 	address  string // of the endpoint
-	proxy    *proxy
+	has      belongings
+	clock    clock
+	wire     *brokenwire.Proxy // from the machines to the master
+	db       *brokenwire.Proxy // from the masters to PostgreSQL; nil with SQLite
+	database string            // its URL, by the proxy
+	seats    []seat
+	starting sync.Mutex // held while a master is started
 
-	mu     sync.Mutex
-	master *process
-	client *client.Client
-	killed []time.Time
-	told   []string
-	fig    figures
+	mu      sync.Mutex
+	masters []*master // the last is in charge
+	killed  []time.Time
+	told    []string
+	fig     figures
 }
 
-// plan is what the lots decide about a run before it begins.
-type plan struct {
-	instances, builders, requests int
-	lines                         int // that a step prints
-	batch, spot, git              bool
-	wait                          time.Duration // build_wait_timeout
-	boot                          time.Duration
+// site is what all runs have in common.
+type site struct {
+	program, repo string
+	cluster       *pgcluster.Cluster // nil: masters keep their state in SQLite
+	stock         bool               // there is a stock worker
 }
 
-func newRun(seed uint64, number int, dir, program, repo string) *run {
-	r := &run{dir: dir, program: program, repo: repo, rng: rand.New(rand.NewPCG(seed, uint64(number)))}
-	lot := func(of int) bool { return r.rng.IntN(of) == 0 }
-	r.plan = plan{
-		instances: 1 + r.rng.IntN(3), builders: 1 + r.rng.IntN(2), requests: 2 + r.rng.IntN(4), lines: 20 + r.rng.IntN(60),
-		batch: lot(2), spot: lot(3), git: lot(3), boot: time.Duration(r.rng.IntN(300)) * time.Millisecond,
-	}
-	if lot(2) {
-		r.plan.wait = time.Duration(200+r.rng.IntN(1500)) * time.Millisecond
-	}
+func newRun(s site, seed uint64, number int, dir string) *run {
+	r := &run{site: s, dir: dir, rng: rand.New(rand.NewPCG(seed, uint64(number)))}
+	r.plan = draw(r.rng)
+	r.plan.stock = r.plan.stock && s.stock
+	r.plan.rival = r.plan.rival && s.cluster != nil
 	return r
 }
 
@@ -76,11 +74,20 @@ func (r *run) tell(format string, args ...any) {
 	r.told = append(r.told, fmt.Sprintf("%6.2fs  ", time.Since(r.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
+func (r *run) count(what *int, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*what += n
+}
+
 func (r *run) story() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]string{fmt.Sprintf("%+v", r.plan)}, r.told...)
 }
+
+// journal is where commands write that they have run.
+func (r *run) journal() string { return filepath.Join(r.dir, "journal") }
 
 // play plays the run, and returns what came of it.
 func (r *run) play(ctx context.Context) figures {
@@ -93,53 +100,35 @@ func (r *run) play(ctx context.Context) figures {
 }
 
 func (r *run) try(ctx context.Context) (err error) {
-	base := filepath.Join(r.dir, "master")
-	if err := os.MkdirAll(base, 0o700); err != nil {
-		return err
-	}
-	r.endpoint, err = start(ctx, filepath.Join(r.dir, "ec2.log"), r.program, "ec2", "--json", "--boot-delay", r.plan.boot.String(),
-		"--rate-scale", "20", "--dir", filepath.Join(r.dir, "machines"))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ctx = ctx
+	end, err := r.build(ctx)
+	defer end()
 	if err != nil {
 		return err
 	}
-	defer r.endpoint.stop(startTimeout) //nolint:errcheck // its machines are judged, not its own end
-	r.address = r.endpoint.said["endpoint"].(string)
-	if r.proxy, err = newProxy(); err != nil {
-		return err
-	}
-	defer r.proxy.close()
-	for name, text := range map[string]string{"master.star": r.configuration(), "token": token + "\n"} {
-		if err := os.WriteFile(filepath.Join(base, name), []byte(text), 0o600); err != nil {
+	accepted := r.torment(ctx)
+	if r.plan.gone {
+		if err := r.desert(ctx); err != nil {
 			return err
 		}
 	}
-	if err := r.startMaster(ctx); err != nil {
+	if err := r.pacify(ctx); err != nil {
 		return err
 	}
-	defer func() {
-		r.mu.Lock()
-		m := r.master
-		r.mu.Unlock()
-		if m != nil {
-			m.kill()
-		}
-	}()
-
-	accepted := r.torment(ctx)
-
-	// Peace.
-	r.misbehave("")
-	r.proxy.silence(false)
-	if err := r.startMaster(ctx); err != nil {
-		return err
-	}
-	r.tell("left in peace")
 	if err := r.judge(ctx, accepted); err != nil {
 		return err
 	}
+	if err := r.judgeMasters(ctx); err != nil {
+		return err
+	}
+	m := r.current()
+	if m == nil {
+		return nil // told already
+	}
 	r.mu.Lock()
-	m := r.master
-	r.master = nil
+	m.mayEnd = true
 	r.mu.Unlock()
 	if err := m.stop(settleTime); err != nil {
 		return fmt.Errorf("the master: %w", err)
@@ -147,177 +136,174 @@ func (r *run) try(ctx context.Context) (err error) {
 	return r.judgeLeftovers(ctx)
 }
 
-// startMaster starts the master, unless it runs.
-func (r *run) startMaster(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.master != nil {
-		return nil
-	}
-	m, err := start(ctx, filepath.Join(r.dir, "master.log"), r.program, "master", filepath.Join(r.dir, "master"), "--json", "--time-scale", fmt.Sprint(timeScale))
-	if err != nil {
-		return err
-	}
-	c, err := client.New(m.said["url"].(string), token)
-	if err != nil {
-		m.kill()
-		return err
-	}
-	if r.client != nil {
-		r.client.Close()
-	}
-	r.master, r.client = m, c
-	r.proxy.to(m.said["workers"].(string))
-	return nil
-}
-
-// killMaster kills the master, if it runs.
-func (r *run) killMaster() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.master == nil {
-		return
-	}
-	r.master.kill()
-	r.killed = append(r.killed, time.Now())
-	r.master = nil
-	r.fig.kills++
-}
-
-// signalMaster signals the master, if it runs.
-func (r *run) signalMaster(times int, s syscall.Signal) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.master == nil {
-		return
-	}
-	for n := range times {
-		if n > 0 {
-			<-time.After(100 * time.Millisecond) // two at once may be one
+// build makes the deployment. What it returns ends what there is of it.
+func (r *run) build(ctx context.Context) (end func(), err error) {
+	var ends []func()
+	end = func() {
+		for i := len(ends) - 1; i >= 0; i-- {
+			ends[i]()
 		}
-		_ = r.master.cmd.Process.Signal(s) // it may have gone
 	}
-	if s == syscall.SIGTERM {
-		r.fig.stops++
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return end, err
 	}
+	if r.clock, err = newClock(filepath.Join(r.dir, "clock")); err != nil {
+		return end, err
+	}
+	r.endpoint, err = start(ctx, filepath.Join(r.dir, "ec2.log"), nil, r.program, "ec2", "--json", "--boot-delay", r.plan.boot.String(),
+		"--rate-scale", "20", "--dir", filepath.Join(r.dir, "machines"), "--image", watchedImage(r.program))
+	if err != nil {
+		return end, err
+	}
+	ends = append(ends, func() { _ = r.endpoint.stop(startTimeout) }) // its machines are judged, not its own end
+	r.address = r.endpoint.said["endpoint"].(string)
+	if r.wire, err = brokenwire.Start("tcp", "127.0.0.1:1"); err != nil { // until a master serves
+		return end, err
+	}
+	ends = append(ends, func() { r.wire.Close() })
+	if r.cluster != nil {
+		drop, err := r.makeDatabase(ctx)
+		if err != nil {
+			return end, err
+		}
+		ends = append(ends, drop)
+	}
+	if err := r.acquire(ctx); err != nil {
+		return end, err
+	}
+	if err := r.furnish(); err != nil {
+		return end, err
+	}
+	ends = append(ends, func() {
+		for _, m := range r.masters {
+			m.kill()
+		}
+	})
+	return end, r.ensureMaster(ctx, r.seats[0])
 }
 
-func (r *run) api() *client.Client {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.client
+// makeDatabase makes the run's database, behind a proxy that can break its
+// connections.
+func (r *run) makeDatabase(ctx context.Context) (drop func(), err error) {
+	name := filepath.Base(r.dir)
+	if err := r.cluster.Create(ctx, name); err != nil {
+		return nil, err
+	}
+	if r.db, err = brokenwire.Start("unix", r.cluster.Socket()); err != nil {
+		return nil, err
+	}
+	r.database = fmt.Sprintf("postgresql://postgres@%s/%s?sslmode=disable", r.db.Addr(), name)
+	return func() {
+		r.db.Close()
+		if err := r.cluster.Drop(context.WithoutCancel(ctx), name); err != nil {
+			r.tell("the database is left: %v", err)
+		}
+	}, nil
 }
 
 // torment asks for builds and disturbs them, and returns the requests that were
 // accepted.
 func (r *run) torment(ctx context.Context) (accepted []int64) {
-	type moment struct {
-		at time.Duration
-		do func()
+	var wg sync.WaitGroup
+	at := func(moment time.Duration, do func()) {
+		wg.Go(func() {
+			select {
+			case <-time.After(moment - time.Since(r.began)):
+				do()
+			case <-ctx.Done():
+			}
+		})
 	}
-	var moments []moment
-	add := func(at time.Duration, do func()) { moments = append(moments, moment{at, do}) }
-	within := func(d time.Duration) time.Duration { return time.Duration(r.rng.Int64N(int64(d))) }
+	base := time.Since(r.began)
+	within := func(d time.Duration) time.Duration { return base + time.Duration(r.rng.Int64N(int64(d))) }
 	for range r.plan.requests {
 		builder := fmt.Sprintf("b%d", r.rng.IntN(r.plan.builders))
-		var ask func()
-		ask = func() {
-			made, err := r.api().Force(ctx, web.ForceRequest{Builder: builder})
-			if err != nil {
-				// It may have been stored all the same: then it is built twice.
-				r.tell("a request for %s was not answered", builder)
-				if time.Since(r.began) < 10*time.Second {
-					add(time.Since(r.began)+500*time.Millisecond, ask)
-				}
-				return
+		at(within(1500*time.Millisecond), func() {
+			if id := r.ask(ctx, builder); id != 0 {
+				r.mu.Lock()
+				accepted = append(accepted, id)
+				r.mu.Unlock()
 			}
-			r.tell("request %d for %s", made[0].ID, builder)
-			accepted = append(accepted, made[0].ID)
-		}
-		add(within(1500*time.Millisecond), ask)
+		})
 	}
 	for range 1 + r.rng.IntN(5) {
-		at, d := within(4*time.Second), r.disturbance()
-		add(at, func() {
+		moment, d := within(4*time.Second), r.disturbance()
+		at(moment, func() {
 			r.tell("%s", d.name)
-			d.do()
-		})
-		if d.undo != nil {
-			add(at+d.lasts, d.undo)
-		}
-	}
-	for len(moments) > 0 && ctx.Err() == nil {
-		next := 0
-		for i := range moments {
-			if moments[i].at < moments[next].at {
-				next = i
+			undo := d.do()
+			if undo == nil {
+				return
 			}
-		}
-		select {
-		case <-time.After(moments[next].at - time.Since(r.began)):
-		case <-ctx.Done():
-			return accepted
-		}
-		do := moments[next].do
-		moments = append(moments[:next], moments[next+1:]...)
-		do()
+			select {
+			case <-time.After(d.lasts):
+			case <-ctx.Done():
+			}
+			undo()
+		})
 	}
+	wg.Wait()
 	return accepted
 }
 
-// misbehave gives the endpoint a scenario; "" has it behave.
-func (r *run) misbehave(scenario string) {
-	method := http.MethodPost
-	if scenario == "" {
-		method = http.MethodDelete
+// ask asks for a build until that is answered, and returns the request; 0 if it
+// never was.
+func (r *run) ask(ctx context.Context, builder string) int64 {
+	for began := time.Now(); time.Since(began) < 10*time.Second && ctx.Err() == nil; {
+		made, err := r.api().Force(ctx, web.ForceRequest{Builder: builder})
+		if err == nil {
+			r.tell("request %d for %s", made[0].ID, builder)
+			return made[0].ID
+		}
+		// It may have been stored all the same: then it is built twice.
+		r.tell("a request for %s was not answered: %v", builder, err)
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+		}
 	}
-	req, err := http.NewRequest(method, r.address+"/_sim/scenario", strings.NewReader(scenario))
-	if err != nil {
-		panic(err) // the address is the endpoint's own
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err == nil {
-		res.Body.Close()
-	}
-	if err != nil || res.StatusCode != http.StatusOK {
-		r.tell("the endpoint did not take its scenario: %v, %v", err, scenario)
-	}
+	return 0
 }
 
-// configuration is the run's master.star.
-func (r *run) configuration() string {
-	userData := fmt.Sprintf("DORMOUSE_MASTER=ws://%s/\nDORMOUSE_WORKER_PASSWORD=%%(worker:secret)s\nDORMOUSE_MAXDELAY=0.5\nDORMOUSE_POWEROFF_COMMAND=poweroff\n", r.proxy.addr())
-	if !r.plan.batch {
-		userData += "DORMOUSE_WORKER_NAME=%(worker:name)s\n"
+// pacify ends all disturbances, and has a master serve.
+func (r *run) pacify(ctx context.Context) error {
+	r.misbehave("")
+	r.wire.Use(nil)
+	if r.db != nil {
+		r.db.Use(nil)
 	}
-	spot := ""
-	if r.plan.spot {
-		spot = "spot_instance=True, max_spot_price=1.0, price_multiplier=None, fallback_to_on_demand=True,"
+	if err := r.clock.set(0); err != nil {
+		return err
 	}
-	git := ""
-	if r.plan.git {
-		git = fmt.Sprintf("steps.Git(repourl=%q, mode='incremental'), ", r.repo)
+	r.tell("left in peace")
+	return r.ensureMaster(ctx, r.seats[0])
+}
+
+// desert leaves the machines without a master for longer than their watchdogs'
+// lease: they must end themselves.
+func (r *run) desert(ctx context.Context) error {
+	r.misbehave("")
+	r.wire.Use(nil)
+	for _, m := range r.masters {
+		m.mayEnd = true
+		m.kill()
 	}
-	var builders, names []string
-	for i := range r.plan.builders {
-		builders = append(builders, fmt.Sprintf("util.BuilderConfig(name='b%d', workernames=['bot'], factory=factory, collapseRequests=False, maxRetries=1000)", i))
-		names = append(names, fmt.Sprintf("'b%d'", i))
+	r.tell("no master is there any more")
+	var alive []string
+	err := await(ctx, func() (bool, error) {
+		l, err := r.ledger(ctx)
+		alive = alive[:0]
+		for _, i := range l.Instances {
+			if !i.State.Ended() && booted(i) {
+				alive = append(alive, i.ID)
+			}
+		}
+		return len(alive) == 0, err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return fmt.Sprintf(`
-from buildbot.plugins import schedulers, steps, util, worker
-import boto3
-c = BuildmasterConfig = {}
-c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:0:interface=127.0.0.1'}}
-c['www'] = {'port': 'tcp:0:interface=127.0.0.1'}
-session = boto3.session.Session(aws_access_key_id=%q, aws_secret_access_key=%q, region_name='us-east-1', endpoint_url=%q)
-c['workers'] = [worker.EC2LatentWorker('bot', 'not-used', ['t3.small', 't3.medium'], ami=%q, session=session, instances=%d,
-    build_wait_timeout=%v, missing_timeout=6, check_instance_interval=1, keepalive_interval=2, %s
-    user_data=util.Interpolate(%q))]
-factory = util.BuildFactory([%s
-    steps.ShellCommand(name='lines', command='i=0; while [ $i -lt %d ]; do echo "line $i"; i=$((i+1)); sleep 0.02; done', logEnviron=False),
-    steps.ShellCommand(name='last', command='echo last', logEnviron=False)])
-c['builders'] = [%s]
-c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=[%s])]
-`, ec2sim.DefaultAccessKeyID, ec2sim.DefaultSecretAccessKey, r.address, ec2sim.WorkerImageID, r.plan.instances,
-		r.plan.wait.Seconds(), spot, userData, git, r.plan.lines, strings.Join(builders, ", "), strings.Join(names, ", "))
+	if err != nil {
+		r.fig.lose(&r.fig.leaked, "%v run on with a watchdog and without a master: %v", alive, err)
+	}
+	return nil
 }
