@@ -57,3 +57,35 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPlanLocks: builders that share a lock, or have one on each worker, with
+// builds that hold some and wait for requests.
+func BenchmarkPlanLocks(b *testing.B) {
+	for name, lock := range map[string]dormouse.LockAccess{
+		"master":    {Lock: dormouse.Lock{Name: "l", MaxCount: 300}, Count: 1},
+		"exclusive": {Lock: dormouse.Lock{Name: "l", MaxCount: 1}, Exclusive: true},
+		"worker":    {Lock: dormouse.Lock{Name: "l", PerWorker: true, MaxCount: 1}, Exclusive: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			in := large(10_000, 100, 1000, 1000, func(i int) schedule.Worker {
+				w := schedule.Worker{Latent: true, Ready: i%2 == 0, Startable: i%2 == 1, MaxBuilds: 1}
+				if i%4 == 0 {
+					w.Builds, w.RunningBuilders = 1, []string{"other"}
+				}
+				return w
+			})
+			for i := range in.Builders {
+				in.Builders[i].Locks = []dormouse.LockAccess{lock}
+			}
+			for i := range 100 {
+				in.Holders = append(in.Holders, schedule.Holder{
+					Build: fmt.Sprintf("build other/%d", i), Builder: "other", Request: int64(100_000 + i), Worker: in.Workers[4*i].Name, WaitsFor: []int64{int64(i + 1), int64(i + 500)},
+				})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				schedule.Plan(in)
+			}
+		})
+	}
+}

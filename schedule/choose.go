@@ -24,11 +24,12 @@ const (
 )
 
 // answers are what the configuration's functions have answered within one plan,
-// which is made several times where locks are in the way: the same is asked once.
+// which may go through the queue several times: the same is asked once.
 type answers struct {
 	known  map[string]answer
 	asked  map[string]int // by builder
 	faults []string
+	failed map[string]bool // is among the faults
 	// askFrom is where the next plan goes on, by builder.
 	askFrom map[string]int64
 }
@@ -41,7 +42,7 @@ type answer struct {
 }
 
 func newAnswers() *answers {
-	return &answers{known: map[string]answer{}, asked: map[string]int{}, askFrom: map[string]int64{}}
+	return &answers{known: map[string]answer{}, asked: map[string]int{}, failed: map[string]bool{}, askFrom: map[string]int64{}}
 }
 
 // ask asks, unless the answer is known. ok is false when the builder has asked too
@@ -57,7 +58,12 @@ func (a *answers) ask(builder, what, key string, f func() answer) (out answer, o
 	a.asked[builder]++
 	out = f()
 	if out.err != nil {
-		a.faults = append(a.faults, fmt.Sprintf("%s of builder %s failed: %v", what, builder, out.err))
+		of, _, _ := strings.Cut(key, " ") // the request
+		once := strings.Join([]string{builder, what, of, out.err.Error()}, "\x00")
+		if !a.failed[once] {
+			a.failed[once] = true
+			a.faults = append(a.faults, fmt.Sprintf("%s of builder %s failed: %v", what, builder, out.err))
+		}
 	}
 	a.known[full] = out
 	return out, true
@@ -71,14 +77,17 @@ func (b *Builder) chooses() bool {
 // chooser places the requests of one builder with functions. They are no part of
 // the flow: as in Buildbot, each gets a worker when it is its turn, and keeps it.
 type chooser struct {
-	n       *network
+	p       *pass
 	a       *answers
 	index   int // of the builder
 	waiting []queued
+	turns   int    // the builder's, with those of builds that run
 	over    string // why no more are placed; "" while some may be
 	ended   bool
 	failed  int
 	why     map[int64]string
+	lacks   map[int64]obstacle // of those that wait for locks
+	lacking []obstacle         // on workers that were chosen for the last request
 }
 
 // from leaves out the requests that an earlier plan has asked for.
@@ -90,53 +99,45 @@ func (c *chooser) from(id int64) {
 	c.waiting = c.waiting[max(at, 0):]
 }
 
-// turn places one request, the next that the builder has. It returns false when
-// none was placed.
-func (c *chooser) turn() (q queued, w int32, ok bool) {
-	b := &c.n.builders[c.index]
+// head is the request of the builder whose turn is next.
+func (c *chooser) head() (queued, bool) {
 	if c.ended || len(c.waiting) == 0 {
-		return q, 0, false
+		return queued{}, false
 	}
-	candidates := c.candidates()
-	if len(candidates) == 0 || b.limit <= 0 {
-		c.ended = true // the reason is the builder's, as without functions
-		return q, 0, false
+	c.waiting[0].turn = c.turns
+	return c.waiting[0], true
+}
+
+// turn is the turn of the first request that waits. It goes to the one that is
+// chosen: that gets a place, or waits for what keeps it.
+func (c *chooser) turn() {
+	b, head := &c.p.builders[c.index], c.waiting[0]
+	c.turns++
+	rooms, never := c.p.rooms(b)
+	if len(rooms) == 0 {
+		b.waitFor(head, never)
+	}
+	if b.over[head.passes()] {
+		c.waiting = c.waiting[1:]
+		return // the reason is the builder's, as without functions
 	}
 	at, ok := c.next(b)
 	if !ok {
-		return q, 0, false
+		return
 	}
-	q = c.waiting[at]
-	edge, ok := c.worker(b, q, candidates)
+	q := c.waiting[at]
+	edge, ok := c.worker(b, q, c.admitted(b, q, rooms))
 	if c.ended {
-		return q, 0, false
+		return
 	}
 	c.waiting = slices.Delete(c.waiting, at, at+1)
-	if !ok {
-		if c.failed >= maxFailures {
-			c.end("%s", c.why[q.req.ID])
-		}
-		return q, 0, false
+	if ok {
+		q.pos = c.p.turn()
+		c.p.fix(b, q, edge)
+		c.p.passedBy(q, c.lacking)
+	} else if c.failed >= maxFailures {
+		c.end("%s", c.why[q.req.ID])
 	}
-	e := &b.edges[edge]
-	e.flow, e.taken = true, true
-	worker := &c.n.workers[e.worker]
-	worker.free--
-	worker.fixed++
-	b.limit--
-	return q, e.worker, true
-}
-
-// candidates are the builder's edges to workers that may have room.
-func (c *chooser) candidates() []int {
-	var out []int
-	for i, e := range c.n.builders[c.index].edges {
-		w := &c.n.workers[e.worker]
-		if !e.busy && !e.flow && w.free > 0 && w.class != 0 {
-			out = append(out, i)
-		}
-	}
-	return out
 }
 
 // end has all requests that are left wait for a reason.
@@ -185,45 +186,87 @@ func (c *chooser) tooMany(b *builderNode, next int64) {
 	c.end("the functions of builder %s have been asked %d times for the requests before it; it is next", b.Name, maxAsked)
 }
 
-// worker chooses the edge of a request.
-func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool) {
-	admitted := candidates
-	if b.Choose.CanStartBuild != nil {
-		admitted = nil
-		for _, i := range candidates {
-			name := c.n.workers[b.edges[i].worker].Name
-			out, ok := c.a.ask(b.Name, "canStartBuild", fmt.Sprint(q.req.ID, " ", name), func() answer {
-				yes, err := b.Choose.CanStartBuild(name, q.req.asked())
-				return answer{yes: yes, err: err}
-			})
-			if !ok {
-				c.tooMany(b, q.req.ID)
-				return 0, false
-			}
-			if out.err != nil {
-				c.failed++
-				c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s failed: %v", b.Name, out.err)
-				return 0, false
-			}
-			if out.yes {
-				admitted = append(admitted, i)
-			}
+// admitted are the edges that a request is admitted to.
+func (c *chooser) admitted(b *builderNode, q queued, rooms []int) (out []int) {
+	if b.Choose.CanStartBuild == nil {
+		return rooms
+	}
+	for _, i := range rooms {
+		name := c.p.workers[b.edges[i].worker].Name
+		said, ok := c.a.ask(b.Name, "canStartBuild", fmt.Sprint(q.req.ID, " ", name), func() answer {
+			yes, err := b.Choose.CanStartBuild(name, q.req.asked())
+			return answer{yes: yes, err: err}
+		})
+		if !ok {
+			c.tooMany(b, q.req.ID)
+			return nil
 		}
-		if len(admitted) == 0 {
-			c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s admits it to none of the workers that have room: %s", b.Name, someOf(c.names(candidates)))
+		if said.err != nil {
+			c.failed++
+			c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s failed: %v", b.Name, said.err)
+			return nil
+		}
+		if said.yes {
+			out = append(out, i)
+		}
+	}
+	if len(out) == 0 {
+		c.why[q.req.ID] = fmt.Sprintf("canStartBuild of builder %s admits it to none of the workers that have room: %s", b.Name, someOf(c.names(rooms)))
+	}
+	return out
+}
+
+// worker chooses the edge of a request, of those that it is admitted to. Where its
+// locks cannot be had on that worker, another one is chosen, as in Buildbot; and
+// where no other is, it waits for them.
+func (c *chooser) worker(b *builderNode, q queued, left []int) (edge int, ok bool) {
+	left = slices.Clone(left)
+	if b.Choose.NextWorker == nil {
+		slices.SortStableFunc(left, func(x, y int) int { return cmp.Compare(c.p.rank(b, x), c.p.rank(b, y)) })
+	}
+	var refused []int
+	var missing []obstacle
+	c.lacking = nil
+	for len(left) > 0 {
+		at, ok := c.choose(b, q, left)
+		if !ok {
+			break
+		}
+		if missing = c.p.missing(b.needs, q); len(missing) > 0 {
+			c.p.keep(b.needs, missing, q) // whatever the worker
+			b.waitFor(q, missing)
 			return 0, false
 		}
+		lacks := c.p.missing(c.p.needsOn(b, left[at]), q)
+		if len(lacks) == 0 {
+			return left[at], true
+		}
+		refused, c.lacking = append(refused, left[at]), also(c.lacking, lacks)
+		left = slices.Delete(left, at, at+1)
 	}
-	slices.SortStableFunc(admitted, func(x, y int) int { return cmp.Compare(c.rank(x), c.rank(y)) })
+	for _, i := range refused {
+		c.p.keep(c.p.needsOn(b, i), c.lacking, q)
+	}
+	if len(refused) > 0 {
+		delete(c.why, q.req.ID)
+		c.lacks[q.req.ID] = c.lacking[0]
+	}
+	return 0, false
+}
+
+// choose chooses among edges, and returns a place among them.
+func (c *chooser) choose(b *builderNode, q queued, edges []int) (at int, ok bool) {
 	if b.Choose.NextWorker == nil {
-		return admitted[0], true
+		return 0, true
 	}
-	names := c.names(admitted)
+	// In the configuration's order, however far each worker is: a function that
+	// takes the last, say, takes the same one again when that has been started.
+	names := c.names(edges)
 	out, ok := c.a.ask(b.Name, "nextWorker", fmt.Sprint(q.req.ID, " ", strings.Join(names, ",")), func() answer {
 		worker, err := b.Choose.NextWorker(names, q.req.asked())
 		return answer{worker: worker, err: err}
 	})
-	at := slices.Index(names, out.worker)
+	at = slices.Index(names, out.worker)
 	switch {
 	case !ok:
 		c.tooMany(b, q.req.ID)
@@ -235,7 +278,7 @@ func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool)
 	case at < 0:
 		c.why[q.req.ID] = fmt.Sprintf("nextWorker of builder %s has chosen %s, which is not among those that it was given", b.Name, out.worker)
 	default:
-		return admitted[at], true
+		return at, true
 	}
 	return 0, false
 }
@@ -243,29 +286,19 @@ func (c *chooser) worker(b *builderNode, q queued, candidates []int) (int, bool)
 func (c *chooser) names(edges []int) []string {
 	names := make([]string, len(edges))
 	for i, e := range edges {
-		names[i] = c.n.workers[c.n.builders[c.index].edges[e].worker].Name
+		names[i] = c.p.workers[c.p.builders[c.index].edges[e].worker].Name
 	}
 	return names
 }
 
-// rank orders workers as they are preferred: ready ones by how few builds they
-// have, then those that start, those that are to be started anyhow, and the rest.
-func (c *chooser) rank(edge int) int {
-	w := &c.n.workers[c.n.builders[c.index].edges[edge].worker]
-	switch {
-	case w.class == ready:
-		return min(w.Builds+len(w.holders)+w.fixed, 1<<20)
-	case w.class == starting:
-		return 1 << 21
-	case len(w.holders)+w.fixed > 0:
-		return 1 << 22
-	}
-	return 1 << 23
-}
-
 // reason is why a request of the builder waits; "" is for what holds for all of
 // its builder's.
-func (c *chooser) reason(id int64) string { return cmp.Or(c.why[id], c.over) }
+func (c *chooser) reason(id int64, placed map[int64]*workerNode) string {
+	if o, ok := c.lacks[id]; ok {
+		return o.text(placed)
+	}
+	return cmp.Or(c.why[id], c.over)
+}
 
 // asked is a request as functions get it.
 func (r *Request) asked() dormouse.BuildRequest {

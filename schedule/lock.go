@@ -1,45 +1,66 @@
 package schedule
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
 )
 
-// Holder is a build that runs and holds locks.
+// Holder is a build that runs, with what it holds: a place on its worker, the only
+// one of its builder there, and locks.
 type Holder struct {
-	Build  string // as people name it
-	Worker string
-	Locks  []dormouse.LockAccess // its builder's and its worker's
+	Build   string // as people name it
+	Builder string
+	Request int64 // that it builds
+	Worker  string
+	Locks   []dormouse.LockAccess // its builder's and its worker's
+	// WaitsFor are the requests whose ends it waits for: those that wait, and those
+	// that other holders build. It ends after them.
+	WaitsFor []int64
 }
 
-// ledger says who uses which locks.
-type ledger map[string]*use
+// ledger says who uses which locks, and who waits for whom.
+type ledger struct {
+	waits
+	uses map[string]*use // of builds that run, or are to start now
+	// promised are the locks of requests that wait for their worker to come.
+	promised map[string]*use
+	// kept are the locks that wait for a request which waits for locks: those behind
+	// it may not have them before it, or a stream of counting uses would keep an
+	// exclusive one out for ever. What is kept yieldingly is kept for a request that
+	// may have to wait for what a build waits for: such requests may have it.
+	kept, yielding map[string]*use
+}
 
 // use is what is used of a lock at one time.
 type use struct {
 	exclusive bool
 	count     int
-	by        string
+	by        user  // the first
+	holders   []int // the builds that run and use it, by their places among the holders
+}
+
+// user is a build that runs, or a request with a place.
+type user struct {
+	build   string
+	request int64 // where there is no build
 }
 
 // need is one use that is asked for.
 type need struct {
 	what        string // is locked
-	anywhere    bool   // whatever the worker: a builder's lock that is one for all
 	exclusive   bool
 	count, most int
 }
 
-func newLedger(holders []Holder) ledger {
-	l := ledger{}
-	for _, h := range holders {
+func newLedger(holders []Holder) *ledger {
+	l := &ledger{waits: waits{holders: holders}, uses: map[string]*use{}, promised: map[string]*use{}, kept: map[string]*use{}, yielding: map[string]*use{}}
+	for i, h := range holders {
 		for _, n := range needs(h.Locks, nil, h.Worker) {
-			l.add(n, h.Build)
+			u := add(l.uses, n, user{build: h.Build})
+			u.holders = append(u.holders, i)
 		}
 	}
 	return l
@@ -52,9 +73,9 @@ func needs(builder, worker []dormouse.LockAccess, name string) []need {
 		return nil
 	}
 	var out []need
-	for i, a := range slices.Concat(builder, worker) {
+	for _, a := range slices.Concat(builder, worker) {
 		what, most := a.Lock.On(name)
-		n := need{what, i < len(builder) && !a.Lock.PerWorker, a.Exclusive, max(a.Count, 1), most}
+		n := need{what, a.Exclusive, max(a.Count, 1), most}
 		if at := slices.IndexFunc(out, func(o need) bool { return o.what == what }); at >= 0 {
 			out[at].exclusive = out[at].exclusive || n.exclusive
 			out[at].count = max(out[at].count, n.count)
@@ -66,173 +87,146 @@ func needs(builder, worker []dormouse.LockAccess, name string) []need {
 	return out
 }
 
-func (l ledger) add(n need, by string) {
-	u := l[n.what]
+// bound returns those of a builder's locks that are the same on each worker, and
+// whether there are others.
+func bound(locks []dormouse.LockAccess) (wide []dormouse.LockAccess, tied bool) {
+	for _, a := range locks {
+		if a.Lock.PerWorker {
+			tied = true
+			continue
+		}
+		wide = append(wide, a)
+	}
+	return wide, tied
+}
+
+// add notes a use.
+func add(uses map[string]*use, n need, by user) *use {
+	u := uses[n.what]
 	if u == nil {
-		u = &use{}
-		l[n.what] = u
+		u = &use{by: by}
+		uses[n.what] = u
 	}
 	u.exclusive = u.exclusive || n.exclusive
 	u.count += n.count
-	u.by = cmp.Or(u.by, by)
+	return u
 }
 
-// free says why a use can not be had now; "" if it can.
-func (l ledger) free(n need) (why string) {
-	u := l[n.what]
+// hold gives a request the locks that it needs, now or when its worker has come.
+func (l *ledger) hold(needs []need, q queued, now bool) {
+	to := l.promised
+	if now {
+		to = l.uses
+	}
+	for _, n := range needs {
+		add(to, n, user{request: q.req.ID})
+	}
+	delete(l.open, q.req.ID)
+}
+
+// admits reports whether a use can be had beside others.
+func (n need) admits(others ...*use) bool {
+	count := n.count
+	for _, u := range others {
+		if u == nil {
+			continue
+		}
+		if u.exclusive || n.exclusive {
+			return false
+		}
+		count += u.count
+	}
+	return n.exclusive || count <= n.most
+}
+
+// never reports whether a use can never be had.
+func (n need) never() bool { return !n.admits() }
+
+// obstacle is a lock that a request cannot have.
+type obstacle struct {
+	need
+	use    *use // that is in the way, at that time; nil where it is kept for an earlier request
+	behind bool // what is in the way is an earlier request, not a build
+}
+
+// missing are the locks that a request needs and cannot have now.
+func (l *ledger) missing(needs []need, q queued) (out []obstacle) {
+	for _, n := range needs {
+		u, promised, kept, yielding := l.uses[n.what], l.promised[n.what], l.kept[n.what], l.yielding[n.what]
+		if q.awaited {
+			yielding = nil
+		}
+		switch {
+		case n.admits(u, promised, kept, yielding):
+		case n.admits(u, promised):
+			out = append(out, obstacle{n, nil, true})
+		case n.admits(u):
+			out = append(out, obstacle{n, new(*promised), true})
+		case n.never():
+			out = append(out, obstacle{n, nil, false})
+		default:
+			out = append(out, obstacle{n, new(*u), false})
+		}
+	}
+	return out
+}
+
+// also adds what is missing on another worker. First stands what says most: that
+// all of it would be there, but for an earlier request.
+func also(missing, more []obstacle) []obstacle {
+	if !slices.ContainsFunc(more, func(o obstacle) bool { return !o.behind }) {
+		return slices.Concat(more, missing)
+	}
+	return append(missing, more...)
+}
+
+// keep keeps locks for a request that waits for some of them: nobody behind it may
+// have one of those, nor so much of the others that it lacks them, too.
+func (l *ledger) keep(needs []need, missing []obstacle, q queued) {
+	to := l.kept
+	if slices.ContainsFunc(missing, l.yields) {
+		to = l.yielding
+	}
+	for _, n := range needs {
+		lacks := slices.ContainsFunc(missing, func(o obstacle) bool { return o.what == n.what })
+		n.exclusive = n.exclusive || lacks
+		add(to, n, user{request: q.req.ID})
+	}
+}
+
+// yields reports whether what is in the way may last until a request has a place
+// that a build waits for.
+func (l *ledger) yields(o obstacle) bool {
 	switch {
-	case u == nil && (n.exclusive || n.count <= n.most):
-		return ""
-	case u == nil:
-		return fmt.Sprintf("%d of it are wanted, and there are %d", n.count, n.most)
-	case u.exclusive:
-		return u.by + " holds it"
-	case n.exclusive:
-		return "it is wanted exclusively, and " + u.by + " holds it"
-	case u.count+n.count > n.most:
-		return fmt.Sprintf("%d of %d are held, by %s among others", u.count, n.most, u.by)
+	case o.use != nil:
+		return slices.ContainsFunc(o.use.holders, l.stalled)
+	case o.behind:
+		return o.admits(l.uses[o.what], l.promised[o.what], l.kept[o.what])
 	}
-	return ""
+	return false
 }
 
-// restraint is what locks keep a plan from. It is learned from plans that were
-// made without it: see [Plan].
-type restraint struct {
-	// limit is how many requests of a builder may be placed, where that is
-	// limited.
-	limit map[string]int
-	// closed are the pairs of builder and worker for which a lock of that worker
-	// can not be had.
-	closed map[[2]string]bool
-	// awaited are the first in the queue of those who wait for a lock, by what is
-	// locked. None that comes after may have it before, or a stream of counting
-	// uses would keep an exclusive one out for ever.
-	awaited map[string]int
-	why     map[string]string // a builder's requests wait
-}
-
-func newRestraint() *restraint {
-	return &restraint{limit: map[string]int{}, closed: map[[2]string]bool{}, awaited: map[string]int{}, why: map[string]string{}}
-}
-
-// take takes all locks that a request needs on a worker, or none: then it
-// returns the one that is missing, and why.
-func (r *restraint) take(l ledger, wanted []need, pos int, by string) (missing need, why string) {
-	for _, n := range wanted {
-		why := l.free(n)
-		if first, ok := r.awaited[n.what]; why == "" && ok && first < pos {
-			why = "an earlier request waits for it"
-		}
-		if why != "" {
-			return n, why
+// text says why a request waits for a lock, given who has got a place.
+func (o obstacle) text(placed map[int64]*workerNode) string {
+	why := "waiting for " + o.what + ": "
+	switch {
+	case o.never():
+		return why + fmt.Sprintf("%d of it are wanted, and there are %d", o.count, o.most)
+	case o.use == nil:
+		return why + "an earlier request waits for it"
+	}
+	by := o.use.by.build
+	if w := placed[o.use.by.request]; w != nil {
+		by = "a build that is to start on " + w.Name
+		if o.behind {
+			by = "an earlier request that is to have worker " + w.Name
 		}
 	}
-	for _, n := range wanted {
-		l.add(n, by)
+	switch {
+	case o.use.exclusive:
+		return why + by + " holds it"
+	case o.exclusive:
+		return why + "it is wanted exclusively, and " + by + " holds it"
 	}
-	return need{}, ""
-}
-
-// placement is a request with the worker that a plan found for it.
-type placement struct {
-	queued
-	worker *workerNode
-	now    bool // the worker is ready
-}
-
-// learn compares a plan's placements with the locks, in order. It reports true
-// when none of them is in the way; else the plan is to be made again.
-func (r *restraint) learn(net *network, holders []Holder, placed []placement) bool {
-	l := newLedger(holders)
-	admitted := map[string]int{}
-	said := map[string]bool{} // the reason of the builder's first request is given
-	good := true
-	for _, p := range placed {
-		b := &net.builders[p.builder]
-		wanted := needs(b.Locks, p.worker.Locks, p.worker.Name)
-		missing, why := r.take(l, wanted, p.pos, "a build that is to start on "+p.worker.Name)
-		if why == "" {
-			admitted[b.Name]++
-			continue
-		}
-		good = false
-		if !said[b.Name] {
-			said[b.Name] = true
-			r.why[b.Name] = "waiting for " + missing.what + ": " + why
-		}
-		if missing.anywhere {
-			if _, ok := r.limit[b.Name]; !ok || admitted[b.Name] < r.limit[b.Name] {
-				r.limit[b.Name] = admitted[b.Name]
-			}
-		} else {
-			r.closed[[2]string{b.Name, p.worker.Name}] = true
-		}
-		if first, ok := r.awaited[missing.what]; p.now && (!ok || p.pos < first) {
-			r.awaited[missing.what] = p.pos
-		}
-	}
-	return good
-}
-
-// fill gives ready workers to requests that a plan has left waiting though
-// nothing is in their way any more: what kept them back was another request's
-// place in a plan that was dropped. It returns the assignments it makes.
-func (r *restraint) fill(net *network, holders []Holder, queue []queued, made []Assignment) []Assignment {
-	l := newLedger(holders)
-	place := make(map[int64]string, len(made))
-	load := map[string]int{}
-	runs := map[[2]string]bool{}
-	for _, a := range made {
-		place[a.RequestID] = a.Worker
-		load[a.Worker]++
-		runs[[2]string{a.Builder, a.Worker}] = true
-	}
-	left := map[string]int{} // what is awaited by requests that have no place
-	for _, q := range queue {
-		b := &net.builders[q.builder]
-		if w, ok := place[q.req.ID]; ok {
-			for _, n := range needs(b.Locks, net.workers[net.byWorker[w]].Locks, w) {
-				l.add(n, "a build that is to start on "+w)
-			}
-			continue
-		}
-		for what, pos := range r.awaited {
-			if pos == q.pos {
-				left[what] = pos
-			}
-		}
-	}
-	r.awaited = left
-	var more []Assignment
-	for _, q := range queue {
-		if _, placed := place[q.req.ID]; placed {
-			continue
-		}
-		b := &net.builders[q.builder]
-		if b.chooses() {
-			continue // it has been asked, and its answer stands
-		}
-		for _, name := range b.WorkerNames {
-			at, ok := net.byWorker[name]
-			if !ok {
-				continue
-			}
-			w := &net.workers[at]
-			if w.class != ready || runs[[2]string{b.Name, name}] || slices.Contains(w.RunningBuilders, b.Name) || load[name] >= freePlaces(w.Worker) {
-				continue
-			}
-			if missing, why := r.take(l, needs(b.Locks, w.Locks, name), q.pos, "a build that is to start on "+name); why != "" {
-				if first, ok := r.awaited[missing.what]; !ok || q.pos < first {
-					r.awaited[missing.what] = q.pos
-				}
-				continue
-			}
-			more = append(more, Assignment{RequestID: q.req.ID, Builder: b.Name, Worker: name})
-			load[name]++
-			runs[[2]string{b.Name, name}] = true
-			maps.DeleteFunc(r.awaited, func(_ string, first int) bool { return first == q.pos }) // it waits no more
-			break
-		}
-	}
-	return more
+	return why + fmt.Sprintf("%d of %d are held, by %s among others", o.use.count, o.most, by)
 }

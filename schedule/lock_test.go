@@ -62,6 +62,62 @@ func TestLocks(t *testing.T) {
 			waiting: map[int64]string{1: "waiting for lock tape: build b/3 holds it"},
 		},
 		{
+			name: "behind one that waits for a lock, no machine is asked for either",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("whole", locks(wholly(db)), "w1", "w2"), on("part", locks(counts(db, 1)), "w1", "w2")},
+				Workers:  []schedule.Worker{cold("w1"), cold("w2")}, Requests: ask("whole", "part"),
+				Holders: []schedule.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			},
+			waiting: map[int64]string{
+				1: "waiting for lock db: it is wanted exclusively, and build part/7 holds it",
+				2: "waiting for lock db: an earlier request waits for it",
+			},
+		},
+		{
+			name: "one that waits for its worker keeps its lock, also from one that has a worker",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", locks(wholly(tape)), "w2")},
+				Workers:  []schedule.Worker{cold("w1"), up("w2")}, Requests: ask("a", "b"),
+			},
+			demand: map[string]int{"w1": 1},
+			waiting: map[int64]string{
+				1: "waiting for worker w1, which is to be started for it",
+				2: "waiting for lock tape: an earlier request that is to have worker w1 holds it",
+			},
+		},
+		{
+			name: "one that waits for a lock keeps its share of another",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(tape), counts(db, 1)), "w1"), on("b", locks(counts(db, 1)), "w1", "w2"), on("c", locks(counts(db, 1)), "w1", "w2"), on("d", locks(counts(db, 1)), "w1", "w2")},
+				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b", "c", "d"),
+				Holders: []schedule.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(wholly(tape))}},
+			},
+			assigned: "2→w1 3→w2",
+			waiting: map[int64]string{
+				1: "waiting for lock tape: build x/7 holds it",
+				4: "waiting for lock db: an earlier request waits for it",
+			},
+		},
+		{
+			name: "one that has no worker keeps no lock",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(wholly(db)), "away"), on("b", locks(counts(db, 1)), "w1")},
+				Workers:  []schedule.Worker{up("w1"), {Name: "away", Reason: "it is not attached"}}, Requests: ask("a", "b"),
+				Holders: []schedule.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			},
+			assigned: "2→w1",
+			waiting:  map[int64]string{1: "no worker of builder a is attached: worker away is not available: it is not attached"},
+		},
+		{
+			name: "nor one that wants more of it than there is",
+			in: schedule.Input{
+				Builders: []schedule.Builder{on("a", locks(counts(disk, 2)), "w1"), on("b", locks(counts(disk, 1)), "w1")},
+				Workers:  []schedule.Worker{up("w1")}, Requests: ask("a", "b"),
+			},
+			assigned: "2→w1",
+			waiting:  map[int64]string{1: "waiting for lock disk of worker w1: 2 of it are wanted, and there are 1"},
+		},
+		{
 			name: "one machine for all that the lock admits",
 			in: schedule.Input{
 				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1", "w2")}, Workers: []schedule.Worker{cold("w1"), cold("w2")}, Requests: ask("a", "a"),
@@ -69,7 +125,7 @@ func TestLocks(t *testing.T) {
 			demand: map[string]int{"w1": 1},
 			waiting: map[int64]string{
 				1: "waiting for worker w1, which is to be started for it",
-				2: "waiting for lock tape: a build that is to start on w1 holds it",
+				2: "waiting for lock tape: an earlier request that is to have worker w1 holds it",
 			},
 		},
 		{
@@ -134,7 +190,7 @@ func TestLocks(t *testing.T) {
 				Workers:  []schedule.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"c"}}, up("w2"), cold("w3")}, Requests: ask("a", "a", "b"),
 			},
 			assigned: "1→w2 3→w1",
-			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
+			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w2 holds it"},
 		},
 		{
 			name: "a machine that somebody else has use for is asked for still",
@@ -148,8 +204,8 @@ func TestLocks(t *testing.T) {
 			assigned: "1→w2 3→w1",
 			demand:   map[string]int{"w3": 1},
 			waiting: map[int64]string{
-				2: "waiting for lock tape: a build that is to start on w1 holds it",
-				4: "waiting for worker w3, which is starting, but is needed for earlier requests",
+				2: "waiting for lock tape: a build that is to start on w2 holds it",
+				4: "waiting for worker w3, which is starting",
 			},
 		},
 		{

@@ -31,8 +31,27 @@ type builderNode struct {
 	missing []string // configured worker names that no worker has
 	running int      // builds of it that run now, on any worker
 	waiting int      // requests of it seen so far, while turns are dealt
-	full    class    // for workers of exactly these classes no path is left
-	limit   int      // requests of it that may still be placed, for its locks
+	full    uint8    // the stages, as bits, for which no path is left
+	needs   []need   // the locks of its builds, whatever the worker
+	// tied are the locks of its builds on the worker of each edge, nil until they are
+	// asked for. It is nil where they are the same on each: needs.
+	tied [][]need
+	// over says that no more of its requests find a place, and obstacle for which
+	// lock: of those without a build that waits for them, and of those with one.
+	over     [2]bool
+	obstacle [2]*obstacle
+}
+
+// needsOn are the locks that a build of the builder needs on the worker of an edge.
+func (n *network) needsOn(b *builderNode, edge int) []need {
+	if b.tied == nil {
+		return b.needs
+	}
+	if b.tied[edge] == nil {
+		w := &n.workers[b.edges[edge].worker]
+		b.tied[edge] = append([]need{}, needs(b.Locks, w.Locks, w.Name)...)
+	}
+	return b.tied[edge]
 }
 
 // edge says that a builder's builds may run on a worker.
@@ -62,7 +81,7 @@ type step struct{ from, edge, holder int32 }
 // number of builders, each of which has one build there at most.
 const unlimited = 1 << 30
 
-func newNetwork(in Input, r *restraint) *network {
+func newNetwork(in Input) *network {
 	byWorker := make(map[string]int32, len(in.Workers))
 	n := &network{byBuilder: make(map[string]int, len(in.Builders)), byWorker: byWorker}
 	runs := make(map[string]int)
@@ -84,25 +103,28 @@ func newNetwork(in Input, r *restraint) *network {
 			continue
 		}
 		n.byBuilder[b.Name] = len(n.builders)
-		node := builderNode{Builder: b, running: runs[b.Name], edges: make([]edge, 0, len(b.WorkerNames)), limit: unlimited}
-		if most, ok := r.limit[b.Name]; ok {
-			node.limit = most
-		}
+		node := builderNode{Builder: b, running: runs[b.Name], edges: make([]edge, 0, len(b.WorkerNames))}
+		wide, tied := bound(b.Locks)
 		for _, name := range b.WorkerNames {
 			w, ok := byWorker[name]
 			if !ok {
 				node.missing = append(node.missing, name)
 				continue
 			}
-			if seen[w] == len(n.builders)+1 || r.closed[[2]string{b.Name, name}] {
+			if seen[w] == len(n.builders)+1 {
 				continue
 			}
 			seen[w] = len(n.builders) + 1
+			tied = tied || len(n.workers[w].Locks) > 0
 			node.edges = append(node.edges, edge{
 				worker: w, busy: slices.Contains(n.workers[w].RunningBuilders, b.Name),
 			})
 		}
 		slices.SortFunc(node.edges, func(a, b edge) int { return int(a.worker - b.worker) })
+		node.needs = needs(wide, nil, "")
+		if tied {
+			node.tied = make([][]need, len(node.edges))
+		}
 		n.builders = append(n.builders, node)
 	}
 	n.visited = make([]int32, len(n.builders))
@@ -131,41 +153,96 @@ func freePlaces(w Worker) int {
 	return max(0, w.MaxBuilds-max(w.Builds, len(w.RunningBuilders)))
 }
 
-// place adds the requests to the flow, one after another, on workers of the
-// given classes, and returns those that found a place and those that did not.
-func (n *network) place(queue []queued, on class) (served, rest []queued) {
-	for _, q := range queue {
-		if b := &n.builders[q.builder]; b.limit > 0 && !b.chooses() && n.augment(int32(q.builder), on) {
-			n.builders[q.builder].limit--
-			served = append(served, q)
-		} else {
-			rest = append(rest, q)
-		}
-	}
-	return served, rest
+// open reports whether a worker has room for another build of a builder.
+func (n *network) open(e edge) bool {
+	w := &n.workers[e.worker]
+	return !e.busy && !e.flow && w.free > 0 && w.class != 0
 }
+
+// rooms are the builder's edges to workers that have room for another of its
+// builds. The second are locks of which such a worker has too few for ever.
+func (n *network) rooms(b *builderNode) (edges []int, never []obstacle) {
+	for i, e := range b.edges {
+		if !n.open(e) {
+			continue
+		}
+		if on := n.needsOn(b, i); slices.ContainsFunc(on, need.never) {
+			never = append(never, obstacle{need: on[slices.IndexFunc(on, need.never)]})
+			continue
+		}
+		edges = append(edges, i)
+	}
+	return edges, never
+}
+
+// usable reports whether a worker takes builds now, or will.
+func (n *network) usable(e edge) bool { return n.workers[e.worker].class != 0 }
+
+// stage is a kind of place that a request may have.
+type stage struct {
+	bit  uint8
+	on   class
+	idle bool // the worker has no build, and is given none yet
+}
+
+// The stages are tried in this order. A ready worker without a build comes before
+// one with others, even if somebody has to move for that: who was in demand, and is
+// ready now, gets a build.
+var (
+	idle     = stage{1, ready, true}
+	attached = stage{2, ready, false}
+	onItsWay = stage{4, starting, false}
+	mayCome  = stage{8, starting | startable, false}
+)
 
 // augment finds one more unit of flow from the builder, moving what is there
 // to other workers where needed; what flows already keeps flowing. When it
 // fails, everything the search saw is a closed part of the network without a
 // free place. No later path can get out of such a part, so the builders in it
 // need never be searched again.
-func (n *network) augment(from int32, on class) bool {
-	if n.builders[from].full == on {
+func (n *network) augment(builder int, to stage) bool {
+	from := int32(builder)
+	b, e := n.find(from, to)
+	if e < 0 {
 		return false
+	}
+	n.push(from, b, e)
+	return true
+}
+
+// reaches reports whether a request of the builder could have a place, if it had
+// its locks.
+func (n *network) reaches(builder int) bool {
+	b := &n.builders[builder]
+	if b.tied != nil {
+		rooms, _ := n.rooms(b)
+		return len(rooms) > 0
+	}
+	for _, to := range []stage{attached, mayCome} {
+		if _, e := n.find(int32(builder), to); e >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// find is the search for a path: the builder at its end, with the edge that is
+// free, or -1.
+func (n *network) find(from int32, to stage) (last, ei int32) {
+	if n.builders[from].full&to.bit != 0 {
+		return from, -1
 	}
 	n.search++
 	n.visited[from] = n.search
 	n.frontier = append(n.frontier[:0], from)
 	for i := 0; i < len(n.frontier); i++ {
 		b := n.frontier[i]
-		if e := n.choose(b, on); e >= 0 {
-			n.push(from, b, e)
-			return true
+		if e := n.choose(b, to); e >= 0 {
+			return b, e
 		}
 		for ei, e := range n.builders[b].edges {
 			w := &n.workers[e.worker]
-			if e.busy || e.flow || w.class&on == 0 {
+			if e.busy || e.flow || w.class&to.on == 0 {
 				continue
 			}
 			for hi, h := range w.holders {
@@ -178,26 +255,29 @@ func (n *network) augment(from int32, on class) bool {
 		}
 	}
 	for _, b := range n.frontier {
-		n.builders[b].full = on
+		n.builders[b].full |= to.bit
 	}
-	return false
+	return from, -1
 }
+
+// load is how many builds a worker has, or is given.
+func (w *workerNode) load() int { return w.Builds + len(w.holders) + w.fixed }
 
 // choose picks the builder's edge to a worker with a free place, -1 if there is
 // none. Among ready workers the one with the fewest builds is the quickest.
 // Among the others it is one that is wanted already, so that few machines are
 // started. Beyond that the configuration's order counts.
-func (n *network) choose(b int32, on class) int32 {
+func (n *network) choose(b int32, to stage) int32 {
 	best, bestRank := int32(-1), 0
 	for i, e := range n.builders[b].edges {
 		w := &n.workers[e.worker]
-		if e.busy || e.flow || w.free == 0 || w.class&on == 0 {
+		if e.busy || e.flow || w.free == 0 || w.class&to.on == 0 || to.idle && w.load() > 0 {
 			continue
 		}
 		rank := 0
 		if w.class == ready {
-			rank = w.Builds + len(w.holders) + w.fixed
-		} else if len(w.holders)+w.fixed == 0 {
+			rank = w.load()
+		} else if w.load() == 0 {
 			rank = 1
 		}
 		if best < 0 || rank < bestRank {
@@ -208,6 +288,24 @@ func (n *network) choose(b int32, on class) int32 {
 		}
 	}
 	return best
+}
+
+// rank orders workers as they are preferred where nobody moves for a request:
+// ready ones by how few builds they have, then those that start, then those that
+// are to be started, and of both first those that are wanted already.
+func (n *network) rank(b *builderNode, edge int) int {
+	w := &n.workers[b.edges[edge].worker]
+	if w.class == ready {
+		return min(w.load(), unlimited)
+	}
+	rank := unlimited + 1
+	if w.class == startable {
+		rank += 2
+	}
+	if w.load() == 0 {
+		rank++
+	}
+	return rank
 }
 
 // push adds the unit that augment found: builder last gets its edge, and from
@@ -230,15 +328,15 @@ func (n *network) push(asked, last, ei int32) {
 	}
 }
 
-// take gives each of the placed requests one of the places its builder got, in
-// order, and returns the workers' indices.
-func (n *network) take(served []queued) []int32 {
+// take gives each of the placed requests one of the places its builder got on
+// workers of some classes, in order, and returns the workers' indices.
+func (n *network) take(served []queued, on class) []int32 {
 	next := make([]int32, len(n.builders))
 	out := make([]int32, len(served))
 	for i, q := range served {
 		edges := n.builders[q.builder].edges
 		at := next[q.builder]
-		for !edges[at].flow || edges[at].taken {
+		for !edges[at].flow || edges[at].taken || n.workers[edges[at].worker].class&on == 0 {
 			at++
 		}
 		edges[at].taken = true

@@ -46,7 +46,7 @@ type Worker struct {
 	Ready     bool // attached, and may take builds now
 	Builds    int  // that run on it now
 	MaxBuilds int  // 0 is no limit
-	// RunningBuilders are the builders it runs a build of now: it can not run
+	// RunningBuilders are the builders it runs a build of now: it cannot run
 	// a second build of any of them at the same time.
 	RunningBuilders []string
 	Paused          bool
@@ -64,7 +64,7 @@ type Input struct {
 	Requests []Request // their ids are distinct
 	Builders []Builder
 	Workers  []Worker // in the order of the configuration, which is that of preference
-	Holders  []Holder // builds that run and hold locks
+	Holders  []Holder // builds that run
 	// AskFrom is that of the plan before this one.
 	AskFrom map[string]int64
 }
@@ -99,243 +99,306 @@ type Result struct {
 // Plan decides what to do with the waiting requests. Equal inputs give equal
 // plans, as far as the configuration's functions give equal answers.
 //
-// Locks are looked at last: where a plan puts more builds on a lock than that
-// admits, it is made again without the place of the later ones, until it fits.
-// Each round takes a place away, so that it ends; there is one where no lock is
-// in the way.
+// What is said of those that wait is said as if what is assigned ran already.
+// Where that may make room for others, the queue is gone through again.
 func Plan(in Input) Result {
-	r, a := newRestraint(), newAnswers()
+	answers := newAnswers()
+	var assigned []Assignment
+	var collapses []Collapse
 	for {
-		out, net, queue, placed := plan(in, r, a)
-		if !r.learn(net, in.Holders, placed) {
+		p := newPass(in, answers)
+		queue := p.queue(in)
+		p.circles = findCircles(queue, p.network, &p.waits)
+		p.serveAll(p.ask(queue, in.AskFrom))
+		p.deal()
+		assigned, collapses = append(assigned, p.out.Assignments...), append(collapses, p.out.Collapses...)
+		if len(p.out.Assignments) > 0 && (len(p.choosers) > 0 || p.unsettled) {
+			in = carriedOut(in, p.out)
 			continue
 		}
-		if len(r.why) > 0 {
-			more := r.fill(net, in.Holders, queue, out.Assignments)
-			for _, a := range more {
-				out.Assignments = append(out.Assignments, a)
-				delete(out.Waiting, a.RequestID)
-			}
-			out.withdraw(net, queue, placed, more)
-		}
-		out.Faults, out.AskFrom = a.faults, a.askFrom
-		return out
+		p.explain(queue)
+		p.out.Assignments, p.out.Collapses = assigned, collapses
+		p.out.Faults, p.out.AskFrom = answers.faults, answers.askFrom
+		return p.out
 	}
 }
 
-// plan makes a plan within what locks are known to keep it from. It also returns
-// its placements, those on ready workers first.
-func plan(in Input, r *restraint, a *answers) (Result, *network, []queued, []placement) {
-	out := Result{Demand: map[string]int{}, Waiting: make(map[int64]string)}
-	net := newNetwork(in, r)
-	queue, left := net.order(in.Requests)
+// carriedOut is the input of the plan that follows on one whose builds have begun.
+func carriedOut(in Input, out Result) Input {
+	gone, into := map[int64]bool{}, map[int64]int64{}
+	for _, c := range out.Collapses {
+		gone[c.RequestID], into[c.RequestID] = true, c.Into
+	}
+	holders := slices.Clone(in.Holders)
+	for i := range holders {
+		holders[i].WaitsFor = instead(holders[i].WaitsFor, into)
+	}
+	in.Workers, in.Builders = slices.Clone(in.Workers), slices.Clone(in.Builders)
+	builders, workers := map[string]*Builder{}, map[string]*Worker{}
+	for i := range in.Builders {
+		b := &in.Builders[i]
+		b.CollapseRequests = false // that is done
+		builders[b.Name] = cmp.Or(builders[b.Name], b)
+	}
+	for i := range in.Workers {
+		w := &in.Workers[i]
+		workers[w.Name] = cmp.Or(workers[w.Name], w)
+	}
+	for _, a := range out.Assignments {
+		gone[a.RequestID] = true
+		w := workers[a.Worker]
+		w.RunningBuilders = append(slices.Clip(w.RunningBuilders), a.Builder)
+		w.Builds = max(w.Builds+1, len(w.RunningBuilders))
+		holders = append(holders, Holder{
+			Build: "a build that is to start on " + w.Name, Builder: a.Builder, Request: a.RequestID, Worker: w.Name,
+			Locks: slices.Concat(builders[a.Builder].Locks, w.Locks),
+		})
+	}
+	in.Holders = holders
+	in.Requests = slices.DeleteFunc(slices.Clone(in.Requests), func(r Request) bool { return gone[r.ID] })
+	return in
+}
+
+// pass goes through the queue once. Each request takes, when it is its turn, its
+// locks and a place: on a ready worker, else on one that comes. What is taken is
+// gone for those behind it, whether the worker is ready or not.
+type pass struct {
+	*network
+	*ledger
+	circles  *circles
+	answers  *answers
+	choosers map[int]*chooser // by the builders' indices
+	out      Result
+
+	turns         int         // so far
+	unsettled     bool        // something was kept for a request that has not got it
+	ready, coming []queued    // have a place in the flow
+	placed        []placement // of all that have one, once the flow is dealt
+}
+
+// turn counts the turns.
+func (p *pass) turn() int { p.turns++; return p.turns }
+
+// placement is a request with the worker that it has a place on.
+type placement struct {
+	queued
+	worker *workerNode
+	but    string // the lock that an earlier request waits for, where another worker were free
+}
+
+func newPass(in Input, a *answers) *pass {
+	return &pass{
+		network: newNetwork(in), ledger: newLedger(in.Holders), answers: a, choosers: map[int]*chooser{},
+		out: Result{Demand: map[string]int{}, Waiting: make(map[int64]string)},
+	}
+}
+
+// queue returns the requests in the order in which they are served.
+func (p *pass) queue(in Input) []queued {
+	queue, left := p.order(in.Requests)
 	for _, r := range left {
-		out.Waiting[r.ID] = cmp.Or(r.Held, "builder "+r.Builder+" is not configured")
+		p.out.Waiting[r.ID] = cmp.Or(r.Held, "builder "+r.Builder+" is not configured")
 	}
-	queue, out.Collapses = collapse(queue, net.builders, a)
-	net.takeTurns(queue)
-
-	var placed []placement
-	served, rest, chosen, choosers := net.placeAll(queue, a, in.AskFrom)
-	assigned := net.take(served)
-	for i, q := range served {
-		w := &net.workers[assigned[i]]
-		placed = append(placed, placement{q, w, true})
-		out.Assignments = append(out.Assignments, Assignment{RequestID: q.req.ID, Builder: q.req.Builder, Worker: w.Name})
-	}
-
-	var later []placement // by choice, on workers that are not ready
-	for _, p := range chosen {
-		if !p.now {
-			later = append(later, p)
-			continue
-		}
-		placed = append(placed, p)
-		out.Assignments = append(out.Assignments, Assignment{RequestID: p.req.ID, Builder: p.req.Builder, Worker: p.worker.Name})
-	}
-	if len(chosen) > 0 {
-		slices.SortStableFunc(placed, func(a, b placement) int { return cmp.Compare(a.pos, b.pos) })
-		slices.SortStableFunc(out.Assignments, func(a, b Assignment) int { return cmp.Compare(position(placed, a), position(placed, b)) })
-	}
-
-	coming, rest := net.place(rest, starting)
-	wanted, rest := net.place(rest, starting|startable)
-	coming = append(coming, wanted...)
-	slices.SortFunc(coming, func(a, b queued) int { return cmp.Compare(a.pos, b.pos) })
-	for i, w := range net.take(coming) {
-		worker := &net.workers[w]
-		placed = append(placed, placement{coming[i], worker, false})
-		out.Demand[worker.Name]++
-		out.Waiting[coming[i].req.ID] = comingReason(worker.Worker)
-	}
-	for _, p := range later {
-		placed = append(placed, p)
-		out.Demand[p.worker.Name]++
-		out.Waiting[p.req.ID] = comingReason(p.worker.Worker)
-	}
-	reasons := make(map[int]string)
-	for _, q := range rest {
-		if c := choosers[q.builder]; c != nil && c.reason(q.req.ID) != "" {
-			out.Waiting[q.req.ID] = c.reason(q.req.ID)
-			continue
-		}
-		why, ok := reasons[q.builder]
-		if !ok {
-			if why, ok = r.why[q.req.Builder]; !ok {
-				why = net.reason(q.builder)
-			}
-			reasons[q.builder] = why
-		}
-		out.Waiting[q.req.ID] = why
-	}
-	return out, net, queue, placed
+	queue, p.out.Collapses = collapse(queue, p.builders, p.answers)
+	p.ledger.await(queue, p.out.Collapses, p.competes)
+	p.takeTurns(queue, p.ledger.waits)
+	return queue
 }
 
-// withdraw takes back what requests demanded of workers that are not ready, once
-// they have others, except where somebody else has use for such a worker: who
-// that is comes out in the next plan.
-func (r *Result) withdraw(net *network, queue []queued, placed []placement, others []Assignment) {
-	coming := map[int64]string{}
-	for _, p := range placed {
-		if !p.now {
-			coming[p.req.ID] = p.worker.Name
+// ask makes choosers of the builders that choose by functions, and returns the
+// requests of the others.
+func (p *pass) ask(queue []queued, askFrom map[string]int64) (plain []queued) {
+	for i := range p.builders {
+		if b := &p.builders[i]; b.chooses() {
+			p.choosers[i] = &chooser{p: p, a: p.answers, index: i, turns: b.running, why: map[int64]string{}, lacks: map[int64]obstacle{}}
 		}
 	}
-	wanting := map[int]bool{} // builders of which a request has no place
-	for _, q := range queue {
-		if coming[q.req.ID] == "" && r.Waiting[q.req.ID] != "" {
-			wanting[q.builder] = true
-		}
-	}
-	for _, a := range others {
-		name := coming[a.RequestID]
-		if name == "" {
-			continue
-		}
-		wanted := false
-		for b := range wanting {
-			wanted = wanted || slices.Contains(net.builders[b].WorkerNames, name)
-		}
-		if wanted {
-			continue
-		}
-		if r.Demand[name]--; r.Demand[name] == 0 {
-			delete(r.Demand, name)
-		}
-	}
-}
-
-// position is the place in the queue of a request that was assigned.
-func position(placed []placement, a Assignment) int {
-	at := slices.IndexFunc(placed, func(p placement) bool { return p.req.ID == a.RequestID })
-	return placed[at].pos
-}
-
-// placeAll places requests on ready workers, in order, and those of builders that
-// choose by functions on whichever they choose. The last two are what was chosen,
-// and by whom, by the builders' indices.
-func (n *network) placeAll(queue []queued, a *answers, askFrom map[string]int64) (served, rest []queued, chosen []placement, choosers map[int]*chooser) {
-	for i := range n.builders {
-		if n.builders[i].chooses() {
-			if choosers == nil {
-				choosers = map[int]*chooser{}
-			}
-			choosers[i] = &chooser{n: n, a: a, index: i, why: map[int64]string{}}
-		}
-	}
-	if choosers == nil {
-		served, rest = n.place(queue, ready)
-		return served, rest, nil, nil
+	if len(p.choosers) == 0 {
+		return queue
 	}
 	for _, q := range queue {
-		if c := choosers[q.builder]; c != nil {
+		if c := p.choosers[q.builder]; c != nil {
 			c.waiting = append(c.waiting, q)
+		} else {
+			plain = append(plain, q)
 		}
 	}
-	for i, c := range choosers {
-		c.from(askFrom[n.builders[i].Name])
+	for i, c := range p.choosers {
+		c.from(askFrom[p.builders[i].Name])
 	}
-	placed := map[int64]bool{}
-	for _, q := range queue {
-		c := choosers[q.builder]
-		if c == nil {
-			more, not := n.place([]queued{q}, ready)
-			served, rest = append(served, more...), append(rest, not...)
+	return plain
+}
+
+// serveAll serves the requests in order. Those of a chooser have their order from
+// it: its turn is that of the first of them that waits still.
+func (p *pass) serveAll(plain []queued) {
+	for {
+		var due *chooser
+		for _, c := range p.choosers {
+			if head, ok := c.head(); ok && (due == nil || inOrder(head, due.waiting[0]) < 0) {
+				due = c
+			}
+		}
+		switch {
+		case due != nil && (len(plain) == 0 || inOrder(due.waiting[0], plain[0]) < 0):
+			due.turn()
+		case len(plain) > 0:
+			p.serve(plain[0])
+			plain = plain[1:]
+		default:
+			return
+		}
+	}
+}
+
+// serve gives a request its locks and a place, if both can be had.
+func (p *pass) serve(q queued) {
+	b := &p.builders[q.builder]
+	if b.over[q.passes()] {
+		return // one of its kind has found nothing, and nothing has been given back
+	}
+	q.pos = p.turn()
+	missing := p.missing(b.needs, q)
+	switch {
+	case len(missing) > 0:
+		if p.reaches(q.builder) { // with its locks, it would have a worker
+			p.keep(b.needs, missing, q)
+		}
+		if !slices.ContainsFunc(b.edges, p.usable) {
+			missing = nil // its workers are the first thing to mend
+		}
+		b.waitFor(q, missing)
+	case b.tied != nil:
+		p.serveTied(b, q)
+	case p.augment(q.builder, idle), p.augment(q.builder, attached):
+		p.hold(b.needs, q, true)
+		p.ready = append(p.ready, q)
+	case p.augment(q.builder, onItsWay), p.augment(q.builder, mayCome):
+		p.hold(b.needs, q, false)
+		p.coming = append(p.coming, q)
+	default:
+		b.waitFor(q, nil)
+	}
+}
+
+// serveTied serves a request whose locks depend on the worker: it gets the best
+// worker that will do, and keeps it. Without one, it waits for those that have room.
+func (p *pass) serveTied(b *builderNode, q queued) {
+	rooms, never := p.rooms(b)
+	best := -1
+	var refused []int
+	var missing []obstacle
+	for _, i := range rooms {
+		if lacks := p.missing(p.needsOn(b, i), q); len(lacks) > 0 {
+			refused, missing = append(refused, i), also(missing, lacks)
+		} else if best < 0 || p.rank(b, i) < p.rank(b, best) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		p.fix(b, q, best)
+		p.passedBy(q, missing)
+		return
+	}
+	for _, i := range refused {
+		p.keep(p.needsOn(b, i), missing, q)
+	}
+	b.waitFor(q, append(missing, never...))
+}
+
+// keep keeps locks for a request that waits for some of them, and not in vain.
+func (p *pass) keep(needs []need, missing []obstacle, q queued) {
+	if p.circles.waitsForEver(q.builder) || slices.ContainsFunc(needs, need.never) {
+		return
+	}
+	p.unsettled = true
+	p.ledger.keep(needs, missing, q)
+}
+
+// passedBy notes of a request that waits for a worker to come that it could have
+// another one, but for an earlier request.
+func (p *pass) passedBy(q queued, missing []obstacle) {
+	if last := &p.placed[len(p.placed)-1]; last.worker.class != ready && len(missing) > 0 && missing[0].behind {
+		last.but = missing[0].what
+	}
+}
+
+// fix gives a request a place that it keeps, whoever comes behind it.
+func (p *pass) fix(b *builderNode, q queued, edge int) {
+	e := &b.edges[edge]
+	e.flow, e.taken = true, true
+	w := &p.workers[e.worker]
+	w.free--
+	w.fixed++
+	p.hold(p.needsOn(b, edge), q, w.class == ready)
+	p.placed = append(p.placed, placement{queued: q, worker: w})
+}
+
+// waitFor has a request wait for locks, or for a worker where none is missing.
+func (b *builderNode) waitFor(q queued, missing []obstacle) {
+	b.over[q.passes()] = true
+	if len(missing) > 0 && b.obstacle[q.passes()] == nil {
+		b.obstacle[q.passes()] = &missing[0]
+	}
+}
+
+// deal gives the places of the flow to the requests that have one, and writes
+// down who is assigned and what is in demand.
+func (p *pass) deal() {
+	for i, w := range p.take(p.ready, attached.on) {
+		p.placed = append(p.placed, placement{queued: p.ready[i], worker: &p.workers[w]})
+	}
+	for i, w := range p.take(p.coming, mayCome.on) {
+		p.placed = append(p.placed, placement{queued: p.coming[i], worker: &p.workers[w]})
+	}
+	slices.SortFunc(p.placed, func(a, b placement) int { return cmp.Compare(a.pos, b.pos) })
+	for _, at := range p.placed {
+		if at.worker.class == ready {
+			p.out.Assignments = append(p.out.Assignments, Assignment{RequestID: at.req.ID, Builder: at.req.Builder, Worker: at.worker.Name})
 			continue
 		}
-		if got, w, ok := c.turn(); ok {
-			worker := &n.workers[w]
-			chosen = append(chosen, placement{got, worker, worker.class == ready})
-			placed[got.req.ID] = true
+		p.out.Demand[at.worker.Name]++
+		p.out.Waiting[at.req.ID] = comingReason(at.worker.Worker)
+		if at.but != "" {
+			p.out.Waiting[at.req.ID] += "; an earlier request waits for " + at.but
 		}
+	}
+}
+
+// explain says of each request that has no place why.
+func (p *pass) explain(queue []queued) {
+	placed := make(map[int64]*workerNode, len(p.placed)) // by request
+	for _, at := range p.placed {
+		placed[at.req.ID] = at.worker
+	}
+	var reasons [2]map[int]string
+	for i := range reasons {
+		reasons[i] = map[int]string{}
 	}
 	for _, q := range queue {
-		if choosers[q.builder] != nil && !placed[q.req.ID] {
-			rest = append(rest, q)
+		if placed[q.req.ID] != nil {
+			continue
 		}
-	}
-	slices.SortStableFunc(rest, func(a, b queued) int { return cmp.Compare(a.pos, b.pos) })
-	return served, rest, chosen, choosers
-}
-
-// queued is a request with its place in the queue.
-type queued struct {
-	req     *Request
-	builder int // index into network.builders
-	turn    int // builds of its builder that go before it, running ones included
-	pos     int // place in the whole queue
-}
-
-// order returns the requests by priority and age, and apart from them those
-// that are held and those whose builder is not configured.
-func (n *network) order(requests []Request) (queue []queued, left []*Request) {
-	queue = make([]queued, 0, len(requests))
-	for i := range requests {
-		r := &requests[i]
-		if b, ok := n.byBuilder[r.Builder]; ok && r.Held == "" {
-			queue = append(queue, queued{req: r, builder: b})
-		} else {
-			left = append(left, r)
+		if why := p.circles.why(q); why != "" {
+			p.out.Waiting[q.req.ID] = why
+			continue
 		}
-	}
-	slices.SortFunc(queue, func(a, b queued) int {
-		return cmp.Or(
-			first(a, b),
-			cmp.Compare(b.req.Priority, a.req.Priority),
-			a.req.SubmittedAt.Compare(b.req.SubmittedAt),
-			cmp.Compare(a.req.ID, b.req.ID),
-		)
-	})
-	return queue, left
-}
-
-// first compares what goes before everything else.
-func first(a, b queued) int {
-	switch {
-	case a.req.First == b.req.First:
-		return 0
-	case a.req.First:
-		return -1
-	}
-	return 1
-}
-
-// takeTurns puts the queue, which is in order of priority and age, in the order
-// of service: within a priority, builders take turns.
-func (n *network) takeTurns(queue []queued) {
-	for i := range queue {
-		b := &n.builders[queue[i].builder]
-		queue[i].turn = b.running + b.waiting
-		b.waiting++
-	}
-	slices.SortStableFunc(queue, func(a, b queued) int {
-		return cmp.Or(
-			first(a, b),
-			cmp.Compare(b.req.Priority, a.req.Priority),
-			cmp.Compare(a.turn, b.turn),
-		)
-	})
-	for i := range queue {
-		queue[i].pos = i
+		if c := p.choosers[q.builder]; c != nil {
+			if why := c.reason(q.req.ID, placed); why != "" {
+				p.out.Waiting[q.req.ID] = why
+				continue
+			}
+		}
+		known := reasons[q.passes()]
+		why, ok := known[q.builder]
+		if !ok {
+			if o := p.builders[q.builder].obstacle[q.passes()]; o != nil {
+				why = o.text(placed)
+			} else {
+				why = p.reason(q.builder)
+			}
+			known[q.builder] = why
+		}
+		p.out.Waiting[q.req.ID] = why
 	}
 }
