@@ -134,7 +134,7 @@ func (c *chooser) turn() {
 	if ok {
 		q.pos = c.p.turn()
 		c.p.fix(b, q, edge)
-		c.p.passedBy(q, c.lacking)
+		c.p.passedBy(c.lacking)
 	} else if c.failed >= maxFailures {
 		c.end("%s", c.why[q.req.ID])
 	}

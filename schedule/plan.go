@@ -297,7 +297,7 @@ func (p *pass) serveTied(b *builderNode, q queued) {
 	}
 	if best >= 0 {
 		p.fix(b, q, best)
-		p.passedBy(q, missing)
+		p.passedBy(missing)
 		return
 	}
 	for _, i := range refused {
@@ -315,9 +315,9 @@ func (p *pass) keep(needs []need, missing []obstacle, q queued) {
 	p.ledger.keep(needs, missing, q)
 }
 
-// passedBy notes of a request that waits for a worker to come that it could have
+// passedBy notes of the last request with a place, where that is to come, that it could have
 // another one, but for an earlier request.
-func (p *pass) passedBy(q queued, missing []obstacle) {
+func (p *pass) passedBy(missing []obstacle) {
 	if last := &p.placed[len(p.placed)-1]; last.worker.class != ready && len(missing) > 0 && missing[0].behind {
 		last.but = missing[0].what
 	}
