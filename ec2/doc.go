@@ -63,7 +63,8 @@
 //
 // [Account.Price] is what an hour costs: on the spot from the price history, on
 // demand from AWS's Price List. A price that nobody knows is nil; none is made
-// up.
+// up. One that is not to be had within five seconds, or is refused, is not asked
+// for again for five minutes.
 //
 // # Examination
 //

@@ -38,6 +38,10 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		e := fail(dormouse.Unavailable, "given up")
+		if x.last != nil {
+			last := a.reading(context.WithoutCancel(ctx), x, where, x.last)
+			e.Message += "; what came back last: " + strings.TrimPrefix(last.Message, where+": ")
+		}
 		e.Err = ctxErr
 		return e
 	}

@@ -497,6 +497,20 @@ func (a *Account) dryRun(ctx context.Context, spec LaunchSpec, o dormouse.Offeri
 		return err
 	}
 	r.setGroups(spec, groupID)
+	return a.try(ctx, r)
+}
+
+// Try asks EC2 whether it would carry out what [Account.Render] wrote: nil, or what
+// it would refuse that with. It starts nothing.
+func (a *Account) Try(ctx context.Context, launch []byte) error {
+	r, err := decodeRendered(launch)
+	if err != nil {
+		return err
+	}
+	return a.try(ctx, r)
+}
+
+func (a *Account) try(ctx context.Context, r *rendered) error {
 	in := r.input("")
 	in.ClientToken, in.DryRun = nil, new(true)
 	out, err := call(ctx, a, action{name: "RunInstances", instances: 1}, a.api.runInstances, in)

@@ -135,6 +135,7 @@ type exchange struct {
 	// whether it was carried out.
 	lost bool
 	sent int
+	last error // of the newest attempt that failed by itself
 }
 
 type exchangeKey struct{}
@@ -184,6 +185,9 @@ func (t *transit) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 			err = errors.Join(errNoAnswer, err)
 		}
 		x.lost = x.lost || leavesOpen(err)
+		if ctx.Err() == nil {
+			x.last = err
+		}
 	}
 	t.limits.settle(x.action, meanings[code].class == dormouse.Throttled)
 	t.log.LogAttrs(ctx, slog.LevelDebug, "EC2 call", slog.String("action", x.name),

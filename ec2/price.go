@@ -23,6 +23,9 @@ const (
 	// priceRetry is how long a question is not asked again that found no answer:
 	// rights that are missing stay so until a person acts.
 	priceRetry = 5 * time.Minute
+	// priceTime is how long a price is waited for. An answer takes a fraction of a
+	// second, and a launch that a budget has to admit waits for it.
+	priceTime = 5 * time.Second
 	// maxPrices bounds what is kept: types × zones × markets of a large
 	// configuration.
 	maxPrices = 1024
@@ -99,28 +102,38 @@ func (a *Account) onDemandPrice(ctx context.Context, o dormouse.Offering, produc
 }
 
 func (a *Account) spotPrice(ctx context.Context, o dormouse.Offering, product string) knownPrice {
-	zone := o.Zone
-	if zone == "" && o.Subnet != "" {
-		var err error
-		if zone, err = a.subnetZone(ctx, o.Subnet); err != nil {
-			return knownPrice{err: err}
-		}
-	}
-	return a.price(ctx, "spot\x00"+o.InstanceType+"\x00"+zone+"\x00"+product, spotPriceFresh,
+	return a.price(ctx, "spot\x00"+o.InstanceType+"\x00"+cmp.Or(o.Zone, o.Subnet)+"\x00"+product, spotPriceFresh,
 		func(ctx context.Context) (*big.Rat, error) {
+			zone := o.Zone
+			if zone == "" && o.Subnet != "" {
+				var err error
+				if zone, err = a.subnetZone(ctx, o.Subnet); err != nil {
+					return nil, err
+				}
+			}
 			now := time.Now()
 			points, err := a.spotHistory(ctx, o.InstanceType, product, zone, now, now)
 			return CurrentPrice(points, now), err
 		})
 }
 
-// price finds a price once for all who ask.
+// price finds a price once for all who ask, and remembers also that it was not to
+// be had.
 func (a *Account) price(ctx context.Context, key string, fresh time.Duration, find func(context.Context) (*big.Rat, error)) knownPrice {
 	if k, ok := a.prices.get(key); ok {
 		return k
 	}
 	k, err := share(ctx, &a.prices.flight, key, func(ctx context.Context) (knownPrice, error) {
-		exact, err := find(ctx)
+		if k, ok := a.prices.get(key); ok { // somebody was quicker
+			return k, k.err
+		}
+		limited, cancel := context.WithTimeout(ctx, priceTime)
+		defer cancel()
+		exact, err := find(limited)
+		if limited.Err() != nil && ctx.Err() == nil && err != nil {
+			// Not wrapped: whoever shares the answer has not run out of time.
+			err = dormouse.Errorf(dormouse.Unavailable, "no price within %v: %v", priceTime, err)
+		}
 		k := knownPrice{err: err, until: time.Now().Add(priceRetry)}
 		if err == nil && exact != nil {
 			price, _ := exact.Float64()

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 const (
@@ -55,7 +57,8 @@ func (c *spotPriceCache) put(key string, mean *big.Rat, at time.Time) {
 }
 
 // bid is the MaxPrice of a spot launch; the history is read only where a
-// multiplier asks for it.
+// multiplier asks for it. One that hangs or fails for now costs one wait, where
+// there is a maximum: that is bid then, as where there is no history.
 func (a *Account) bid(ctx context.Context, spec LaunchSpec, instanceType, zone string) (string, error) {
 	if spec.PriceMultiplier == nil {
 		return Bid(nil, nil, spec.MaxSpotPrice)
@@ -64,15 +67,35 @@ func (a *Account) bid(ctx context.Context, spec LaunchSpec, instanceType, zone s
 	if product == "" {
 		product = defaultProduct
 	}
-	mean, err := a.spotMean(ctx, instanceType, product, zone)
-	if err != nil {
+	key := instanceType + "\x00" + product + "\x00" + zone
+	if spec.MaxSpotPrice == nil {
+		mean, err := a.spotMean(ctx, key, instanceType, product, zone)
+		if err != nil {
+			return "", err
+		}
+		return Bid(mean, spec.PriceMultiplier, nil)
+	}
+	away := key + "\x00away"
+	if _, known := a.spotMeans.get(away); known {
+		return Bid(nil, spec.PriceMultiplier, spec.MaxSpotPrice)
+	}
+	limited, cancel := context.WithTimeout(ctx, priceTime)
+	defer cancel()
+	mean, err := a.spotMean(limited, key, instanceType, product, zone)
+	switch code := dormouse.CodeOf(err); {
+	case ctx.Err() != nil:
+		return "", err
+	case code == dormouse.Unavailable, code == dormouse.Throttled:
+		a.log.Warn("the spot price history is not to be had; max_spot_price is bid for now", "worker", spec.Worker,
+			"instance_type", instanceType, "zone", zone, "error", err)
+		a.spotMeans.put(away, nil, time.Now())
+	case err != nil:
 		return "", err
 	}
 	return Bid(mean, spec.PriceMultiplier, spec.MaxSpotPrice)
 }
 
-func (a *Account) spotMean(ctx context.Context, instanceType, product, zone string) (*big.Rat, error) {
-	key := instanceType + "\x00" + product + "\x00" + zone
+func (a *Account) spotMean(ctx context.Context, key, instanceType, product, zone string) (*big.Rat, error) {
 	if mean, ok := a.spotMeans.get(key); ok {
 		return mean, nil
 	}

@@ -48,6 +48,9 @@ type account struct {
 	batch   *batch              // gathers terminations
 	groups  map[groupKey]*group // gather launches
 	flights map[string]*flight  // launches on the wire, by token
+	// trials is when EC2 has last said that it would carry a launch out whose price
+	// is not known.
+	trials map[groupKey]time.Time
 	// most is how many of an offering one launch asks for, where EC2 has said that
 	// it takes fewer than maxBatch.
 	most map[dormouse.Offering]int
@@ -68,6 +71,7 @@ func newAccount(f *Fleet, c Cloud) *account {
 	return &account{
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]int{},
+		trials: map[groupKey]time.Time{},
 	}
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,20 +18,29 @@ type reservation struct {
 	expires time.Time
 }
 
-// admit asks the budget for count launches at a price per hour, nil where it is
-// not known, and reserves the money of those that may be sent now, so that two
+// noPrice is why a budget does not admit what it can not count.
+type noPrice struct{ error }
+
+func (e noPrice) Unwrap() error { return e.error }
+
+// admit asks the budget for count launches of an offering at its price, for which
+// it waits, and reserves the money of those that may be sent now, so that two
 // launches at once can not both take the last of it. The error says why the
 // others may not, and when; its code is [dormouse.Budget].
 //
 // The reservation is the launch's; asking again for the same launch makes it
 // anew. It ends with [Fleet.settled], which must follow every admission: after
 // what was started is in the ledger, or when it is certain that nothing was.
-func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count int) (n int, err error) {
+func (f *Fleet) admit(ctx context.Context, launch string, cost *question, o dormouse.Offering, count int) (n int, err error) {
 	f.mu.Lock()
 	budget := f.opt.Budget
 	f.mu.Unlock()
 	if !budget.Set() {
 		return count, nil
+	}
+	of := cost.wait(ctx)
+	if !countable(of.perHour) {
+		return 0, withoutPrice(o, of.err)
 	}
 	now, spent := time.Now(), 0.0
 	if budget.PerDay != nil {
@@ -43,14 +53,23 @@ func (f *Fleet) admit(ctx context.Context, launch string, price *float64, count 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.reserved, launch)
-	n, reason := budget.Admit(f.committed(now), spent, price, count, now)
+	n, reason := budget.Admit(f.committed(now), spent, of.perHour, count, now)
 	if n > 0 {
-		f.reserve(launch, price, n, now, time.Time{})
+		f.reserve(launch, of.perHour, n, now, time.Time{})
 	}
 	if n < count {
 		err = dormouse.Errorf(dormouse.Budget, "%s", reason)
 	}
 	return n, err
+}
+
+// withoutPrice says that an offering's price is not known, and why where that is known.
+func withoutPrice(o dormouse.Offering, why error) error {
+	text := fmt.Sprintf("the price of %s is not known", o)
+	if why != nil {
+		text += " (" + why.Error() + ")"
+	}
+	return noPrice{dormouse.Errorf(dormouse.Budget, "%s, and a budget admits only what it can count: %s", text, toKnowPrices)}
 }
 
 // SetBudget puts another budget in force, for launches from now on.

@@ -33,11 +33,18 @@ func running(id string, price float64) dormouse.Instance {
 	return dormouse.Instance{ID: id, State: dormouse.InstanceRunning, LaunchedAt: time.Now(), RunningAt: time.Now(), PricePerHour: &price}
 }
 
+// answered is a question that has its answer.
+func answered(perHour *float64) *question {
+	q := &question{done: make(chan struct{}), of: price{perHour: perHour}}
+	close(q.done)
+	return q
+}
+
 // wantAdmitted asks for launches and expects n of them, and for the others an
 // error with the reason.
 func wantAdmitted(t *testing.T, f *Fleet, launch string, price *float64, count, n int, reason string) {
 	t.Helper()
-	got, err := f.admit(t.Context(), launch, price, count)
+	got, err := f.admit(t.Context(), launch, answered(price), dormouse.Offering{InstanceType: "t3.micro"}, count)
 	if got != n {
 		t.Errorf("launch %s: %d are admitted, want %d (%v)", launch, got, n, err)
 	}
@@ -136,7 +143,7 @@ func TestAdmitAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			n, _ := f.admit(t.Context(), fmt.Sprint("l", i), new(0.1), 3)
+			n, _ := f.admit(t.Context(), fmt.Sprint("l", i), answered(new(0.1)), dormouse.Offering{}, 3)
 			mu.Lock()
 			defer mu.Unlock()
 			admitted += n

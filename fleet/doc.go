@@ -29,7 +29,10 @@
 // generations as there is money for ([Budget.Admit]); the others' starts fail
 // with [dormouse.Budget], and are tried again. What was admitted stays reserved
 // until the launch has its answer, so that two launches at once can not both
-// take the last dollar. A start that fails for the budget has sent nothing, and
+// take the last dollar. Only a budget waits for a price: without one the launch is
+// sent meanwhile, and the ledger learns the price when it is known. What has no
+// price is not admitted; but why EC2 would refuse it, which it is asked with DryRun,
+// is said first. A start that fails for the budget has sent nothing, and
 // no running instance is ever ended for it.
 //
 // # A stop

@@ -19,6 +19,8 @@ type Cloud interface {
 	Region() string
 	// Launch sends rendered bytes with an idempotency token.
 	Launch(ctx context.Context, rendered []byte, token string) ([]dormouse.CloudInstance, error)
+	// Try asks whether rendered bytes would be launched, and starts nothing.
+	Try(ctx context.Context, rendered []byte) error
 	// List returns all instances with the deployment's tag, also ended ones
 	// that EC2 still shows.
 	List(ctx context.Context) ([]dormouse.CloudInstance, error)

@@ -38,6 +38,17 @@ type region struct {
 	launch    func(n int) (err error, lost bool)
 	list      func() error
 	terminate func(id string) error
+	// try refuses a trial; trials is how many there were.
+	try    error
+	trials int
+}
+
+// Try implements Cloud.
+func (r *region) Try(context.Context, []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.trials++
+	return r.try
 }
 
 func newRegion() *region {
@@ -1110,7 +1121,9 @@ func TestABudgetLeavesCheaperOfferings(t *testing.T) {
 		prices := map[string]*float64{"dear": new(0.192), "cheap": new(0.01), "unknown": nil}
 		member := func(name string, types ...string) *Member {
 			m := w.member(name, types...)
-			m.Price = func(_ context.Context, o dormouse.Offering) (*float64, string) { return prices[o.InstanceType], "test" }
+			m.Price = func(_ context.Context, o dormouse.Offering) (*float64, string, error) {
+				return prices[o.InstanceType], "test", nil
+			}
 			return m
 		}
 		if _, err := member("bot1", "dear", "unknown", "cheap").Start(t.Context(), 1); err != nil {
@@ -1135,7 +1148,7 @@ func TestABudgetHoldsLaunchesBack(t *testing.T) {
 			for _, name := range names {
 				m := w.member(name)
 				m.Batch = "bots"
-				m.Price = func(context.Context, dormouse.Offering) (*float64, string) { return new(0.1), "test" }
+				m.Price = func(context.Context, dormouse.Offering) (*float64, string, error) { return new(0.1), "test", nil }
 				w.alive(name, 1, true)
 				wg.Go(func() {
 					switch _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) {
@@ -1402,7 +1415,7 @@ func TestAnInstanceThatListingsLack(t *testing.T) {
 		w.AddAccount(w.region)
 		w.alive("bot1", 1, true)
 		m := w.member("bot1")
-		m.Price = func(context.Context, dormouse.Offering) (*float64, string) { return new(0.1), "test" }
+		m.Price = func(context.Context, dormouse.Offering) (*float64, string, error) { return new(0.1), "test", nil }
 		if _, err := m.Start(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}

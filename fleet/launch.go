@@ -176,17 +176,20 @@ func (a *account) launch(g *group) {
 
 // render renders the launch of those in a group who still want it and whom the
 // budget admits, and takes them: from then on nobody can leave.
-func (a *account) render(g *group, id string) (wishes []*wish, cost price, request []byte, err error) {
+func (a *account) render(g *group, id string) (wishes []*wish, cost *question, request []byte, err error) {
 	for {
 		a.mu.Lock()
 		wishes = stillThere(g.waiting)
 		a.mu.Unlock()
 		if len(wishes) == 0 {
-			return nil, price{}, nil, nil
+			return nil, nil, nil, nil
 		}
 		first := wishes[0].member
-		cost = a.priceOf(a.fleet.ctx, g.key.offering, first.Price)
-		n, berr := a.fleet.admit(a.fleet.ctx, id, cost.perHour, len(wishes))
+		cost = a.askPrice(g.key.offering, first.Price)
+		n, berr := a.fleet.admit(a.fleet.ctx, id, cost, g.key.offering, len(wishes))
+		if n == 0 && errors.As(berr, new(noPrice)) {
+			berr = a.firstCause(g.key, wishes[0], id, berr)
+		}
 		for _, w := range wishes[n:] {
 			a.mu.Lock()
 			w.withdrawn = true
@@ -194,13 +197,9 @@ func (a *account) render(g *group, id string) (wishes []*wish, cost price, reque
 			w.refuse(berr)
 		}
 		if wishes = wishes[:n]; n == 0 {
-			return nil, price{}, nil, nil
+			return nil, nil, nil, nil
 		}
-		l := Launch{ID: id, Count: n}
-		if first.Batch == "" {
-			l.Worker, l.Generation = first.Worker, wishes[0].generation
-		}
-		request, err = first.Render(a.fleet.ctx, g.key.offering, l)
+		request, err = first.Render(a.fleet.ctx, g.key.offering, first.launch(id, n, wishes[0].generation))
 		a.mu.Lock()
 		same := len(stillThere(wishes)) == len(wishes)
 		if same {
@@ -231,7 +230,7 @@ func stillThere(wishes []*wish) (out []*wish) {
 }
 
 // fly sends a stored launch for the first time.
-func (a *account) fly(attempts []dormouse.LaunchAttempt, cost price) *flight {
+func (a *account) fly(attempts []dormouse.LaunchAttempt, cost *question) *flight {
 	f := &flight{done: make(chan struct{})}
 	token := attempts[0].Token
 	a.mu.Lock()
@@ -263,7 +262,7 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask
 				return
 			}
 			a.fleet.reopen(attempts)
-			a.send(f, attempts, a.priceOf(a.fleet.ctx, attempt.Offering, ask), true)
+			a.send(f, attempts, a.askPrice(attempt.Offering, ask), true)
 		})
 	}
 	a.mu.Unlock()
@@ -290,7 +289,7 @@ func (a *account) land(f *flight, token string, answers map[generationKey]answer
 // send sends a launch and stores what came of it. With again, it may have been
 // sent before, so that a refusal by whoever did not look at the launch itself
 // says nothing about the first time.
-func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price, again bool) {
+func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *question, again bool) {
 	ctx := a.fleet.ctx
 	token, launch := attempts[0].Token, attempts[0].Launch
 	answers := make(map[generationKey]answer, len(attempts))
@@ -325,13 +324,17 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost price,
 		all(err)
 		return
 	}
-	rows := a.bind(attempts, launched, cost, now, again)
+	known, answered := cost.now()
+	rows := a.bind(attempts, launched, known, now, again)
 	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
 		all(unanswered(attempts[0].Worker, "storing instance "+launched[0].ID, err))
 		return
 	}
 	a.fleet.enter(rows)
 	a.fleet.settled(launch)
+	if !answered {
+		a.priceLater(rows, cost)
+	}
 	for i, at := range attempts {
 		r := answer{err: errShort}
 		if i < len(rows) {
@@ -377,26 +380,6 @@ func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.Cl
 		rows = append(rows, r)
 	}
 	return rows
-}
-
-// price is what an offering costs and who says so; perHour is nil when nobody
-// does.
-type price struct {
-	perHour *float64
-	source  string
-}
-
-// priceTime bounds how long a launch waits to learn its price: it is remembered
-// afterwards, and a build must not wait for a price list that is away.
-const priceTime = 5 * time.Second
-
-func (a *account) priceOf(ctx context.Context, o dormouse.Offering, ask PriceOf) (p price) {
-	if ask != nil {
-		ctx, cancel := context.WithTimeout(ctx, priceTime)
-		defer cancel()
-		p.perHour, p.source = ask(ctx, o)
-	}
-	return p
 }
 
 func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {

@@ -19,9 +19,10 @@ import (
 const visibleWithin = 5 * time.Minute
 
 // PriceOf returns an offering's price per hour in US dollars and where it was
-// learned, or nil when it is not known. It is asked before a launch is sent, so
-// it should remember.
-type PriceOf func(context.Context, dormouse.Offering) (*float64, string)
+// learned, or nil when it is not known, with an error where that is why. A launch
+// that a budget has to admit waits for it, so it ends within seconds and remembers,
+// also that there was no answer.
+type PriceOf func(context.Context, dormouse.Offering) (perHour *float64, source string, err error)
 
 // Errands are what has to be done for an instance besides starting and ending
 // it: volumes, an address. Any of them may be nil.

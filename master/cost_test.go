@@ -26,6 +26,7 @@ func TestCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &Master{db: db, fence: fence}
+	m.setup.Store(&setup{})
 
 	now := time.Now().UTC()
 	begin := now.Add(-2 * time.Hour)

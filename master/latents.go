@@ -74,15 +74,15 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 			}
 			return account.Render(ctx, spec, o, l.Count, data, tags)
 		},
-		Price: func(ctx context.Context, o dormouse.Offering) (*float64, string) {
+		Price: func(ctx context.Context, o dormouse.Offering) (*float64, string, error) {
 			if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
-				return e.PricePerHour, "configuration"
+				return e.PricePerHour, "configuration", nil
 			}
 			price, source, err := account.Price(ctx, o, spec.ProductDescription)
 			if err != nil {
 				m.log.Warn("the price could not be learned", "offering", o.String(), "error", err)
 			}
-			return price, source
+			return price, source, err
 		},
 		Errands: m.errands(name, account, spec),
 	}, nil
