@@ -96,6 +96,9 @@ type Instance struct {
 	// PricePerHour is in US dollars; nil when it is not known.
 	PricePerHour *float64 `json:"price_per_hour,omitempty"`
 	PriceSource  string   `json:"price_source,omitempty"`
+	// TerminationRefused is why EC2 has not accepted the termination that was asked
+	// for last; "" where none was refused. It is not kept over a restart.
+	TerminationRefused string `json:"termination_refused,omitempty"`
 }
 
 // Generation is one substantiation of one latent worker, from the decision to

@@ -141,8 +141,10 @@ func (a *account) watch() {
 		case <-a.fleet.ctx.Done():
 			return
 		}
-		if err := a.refresh(a.fleet.ctx); err != nil && a.fleet.ctx.Err() == nil {
-			a.fleet.opt.Log.Warn("the instances could not be listed", "account", a.cloud.Key(), "error", err)
+		if err := a.refresh(a.fleet.ctx); err != nil {
+			a.fleet.refused(chore{choreList, a.cloud.Key()}, "", a.cloud.Key(), err)
+		} else {
+			a.fleet.done(chore{choreList, a.cloud.Key()})
 		}
 		listed = time.Now()
 		if !listed.Before(tidyAt) {
@@ -155,6 +157,9 @@ func (a *account) watch() {
 func (f *Fleet) stoppingIn(key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.turnedAway) > 0 {
+		return true
+	}
 	for _, account := range f.unowned {
 		if account.key == key {
 			return true
@@ -213,8 +218,10 @@ func (a *account) flush(b *batch) {
 		}
 		if rerr != nil {
 			b.errs[r.ID] = rerr
+			a.fleet.refused(chore{choreTerminate, r.ID}, r.Worker, a.cloud.Key(), rerr)
 			continue
 		}
+		a.fleet.done(chore{choreTerminate, r.ID})
 		a.fleet.stopping(r.ID)
 	}
 	a.hurry()

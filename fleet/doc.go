@@ -50,5 +50,13 @@
 // but belongs to no live generation is terminated, again and again until it is
 // gone. What is no instance is looked for now and then ([Fleet.Reap] looks at
 // once). Accounts are listed quickly while something ends, and every five
-// minutes otherwise.
+// minutes otherwise. Whoever was turned away ([Fleet.TurnedAway]) is looked for at
+// once, and so is everything at a stop ([Fleet.LastLook]).
+//
+// # Refusals
+//
+// What has to be done so that nothing is left behind is tried for as long as it
+// takes: ending an instance, settling a launch, taking an address back, listing. A
+// refusal that lasts is said when it begins, rarely while it lasts, and when it is
+// over; and it is counted ([Fleet.Failures], [Fleet.NotTerminated]).
 package fleet

@@ -98,6 +98,12 @@ type Fleet struct {
 	launches map[string][]generationKey    // that have no answer yet, by id: whom they are for
 	reserved map[string]reservation        // what they may cost, by id
 	short    shortages
+	// turnedAway are instances, and workers, that were refused for good, since when;
+	// stops says that nothing is started any more.
+	turnedAway map[string]time.Time
+	stops      bool
+	refusals   map[chore]*refusal // what EC2 refuses to end
+	failures   Failures
 	// chosenFrom is what a worker's last start had to choose from.
 	chosenFrom map[string][]dormouse.Offering
 	absent     map[string]time.Time         // since when the listings lack an instance that should be there, by id
@@ -112,6 +118,7 @@ type Fleet struct {
 type stray struct {
 	key   string
 	since time.Time
+	tried bool // its end was asked for
 }
 
 type generationKey struct {
@@ -128,8 +135,8 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	f := &Fleet{
 		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
-		chosenFrom: map[string][]dormouse.Offering{},
-		launches:   map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
+		chosenFrom: map[string][]dormouse.Offering{}, refusals: map[chore]*refusal{}, turnedAway: map[string]time.Time{},
+		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {

@@ -22,18 +22,19 @@ import (
 
 // region is EC2 as the fleet sees it: launches by token, instances that end.
 type region struct {
-	mu        sync.Mutex
-	instances map[string]*dormouse.CloudInstance
-	byToken   map[string][]string // token → ids
-	capacity  int                 // of one launch; 0 is plenty
-	key, name string
-	sent      []string // token + " " + bytes of each launch
-	lists     int
-	batches   [][]string
-	things    []dormouse.Belonging
-	letGo     []string
-	denied    error           // what asking for things returns
-	hidden    map[string]bool // what listings lack
+	mu          sync.Mutex
+	instances   map[string]*dormouse.CloudInstance
+	byToken     map[string][]string // token → ids
+	capacity    int                 // of one launch; 0 is plenty
+	key, name   string
+	sent        []string // token + " " + bytes of each launch
+	lists       int
+	batches     [][]string
+	things      []dormouse.Belonging
+	letGo       []string
+	denied      error           // what asking for things returns
+	letGoDenied error           // what letting go of things returns
+	hidden      map[string]bool // what listings lack
 	// launch, list and terminate may refuse or lose a call.
 	launch    func(n int) (err error, lost bool)
 	list      func() error
@@ -176,6 +177,9 @@ func (r *region) Belongings(_ context.Context, instances []string) (out []dormou
 func (r *region) LetGo(_ context.Context, kind dormouse.LeftoverKind, handle string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.letGoDenied != nil {
+		return r.letGoDenied
+	}
 	r.letGo = append(r.letGo, string(kind)+" "+handle)
 	r.things = slices.DeleteFunc(r.things, func(b dormouse.Belonging) bool { return b.Handle == handle })
 	return nil

@@ -236,9 +236,11 @@ func (m *Member) release(ctx context.Context, rows []dormouse.Instance) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
 	for _, r := range rows {
-		if err := m.Release(ctx, r.ID); err != nil {
-			m.Fleet.opt.Log.Warn("what the instance holds could not be taken back; it is ended all the same", "worker", m.Worker, "instance", r.ID, "error", err)
+		if err := m.Release(ctx, r.ID); err != nil { // it is ended all the same
+			m.Fleet.refused(chore{choreRelease, r.ID}, m.Worker, m.Cloud.Key(), err)
+			continue
 		}
+		m.Fleet.done(chore{choreRelease, r.ID})
 	}
 }
 
@@ -266,7 +268,46 @@ func (m *Member) Check(ctx context.Context, generation int64) (dormouse.Instance
 }
 
 // Stop ends whatever the generation has or may have. See latent.Provider.
-func (m *Member) Stop(ctx context.Context, generation int64, console bool) error {
+func (m *Member) Stop(ctx context.Context, number int64, console bool) error {
+	if err := m.settle(ctx, number); err != nil {
+		if ctx.Err() == nil {
+			m.Fleet.refused(chore{choreSettle, generation(m.Worker, number)}, m.Worker, m.Cloud.Key(), err)
+		}
+		return err
+	}
+	m.Fleet.done(chore{choreSettle, generation(m.Worker, number)})
+	rows := m.Fleet.instancesOf(m.Worker, number)
+	if console {
+		m.keepConsole(ctx, rows)
+	}
+	m.release(ctx, rows)
+	var failed []error
+	for _, r := range rows {
+		if !r.StoppingAt.IsZero() || r.State.Dying() {
+			continue
+		}
+		of := m.Fleet.accountOf(r)
+		if of == nil {
+			err := dormouse.Errorf(dormouse.Configuration, "instance %s lives in account %s, whose session has left the configuration: put it back, or terminate the instance by hand", r.ID, r.Account)
+			m.Fleet.refused(chore{choreTerminate, r.ID}, r.Worker, r.Account, err)
+			failed = append(failed, err)
+			continue
+		}
+		if err := of.terminate(ctx, r); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	if len(rows) == 0 {
+		m.Fleet.opt.Ended(m.Worker, number, "")
+	}
+	return nil
+}
+
+// settle finds out what a generation has started.
+func (m *Member) settle(ctx context.Context, generation int64) error {
 	attempts, err := m.Fleet.opt.Store.Attempts(ctx, m.Worker, generation)
 	if err != nil {
 		return fmt.Errorf("reading its launch attempts: %w", err)
@@ -286,31 +327,6 @@ func (m *Member) Stop(ctx context.Context, generation int64, console bool) error
 		case dormouse.AttemptRefused:
 			m.Fleet.settled(a.Launch)
 		}
-	}
-	rows := m.Fleet.instancesOf(m.Worker, generation)
-	if console {
-		m.keepConsole(ctx, rows)
-	}
-	m.release(ctx, rows)
-	var failed []error
-	for _, r := range rows {
-		if !r.StoppingAt.IsZero() || r.State.Dying() {
-			continue
-		}
-		of := m.Fleet.accountOf(r)
-		if of == nil {
-			failed = append(failed, dormouse.Errorf(dormouse.Configuration, "instance %s lives in account %s, whose session has left the configuration: put it back, or terminate the instance by hand", r.ID, r.Account))
-			continue
-		}
-		if err := of.terminate(ctx, r); err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if len(failed) > 0 {
-		return errors.Join(failed...)
-	}
-	if len(rows) == 0 {
-		m.Fleet.opt.Ended(m.Worker, generation, "")
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 	for _, c := range seen {
 		if c.State.Dying() || f.owned(c) {
 			delete(f.unowned, c.ID)
+			delete(f.turnedAway, c.ID)
 			continue
 		}
 		// Its worker may be stopping it at this very moment, or asking again
@@ -66,15 +67,19 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		// is nobody's.
 		found, known := f.unowned[c.ID]
 		if !known {
-			f.unowned[c.ID] = stray{a.cloud.Key(), now}
+			f.unowned[c.ID] = stray{key: a.cloud.Key(), since: now}
 			a.hurry()
 		}
-		if !known || now.Sub(found.since) < f.scaled(terminateAgain) {
+		impatient := !found.tried && f.impatient(c)
+		if !impatient && (!known || now.Sub(found.since) < f.scaled(terminateAgain)) {
 			continue
 		}
-		f.unowned[c.ID] = stray{a.cloud.Key(), now}
+		f.unowned[c.ID] = stray{a.cloud.Key(), now, true}
+		delete(f.turnedAway, c.ID)
+		delete(f.turnedAway, c.Tags[dormouse.TagWorker])
 		doomed = append(doomed, c)
 	}
+	f.forgetTurnedAway(now)
 	for id, s := range f.unowned {
 		if _, ok := byID[id]; !ok && s.key == a.cloud.Key() {
 			delete(f.unowned, id)
@@ -87,6 +92,8 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		f.rememberTaken(r, now)
 	}
 	for _, r := range ended {
+		f.done(chore{choreTerminate, r.ID})
+		f.done(chore{choreRelease, r.ID})
 		if r.AttachedAt.IsZero() && r.AttemptID != 0 {
 			f.wg.Go(func() { a.lastConsole(f.ctx, r) })
 		}
@@ -105,13 +112,14 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 			"instance", r.ID, "worker", r.Worker, "generation", r.Generation, "launched", r.LaunchedAt)
 		f.wg.Go(func() {
 			err := f.inCharge(f.ctx)
-			if err == nil {
-				err = a.terminate(f.ctx, r)
+			if err != nil {
+				if f.ctx.Err() == nil {
+					f.opt.Log.Error("an instance that belongs to no live generation is not terminated before it is certain that this master is in charge",
+						"instance", r.ID, "error", err)
+				}
+				return
 			}
-			if err != nil && f.ctx.Err() == nil {
-				f.opt.Log.Error("an instance that belongs to no live generation could not be terminated; the next listing tries again",
-					"instance", r.ID, "error", err)
-			}
+			_ = a.terminate(f.ctx, r) // a refusal is noted; the next listing tries again
 		})
 	}
 }

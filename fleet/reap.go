@@ -201,9 +201,12 @@ func (a *account) reap(ctx context.Context, found []dormouse.Leftover) {
 			}
 			if found[i].Done = err == nil; err != nil {
 				found[i].Error = err.Error()
-				a.fleet.opt.Log.Error("what was left behind could not be ended", "kind", l.Kind, "id", l.ID, "worker", l.Worker, "error", err)
+				if l.Kind != dormouse.LeftoverInstance { // of those it is noted already
+					a.fleet.refused(chore{choreLetGo, l.ID}, l.Worker, a.cloud.Key(), err)
+				}
 				return
 			}
+			a.fleet.done(chore{choreLetGo, l.ID})
 			a.fleet.opt.Log.Warn("ended what was left behind", "kind", l.Kind, "id", l.ID, "worker", l.Worker, "action", l.Action, "why", l.Why)
 		})
 	}
@@ -214,8 +217,15 @@ func (a *account) reap(ctx context.Context, found []dormouse.Leftover) {
 // has to decide on. Instances are the listing's business.
 func (a *account) tidy(ctx context.Context, said map[string]bool) {
 	found, _, err := a.leftovers(ctx)
-	if err != nil && ctx.Err() == nil {
-		a.fleet.opt.Log.Warn("what was left behind could not be looked for; it is tried again in an hour", "account", a.cloud.Key(), "error", err)
+	if err != nil {
+		a.fleet.refused(chore{choreSeek, a.cloud.Key()}, "", a.cloud.Key(), err)
+	} else {
+		a.fleet.done(chore{choreSeek, a.cloud.Key()})
+		left := map[string]bool{}
+		for _, l := range found {
+			left[l.ID] = l.Action.Acts()
+		}
+		a.fleet.doneBut(choreLetGo, a.cloud.Key(), left)
 	}
 	found = slices.DeleteFunc(found, func(l dormouse.Leftover) bool { return l.Kind == dormouse.LeftoverInstance })
 	for _, l := range found {

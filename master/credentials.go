@@ -74,6 +74,30 @@ func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity,
 		// What is said of a generation may power its machine off.
 		return wire.Identity{}, errNotInCharge
 	}
+	id, err := m.admit(ctx, h)
+	if dormouse.CodeOf(err) == dormouse.Conflict {
+		m.turnAway(cmp.Or(id.Name, h.Name), id.Generation, h.InstanceID)
+	}
+	return id, err
+}
+
+// turnAway has the instance of a worker that was refused for good ended, unless the
+// worker's host is at it.
+func (m *Master) turnAway(name string, generation int64, instanceID string) {
+	w := m.hosted(name)
+	if w != nil && w.latent != nil {
+		if s := w.latent.State(); s.Open && s.Generation == generation {
+			return
+		}
+	}
+	if w == nil {
+		name = "" // agents name themselves after their instance until they have enrolled
+	}
+	m.fleet.TurnedAway(instanceID, name)
+}
+
+// admit is authenticate without what follows from a refusal.
+func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error) {
 	id, once, err := m.identify(ctx, h)
 	if err != nil || !once {
 		return id, err
@@ -110,6 +134,10 @@ func (m *Master) identify(ctx context.Context, h wire.Hello) (id wire.Identity, 
 	if w == nil {
 		// As much work for any name, so that the time tells nothing.
 		launch, proven := provenLaunch(m.deployment.Key, h.Password)
+		if _, ours := provenGeneration(m.deployment.Key, h.Name, h.Password); ours {
+			m.fleet.TurnedAway(h.InstanceID, h.Name) // its worker has left the configuration
+			return id, false, dormouse.Errorf(dormouse.Conflict, "worker %s is not configured any more: this instance should end", h.Name)
+		}
 		switch {
 		case h.Name != h.InstanceID:
 			return id, false, m.guess(h, "", false, refused)

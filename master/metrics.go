@@ -66,6 +66,13 @@ func newMetrics(m *Master) *metrics {
 		gauge("dormouse_ec2_calls_per_substantiation", "Calls to EC2 for each generation that was opened, since the master started.", func() float64 {
 			return float64(out.allCalls.Load()) / float64(max(out.substantiation.Load(), 1))
 		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "dormouse_termination_failures_total", Help: "Times that EC2 did not accept the termination of an instance.",
+		}, func() float64 { return float64(m.fleet.Failures().Terminations) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "dormouse_cleanup_failures_total", Help: "Times that EC2 refused something else that keeps things from being left behind: a listing, an address, a spot request.",
+		}, func() float64 { return float64(m.fleet.Failures().Others) }),
+		gauge("dormouse_instances_not_terminated", "Instances that should have ended, and whose termination EC2 refuses.", func() float64 { return float64(m.fleet.NotTerminated()) }),
 		gauge("dormouse_instances_live", "Instances of the ledger that have not ended.", func() float64 { return float64(m.fleet.Alive()) }),
 	)
 	return out

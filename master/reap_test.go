@@ -1,7 +1,12 @@
 package master_test
 
 import (
+	"bytes"
+	"io"
+	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,4 +111,84 @@ func TestReap(t *testing.T) {
 	if row.Worker != "gone" || row.StoppingAt.IsZero() || time.Since(row.LaunchedAt) > patience {
 		t.Errorf("the ledger's row of the stray: %+v", row)
 	}
+}
+
+// launchStray starts an instance that carries the deployment's tag, and that the
+// master does not know.
+func (r *run) launchStray(s *site) (id string) {
+	r.t.Helper()
+	out, err := s.client().RunInstances(r.t.Context(), &awsec2.RunInstancesInput{
+		ImageId: aws.String(ec2sim.WorkerImageID), InstanceType: types.InstanceTypeT3Small, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{
+			{Key: aws.String(dormouse.TagDeployment), Value: aws.String(r.DeploymentID())},
+		}}},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return *out.Instances[0].InstanceId
+}
+
+func (s *site) over(id string) bool {
+	return slices.ContainsFunc(s.endpoint.Ledger().Instances, func(i ec2sim.LedgerEntry) bool { return i.ID == id && i.State.Ended() })
+}
+
+// TestAnInstanceThatIsTurnedAwayEnds at once: the reaper would look only minutes
+// later.
+func TestAnInstanceThatIsTurnedAwayEnds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.boot = func(ec2sim.Machine) {} // the test is what calls
+	m := s.start("c['workers'] = [ec2('bot')]\nforced([builder('b', ['bot'], 'true')])")
+	stray, other := m.launchStray(s), m.launchStray(s)
+	if got := m.dial("bot", "wrong", stray); got != http.StatusUnauthorized {
+		t.Fatalf("a wrong password is answered %d", got)
+	}
+	if got := m.dial("bot", "password of bot", stray); got != http.StatusConflict {
+		t.Fatalf("it is answered %d", got)
+	}
+	m.look("the stray's end", func() bool { return s.over(stray) })
+	if s.over(other) {
+		t.Error("what nobody turned away ended with it")
+	}
+	m.stop()
+	if !s.over(other) { // a stop looks once more
+		t.Error("the stop has left an instance")
+	}
+}
+
+// TestARefusedTerminationIsShown in the list of instances and in the metrics, and
+// is over once EC2 allows it.
+func TestARefusedTerminationIsShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	denied := atomic.Bool{}
+	denied.Store(true)
+	around := func(w http.ResponseWriter, r *http.Request, call http.Handler) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if denied.Load() && strings.Contains(string(body), "Action=TerminateInstances") {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>You are not authorized.</Message></Error></Errors></Response>")
+			return
+		}
+		call.ServeHTTP(w, r)
+	}
+	s.around.Store(&around)
+	m := s.start("c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'true')])")
+	m.ended(m.force("b", 1)[0].ID)
+	m.look("the refusal in the list of instances", func() bool {
+		all, err := m.Instances(t.Context(), false)
+		return err == nil && len(all) == 1 && strings.Contains(all[0].TerminationRefused, "TerminateInstances in us-east-1") &&
+			strings.Contains(all[0].TerminationRefused, "UnauthorizedOperation")
+	})
+	if text := m.metrics(); !strings.Contains(text, "dormouse_instances_not_terminated 1") || strings.Contains(text, "dormouse_termination_failures_total 0") {
+		t.Errorf("the metrics do not tell:\n%s", text)
+	}
+	denied.Store(false)
+	m.look("the instance's end", func() bool { return s.endpoint.Ledger().Alive() == 0 })
+	m.look("the metric's end", func() bool { return strings.Contains(m.metrics(), "dormouse_instances_not_terminated 0") })
 }

@@ -344,7 +344,19 @@ func (m *Master) StopWorker(ctx context.Context, name string, fast bool) error {
 
 // Instances implements web.Service.
 func (m *Master) Instances(ctx context.Context, all bool) ([]dormouse.Instance, error) {
-	return m.db.Instances(ctx, store.InstanceFilter{Live: !all, Limit: web.MaxPage})
+	instances, err := m.db.Instances(ctx, store.InstanceFilter{Live: !all, Limit: web.MaxPage})
+	m.noteRefusals(instances)
+	return instances, err
+}
+
+// noteRefusals adds what only the fleet knows of instances: that EC2 refuses to end
+// them.
+func (m *Master) noteRefusals(instances []dormouse.Instance) {
+	for i := range instances {
+		if row, ok := m.fleet.Lookup(instances[i].ID); ok {
+			instances[i].TerminationRefused = row.TerminationRefused
+		}
+	}
 }
 
 // Leftovers implements web.Service.

@@ -12,6 +12,10 @@ import (
 // leave once everything else has ended.
 const connectionGrace = 5 * time.Second
 
+// lastLookTime bounds the listing at a stop: an endpoint that does not answer must
+// not hold it up.
+const lastLookTime = 10 * time.Second
+
 // Stop ends the master: no new builds, running ones go back to the queue,
 // instances are terminated, and everything is closed. Workers with
 // on_shutdown='keep' keep their instances, and our agents on them their builds,
@@ -70,11 +74,23 @@ func (m *Master) stopWorkers(ctx context.Context) {
 			}
 		}
 		return len(open) == 0 && m.fleet.Stopping() == 0
-	}) {
+	}) || !m.lastLook(ctx) {
 		m.log.Warn("stopping before every instance was seen to end; the next master goes on", "workers", open, "instances", m.fleet.Alive())
 		return
 	}
 	m.tellAlive()
+}
+
+// lastLook ends what is found when the accounts are listed once more: what a launch
+// started whose answer came late, or never.
+func (m *Master) lastLook(ctx context.Context) bool {
+	listing, cancel := context.WithTimeout(ctx, lastLookTime)
+	defer cancel()
+	if m.inCharge(listing) != nil {
+		return true
+	}
+	m.fleet.LastLook(listing)
+	return m.await(ctx, func() bool { return m.fleet.Strays() == 0 && m.fleet.Stopping() == 0 })
 }
 
 // tellAlive says which instances outlive this master, because nobody here can

@@ -93,6 +93,7 @@ func (m *Master) workerStory(ctx context.Context, w *worker) (out dormouse.Worke
 		if told.Instances, err = (fenced{m.db, m.fence}).InstancesOf(ctx, w.name, g.Number); err != nil {
 			return out, err
 		}
+		m.noteRefusals(told.Instances)
 		out.Generations = append(out.Generations, told)
 	}
 	return out, nil

@@ -55,6 +55,11 @@ what there is and why it would go. Volumes are listed and never deleted.`,
 			}
 		}
 		c.table([]string{"INSTANCE", "TYPE", "ZONE", "MARKET", "STATE", "WORKER", "LAUNCHED", "LIVED", "$/HOUR", "COST"}, rows)
+		for _, in := range instances {
+			if in.TerminationRefused != "" {
+				c.printf("%s %s cannot be terminated; it is tried again: %s\n", c.paint(red, "warning:"), plain(in.ID), plain(in.TerminationRefused))
+			}
+		}
 		if all { // a long list is cut off, and what runs may be old
 			if instances, err = c.Instances(ctx, false); err != nil {
 				return err

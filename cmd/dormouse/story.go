@@ -88,6 +88,9 @@ func instanceStory(i dormouse.Instance) string {
 			text += ", " + phase.never
 		}
 	}
+	if i.TerminationRefused != "" {
+		text += ", cannot be terminated: " + plain(i.TerminationRefused)
+	}
 	if i.StateReason != "" {
 		text += " (" + plain(i.StateReason) + ")"
 	}
