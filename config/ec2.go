@@ -91,7 +91,7 @@ var products = []string{
 }
 
 func (a arguments) ec2Worker() any {
-	w := a.worker(defaultLatentMissing)
+	w := a.worker(a.seconds("missing_timeout", defaultLatentMissing, positive))
 	e := &EC2LatentWorker{
 		InstanceTypes:         a.instanceTypes(),
 		AMI:                   a.identified("ami", "ami-"),

@@ -72,9 +72,10 @@ type Budget struct {
 type Worker struct {
 	Name              string
 	Password          string
-	MaxBuilds         int // builds at a time; 0 is no limit
-	MissingTimeout    time.Duration
+	MaxBuilds         int           // builds at a time; 0 is no limit
+	MissingTimeout    time.Duration // 0, of a worker that is not latent, is never
 	NotifyOnMissing   []string      // mail addresses
+	NotifyPos         string        `json:"-"` // where those stand, "file:line:column"
 	KeepaliveInterval time.Duration // 0 is never
 	Properties        map[string]any
 	DefaultProperties map[string]any

@@ -45,8 +45,8 @@ type MailNotifier struct {
 	UseSMTPS        bool // TLS from the first byte on
 	SMTPUser        string
 	SMTPPassword    string
-	// Missing are the workers whose instances that do not attach are told of;
-	// MissingAll is all of them.
+	// Missing are the workers of which it is told that they are missing; MissingAll
+	// is all of them.
 	Missing    []string
 	MissingAll bool
 	Pos        string
@@ -127,10 +127,10 @@ func (g *global) services(m *Master) {
 	known := map[string]bool{}
 	for _, w := range m.Workers {
 		known[w.Name] = true
-		if w.EC2 == nil || len(w.NotifyOnMissing) == 0 || m.mailed(w.Name) {
+		if len(w.NotifyOnMissing) == 0 || m.mailed(w.Name) {
 			continue
 		}
-		g.r.warnf(placeOfPos(w.EC2.Pos["notify_on_missing"], g.at("workers")), "add reporters.MailNotifier(…, generators=[reporters.WorkerMissingGenerator()]) to c['services']",
+		g.r.warnf(placeOfPos(w.NotifyPos, g.at("workers")), "add reporters.MailNotifier(…, generators=[reporters.WorkerMissingGenerator()]) to c['services']",
 			"worker %s has notify_on_missing, but nobody sends the mail", quote(w.Name))
 	}
 	for _, n := range m.MailNotifiers {

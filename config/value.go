@@ -19,7 +19,7 @@ func (r *reader) read(o *object) any {
 	a := arguments{r, o}
 	switch o.class {
 	case workerClass:
-		return a.worker(defaultMissingTimeout)
+		return a.worker(a.limit("missing_timeout", defaultMissingTimeout, positive))
 	case ec2Class:
 		return a.ec2Worker()
 	case sessionClass:

@@ -45,13 +45,16 @@ func (a arguments) worker(missing time.Duration) Worker {
 	w := Worker{
 		Name:              a.workerName(),
 		MaxBuilds:         a.count("max_builds", 0),
-		MissingTimeout:    a.seconds("missing_timeout", missing, positive),
+		MissingTimeout:    missing,
 		NotifyOnMissing:   a.mailAddresses("notify_on_missing"),
 		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),
 		Properties:        a.properties("properties"),
 		DefaultProperties: a.properties("defaultProperties"),
 		Locks:             a.lockAccesses(),
 		Pos:               a.r.pos(a.o.at),
+	}
+	if f, ok := a.some("notify_on_missing"); ok {
+		w.NotifyPos = a.r.pos(f.at)
 	}
 	if f, ok := a.field("password"); ok {
 		w.Password = f.secretText()

@@ -451,6 +451,11 @@ func (m *Master) serve(token string) {
 	for _, r := range m.adopted {
 		m.builds.Go(func() { m.runBuild(r) })
 	}
+	for _, w := range m.now().workers {
+		if w.latent == nil {
+			m.watchPlain(w)
+		}
+	}
 	m.planning.Go(func() { m.dispatchLoop(ctx) })
 	m.loops.Go(m.renewLease)
 	m.wakeUp()

@@ -102,7 +102,8 @@ func (m *Master) newSetup(ctx context.Context, c *config.Master) (*setup, []chan
 			}
 			w := m.now().worker(name)
 			if w == nil {
-				w = &worker{name: name, running: map[string]int64{}, since: m.startedAt, changed: make(chan struct{})}
+				now := time.Now()
+				w = &worker{name: name, running: map[string]int64{}, since: now, configuredAt: now, changed: make(chan struct{})}
 			}
 			next.byName[name] = w
 			next.workers = append(next.workers, w)
@@ -188,6 +189,8 @@ func (m *Master) Reconfigure(ctx context.Context, c *config.Master) error {
 	for _, w := range added {
 		if w.latent != nil {
 			w.latent.Start()
+		} else {
+			m.watchPlain(w)
 		}
 		m.workerChanged(w)
 	}
@@ -332,6 +335,7 @@ func (m *Master) retire(w *worker) {
 		for _, host := range ended {
 			host.Close()
 		}
+		w.tell()
 		m.log.Info("a worker that left the configuration has ended", "worker", w.name)
 	})
 }

@@ -22,15 +22,16 @@ type worker struct {
 	latent     *latent.Worker // nil for one that is not
 	definition atomic.Pointer[definition]
 
-	mu       sync.Mutex
-	conn     *wire.Worker // nil while detached
-	since    time.Time    // of attachment or detachment
-	paused   bool         // of a worker that is not latent
-	graceful bool
-	running  map[string]int64 // builds by builder
-	changed  chan struct{}    // closed with each change, and made anew
-	demand   bool             // as last told to the latent host
-	telling  int              // times it is being told its builders
+	mu           sync.Mutex
+	conn         *wire.Worker // nil while detached
+	since        time.Time    // of attachment or detachment
+	paused       bool         // of a worker that is not latent
+	graceful     bool
+	running      map[string]int64 // builds by builder
+	changed      chan struct{}    // closed with each change, and made anew
+	demand       bool             // as last told to the latent host
+	telling      int              // times it is being told its builders
+	configuredAt time.Time        // in this master's life
 	// quarantine of a worker that is not latent.
 	quarantine quarantine
 	// before is where generations up to beforeUntil were started, when the
