@@ -12,7 +12,7 @@
 //     again for about ten minutes;
 //  2. compare its SHA-256 with the one that the user data names: the program
 //     goes over plain HTTP where the master has no TLS, but what it must be came
-//     by EC2;
+//     by EC2, as did the CA by which a master with TLS is known;
 //  3. install it, and make the user that builds run as;
 //  4. write the settings, among them the secret, to a file that only root can
 //     read: systemd hands them to the services, and a build, which runs as the

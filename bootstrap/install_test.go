@@ -1,6 +1,7 @@
 package bootstrap_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,10 +11,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse/bootstrap"
+	"github.com/dormouse-ci/dormouse/internal/testca"
 )
 
 // program is what the tests install: it says who calls it.
@@ -180,6 +183,48 @@ func TestInstallWith(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Where the master's certificate is of a CA of its own, each way to fetch knows it
+// by what the user data say, and so do the agent and the watchdog; what the image
+// trusts does not count.
+func TestInstallOverTLS(t *testing.T) {
+	ca, dir := testca.New(t), t.TempDir()
+	file, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	ca.Issue(t, file, key, 1, time.Now().Add(20*time.Hour))
+	pair, err := tls.LoadX509KeyPair(file, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fetch := range []string{"curl", "wget", "python3"} {
+		t.Run(fetch, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, m *machine) {
+				s := &source{Server: httptest.NewUnstartedServer(nil)}
+				s.programs, _ = programs(t, linux)
+				s.Config.Handler = s
+				s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+				s.StartTLS()
+				t.Cleanup(s.Close)
+				m.without("curl")
+				m.has(fetch)
+				o := s.options()
+				o.Master, o.CA = "wss://ci.example.com:9989/", append([]byte("the CA of tests\nEND_OF_CA\n"), trusted...)
+				if code, output := m.boot(render(t, o)); code != 0 || m.read("usr/local/bin/dormouse") != program {
+					t.Fatalf("exit code %d:\n%s", code, output)
+				}
+				if got := m.read("etc/dormouse-ca.pem"); got != string(trusted) || m.mode("etc/dormouse-ca.pem") != "-rw-r--r--" {
+					t.Errorf("the CA's file, of mode %s, is %q", m.mode("etc/dormouse-ca.pem"), got)
+				}
+				if got := m.read("etc/dormouse/worker.env"); !strings.Contains(got, "DORMOUSE_CA_FILE=\"/etc/dormouse-ca.pem\"\n") {
+					t.Errorf("the settings are %q", got)
+				}
+			})
+		})
+	}
 }
 
 // The image may have the user already.

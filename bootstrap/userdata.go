@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/url"
@@ -20,6 +21,10 @@ import (
 // maxUserData is EC2's limit of user data, before base64 ("Run commands when
 // you launch an EC2 instance with user data input", EC2 User Guide).
 const maxUserData = 16 << 10
+
+// caFile is where the machine keeps the certificates by which it knows the master:
+// for all to read, since the worker and builds are no root.
+const caFile = "/etc/dormouse-ca.pem"
 
 // The bounds of a lease: shorter, a restart of the master would end machines;
 // longer, it would protect nobody's money.
@@ -43,6 +48,9 @@ type Options struct {
 	// Checksums are the programs' SHA-256 in hexadecimal, by platform
 	// ("linux-amd64"): those of [Binaries.Checksums].
 	Checksums map[string]string
+	// CA are the certificates, in PEM, by which the machine knows the master; nil:
+	// those that its image trusts.
+	CA []byte
 	// Lease is how long the watchdog waits for the master at first, before the
 	// master's own word counts; 0 is the watchdog's default, 10 minutes.
 	Lease time.Duration
@@ -65,6 +73,9 @@ func UserData(o Options) ([]byte, error) {
 	if o.Name != "" {
 		settings = append(settings, [2]string{"DORMOUSE_WORKER_NAME", o.Name})
 	}
+	if len(o.CA) > 0 {
+		settings = append(settings, [2]string{"DORMOUSE_CA_FILE", caFile})
+	}
 	settings = append(settings, [2]string{"DORMOUSE_WORKER_PASSWORD", o.Secret})
 	var env strings.Builder
 	for _, s := range settings {
@@ -82,12 +93,13 @@ func UserData(o Options) ([]byte, error) {
 	var script bytes.Buffer
 	err := install.Execute(&script, map[string]any{
 		"FetchURL": o.FetchURL, "Checksums": sums, "Settings": env.String(), "Lease": lease,
+		"CAFile": caFile, "CA": certificates(o.CA),
 	})
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.Internal, "render the user data: %w", err)
 	}
 	if script.Len() > maxUserData {
-		return nil, dormouse.Errorf(dormouse.Invalid, "the user data that installs the agent has %d bytes; EC2 takes at most %d: shorten name and addresses", script.Len(), maxUserData)
+		return nil, dormouse.Errorf(dormouse.Invalid, "the user data that installs the agent has %d bytes; EC2 takes at most %d: shorten name and addresses, and leave in the CA file the one certificate that is needed", script.Len(), maxUserData)
 	}
 	return script.Bytes(), nil
 }
@@ -109,6 +121,9 @@ func (o Options) check() error {
 	if o.Secret == "" || !printable(o.Secret) {
 		wrongf("the worker's secret is empty, or has characters that are not printed")
 	}
+	if len(o.CA) > 0 && certificates(o.CA) == "" {
+		wrongf("the CA is no certificate in PEM")
+	}
 	if len(o.Checksums) == 0 {
 		wrongf("there is no program to install: no checksums")
 	}
@@ -127,6 +142,18 @@ func (o Options) check() error {
 		return dormouse.Errorf(dormouse.Invalid, "user data that installs the agent: %s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// certificates are the certificates of a file in PEM, without what else may stand
+// there: a script is made of them.
+func certificates(text []byte) string {
+	var out bytes.Buffer
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			_ = pem.Encode(&out, &pem.Block{Type: block.Type, Bytes: block.Bytes}) // a buffer takes everything
+		}
+	}
+	return out.String()
 }
 
 func checkURL(s string, schemes ...string) error {

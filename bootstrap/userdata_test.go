@@ -11,6 +11,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/bootstrap"
+	"github.com/dormouse-ci/dormouse/internal/testca"
 )
 
 const sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -60,6 +61,7 @@ func TestUserDataRefused(t *testing.T) {
 		{"no program", func(o *bootstrap.Options) { o.Checksums = nil }, "no program"},
 		{"platform", func(o *bootstrap.Options) { o.Checksums = map[string]string{"linux-amd64) reboot;;": sum} }, "is not GOOS-GOARCH"},
 		{"checksum", func(o *bootstrap.Options) { o.Checksums = map[string]string{"linux-amd64": sum + "; reboot"} }, "not a SHA-256"},
+		{"CA", func(o *bootstrap.Options) { o.CA = []byte("no certificate") }, "the CA is no certificate"},
 		{"lease", func(o *bootstrap.Options) { o.Lease = time.Second }, "a lease of 1s"},
 		{"too long", func(o *bootstrap.Options) { o.Secret = "hunter2" + strings.Repeat("x", 16<<10) }, "EC2 takes at most 16384"},
 	} {
@@ -82,7 +84,11 @@ func TestShellcheck(t *testing.T) {
 	if err != nil {
 		t.Skip("shellcheck is not installed")
 	}
-	script, err := bootstrap.UserData(good())
+	o := good()
+	if o.CA, err = os.ReadFile(testca.New(t).File); err != nil {
+		t.Fatal(err)
+	}
+	script, err := bootstrap.UserData(o)
 	if err != nil {
 		t.Fatal(err)
 	}

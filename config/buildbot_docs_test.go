@@ -111,7 +111,7 @@ func registry() map[string]allowed {
 		bySupport("c['"+key+"']", s, true)
 	}
 	for key := range wwwKeys {
-		bySupport("c['www']['"+key+"']", map[bool]support{true: supported, false: ignored}[key == "port"], true)
+		bySupport("c['www']['"+key+"']", map[bool]support{true: supported, false: ignored}[key == "port" || tlsKeys[key]], true)
 	}
 	for _, list := range classes {
 		for _, c := range list {

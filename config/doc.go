@@ -40,7 +40,9 @@
 //
 // # Listening addresses
 //
-// A port is a number or 'tcp:PORT:interface=ADDRESS'. Without an interface,
+// A port is a number, 'tcp:PORT:interface=ADDRESS', or with a certificate
+// 'ssl:PORT:privateKey=FILE:certKey=FILE', for which tls_certificate and tls_key
+// beside it are another way. Files of certificates are looked at while reading. Without an interface,
 // c['www'] listens on the loopback interface alone, and c['protocols'], which
 // workers on other machines must reach, on all of them. Without c['protocols']
 // workers are awaited on 127.0.0.1:9989.
@@ -58,6 +60,6 @@
 //
 // util.Secret('name') is the content of the file name in the directory secrets
 // beside the configuration, or of the environment variable
-// DORMOUSE_SECRET_NAME. Passwords, secret keys and user data are never part of
+// DORMOUSE_SECRET_NAME. A file that others may read is refused. Passwords, secret keys and user data are never part of
 // an error.
 package config

@@ -19,7 +19,7 @@ func withSteps(defs, steps string) []byte {
 	return []byte(`from buildbot.plugins import *
 c = BuildmasterConfig = {}
 c['workers'] = [worker.Worker('w', 'p')]
-c['protocols'] = {'msgpack_experimental_v7': {'port': 9989}}
+c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:9989:interface=127.0.0.1'}}
 ` + defs + `
 c['builders'] = [util.BuilderConfig('b', workernames=['w'], factory=util.BuildFactory([` + steps + `]))]
 c['schedulers'] = [schedulers.ForceScheduler('f', ['b'])]

@@ -205,7 +205,7 @@ func (g *global) url(key, older string) string {
 // wwwKeys are Buildbot's; all but the port are about its own web pages.
 var wwwKeys = wordSet(`allowed_origins auth authz avatar_methods change_hook_auth change_hook_dialects cookie_expiration_time
 	custom_templates_dir debug default_page json_cache_seconds jsonp logRotateLength logfileName maxRotatedFiles plugins port
-	rest_minimum_version ui_default_config versions ws_ping_interval graphql`)
+	rest_minimum_version ui_default_config versions ws_ping_interval graphql tls_certificate tls_key`)
 
 func (g *global) www() (w WWW) {
 	names, values := g.pairs("www")
@@ -213,13 +213,15 @@ func (g *global) www() (w WWW) {
 		v := values[name]
 		switch {
 		case name == "port" && v.v != starlark.None:
-			w.Listen = v.listen("127.0.0.1")
+			w.Listen, w.TLS = v.listen("127.0.0.1")
+		case tlsKeys[name]:
 		case !wwwKeys[name]:
 			g.r.errorf(g.nestedKey("www", name), didYouMean(name, sortedKeys(wwwKeys)), "c['www'] has no key %s", quote(name))
 		case name != "port" && !meansNone(v.v):
 			g.r.warnf(g.nestedKey("www", name), "", "%s is not supported yet and changes nothing", v.label)
 		}
 	}
+	g.encrypted(values, w.Listen, &w.TLS, "the API's token and all that it is asked and answers")
 	return w
 }
 
@@ -243,7 +245,7 @@ func (g *global) protocols(haveWorkers bool) (p Protocols) {
 	for _, name := range names {
 		switch name {
 		case msgpack:
-			p.MsgpackListen = g.protocolPort(name, values[name])
+			g.msgpack(&p, values[name])
 		case "pb", "null", "wamp":
 			others = append(others, name)
 		default:
@@ -271,29 +273,35 @@ func (g *global) protocols(haveWorkers bool) (p Protocols) {
 	return p
 }
 
-func (g *global) protocolPort(name string, f field) string {
+// msgpack reads where and how workers are awaited.
+func (g *global) msgpack(p *Protocols, f field) {
+	const allowed = "a dictionary with the key 'port'"
 	if _, ok := f.v.(*starlark.Dict); !ok {
-		f.bad("a dictionary with the key 'port'")
-		return ""
+		f.bad(allowed)
+		return
 	}
 	names, values := f.pairs()
-	listen := ""
 	for _, key := range names {
 		v := values[key]
 		v.label = f.label + "['" + key + "']"
-		if k, ok := g.r.tree.keys["protocols/"+name+"/"+key]; ok {
+		if k, ok := g.r.tree.keys["protocols/"+msgpack+"/"+key]; ok {
 			v.at = k.value
 		}
-		if key == "port" {
-			listen = v.listen("0.0.0.0")
-			continue
+		values[key] = v
+		switch {
+		case key == "port":
+			p.MsgpackListen, p.TLS = v.listen("0.0.0.0")
+		case key == "tls_ca":
+			p.CA = g.caFile(v)
+		case !tlsKeys[key]:
+			known := append(sortedKeys(tlsKeys), "port", "tls_ca")
+			g.r.errorf(f.keyAt(key), didYouMean(key, known), "%s has no key %s", f.label, quote(key))
 		}
-		g.r.errorf(f.keyAt(key), "", "%s has no key %s, only 'port'", f.label, quote(key))
 	}
-	if len(names) == 0 {
-		f.bad("a dictionary with the key 'port'")
+	if _, ok := values["port"]; !ok {
+		f.bad(allowed)
 	}
-	return listen
+	g.encrypted(values, p.MsgpackListen, &p.TLS, "workers' passwords and all that builds print")
 }
 
 // samePort refuses one address for two services.

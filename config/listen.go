@@ -12,10 +12,11 @@ import (
 // maxPort is TCP's.
 const maxPort = 65535
 
-// listen reads a port, a number or Twisted's 'tcp:PORT:interface=ADDRESS', as
-// an address to listen on; host is where a port without an interface listens.
-func (f field) listen(host string) string {
-	const allowed = "a port (0 to 65535) or 'tcp:PORT:interface=ADDRESS'"
+// listen reads a port, a number or Twisted's 'tcp:PORT:interface=ADDRESS' or
+// 'ssl:PORT:privateKey=FILE:certKey=FILE', as an address to listen on; host is
+// where a port without an interface listens.
+func (f field) listen(host string) (address string, t TLS) {
+	const allowed = "a port (0 to 65535), 'tcp:PORT:interface=ADDRESS' or 'ssl:PORT:privateKey=FILE:certKey=FILE'"
 	port := ""
 	switch v := f.v.(type) {
 	case starlark.Int:
@@ -26,9 +27,10 @@ func (f field) listen(host string) string {
 			port = kind
 			break
 		}
-		if !strings.EqualFold(kind, "tcp") && !strings.EqualFold(kind, "tcp6") {
+		ssl := strings.EqualFold(kind, "ssl")
+		if !ssl && !strings.EqualFold(kind, "tcp") && !strings.EqualFold(kind, "tcp6") {
 			f.bad(allowed)
-			return ""
+			return "", t
 		}
 		for i, part := range splitEscaped(rest) {
 			key, value, named := strings.Cut(part, "=")
@@ -40,21 +42,29 @@ func (f field) listen(host string) string {
 			case named && key == "interface":
 				if host = strings.Trim(value, "[]"); !validHost(host) {
 					f.r.errorf(f.at, "", "%s: %s is no address of an interface", f.label, quote(value))
-					return ""
+					return "", t
 				}
+			case named && ssl && key == "privateKey":
+				t.Key = value
+			case named && ssl && key == "certKey":
+				t.Certificate = value
 			case named && key == "backlog":
 			default:
 				f.bad(allowed)
-				return ""
+				return "", t
 			}
+		}
+		if ssl && (t.Key == "" || t.Certificate == "") {
+			f.bad(allowed)
+			return "", TLS{}
 		}
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 0 || n > maxPort {
 		f.bad(allowed)
-		return ""
+		return "", TLS{}
 	}
-	return net.JoinHostPort(host, strconv.Itoa(n))
+	return net.JoinHostPort(host, strconv.Itoa(n)), t
 }
 
 func validHost(host string) bool {

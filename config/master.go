@@ -46,11 +46,26 @@ type Protocols struct {
 	// MsgpackListen is the address, "host:port", for Buildbot's
 	// msgpack_experimental_v7. Port 0 takes any free one.
 	MsgpackListen string
+	TLS           TLS `json:",omitzero"`
+	// CA is the file of the certificates by which machines that install the agent
+	// know the master; empty: those that their image trusts.
+	CA string `json:",omitzero"`
 }
+
+// TLS is where a port's certificate and its key are, as files in PEM; both are
+// empty where it has none.
+type TLS struct {
+	Certificate string
+	Key         string
+}
+
+// On reports whether there is a certificate.
+func (t TLS) On() bool { return t.Certificate != "" }
 
 // WWW says where the REST API is served.
 type WWW struct {
 	Listen string // "host:port"; empty when it is not served
+	TLS    TLS    `json:",omitzero"`
 }
 
 // DB is where durable state is kept.

@@ -68,7 +68,8 @@ c['buildbotURL'] = 'http://localhost:8010/'  # where people and links find this 
 c['www'] = {'port': 8010}
 
 # Where workers attach. They come from other machines, so a port alone listens
-# on all interfaces.
+# on all interfaces. With 'tls_certificate': 'tls.crt', 'tls_key': 'tls.key'
+# beside it nobody reads on the way what builds print (docs/network.md).
 c['protocols'] = {'msgpack_experimental_v7': {'port': @port}}
 
 # State is kept in a file beside this one, unless this says otherwise:

@@ -2,18 +2,14 @@ package config
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/private"
 )
-
-// maxSecret holds any key or token; the limit keeps a mistaken path (a device,
-// an image) from being read whole.
-const maxSecret = 64 << 10
 
 // secretName is what may name a secret: it becomes a file's name, so it has no
 // slash and does not begin with a dot.
@@ -52,17 +48,9 @@ func (s Secrets) Lookup(name string) (string, error) {
 }
 
 func readSecret(path string) (string, error) {
-	f, err := os.Open(path)
+	data, err := private.Read(path)
 	if err != nil {
 		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return "", err
-	}
-	if len(data) > maxSecret {
-		return "", errors.New(path + " is too large for a secret")
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/fleet"
+	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/store"
 )
@@ -220,9 +221,16 @@ func batchOf(c config.Worker) string {
 func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
 	if c.EC2.Bootstrap != "" {
 		master := m.workerURL()
+		var ca []byte
+		if file := m.now().config.Protocols.CA; file != "" {
+			var err error
+			if ca, err = listen.ReadPEM(file); err != nil {
+				return nil, dormouse.Errorf(dormouse.Configuration, "the certificates by which machines know this master (tls_ca) can not be read: %w", err)
+			}
+		}
 		return bootstrap.UserData(bootstrap.Options{
 			Master: master, FetchURL: "http" + strings.TrimSuffix(strings.TrimPrefix(master, "ws"), "/") + bootstrap.Prefix,
-			Secret: launchSecret(m.deployment.Key, l.ID), Checksums: m.binaries.Checksums(),
+			Secret: launchSecret(m.deployment.Key, l.ID), Checksums: m.binaries.Checksums(), CA: ca,
 		})
 	}
 	if c.EC2.UserData == nil {
@@ -260,7 +268,11 @@ func (m *Master) workerURL() string {
 			host = u.Hostname()
 		}
 	}
-	return "ws://" + net.JoinHostPort(host, port) + "/"
+	scheme := "ws://"
+	if m.now().config.Protocols.TLS.On() {
+		scheme = "wss://"
+	}
+	return scheme + net.JoinHostPort(host, port) + "/"
 }
 
 // policy is how a latent worker is to be kept.

@@ -169,6 +169,17 @@ func (m *Master) WorkerAddr() string { return address(m.workerLn) }
 // WWWAddr is the address of the REST API, "" when it is not served.
 func (m *Master) WWWAddr() string { return address(m.wwwLn) }
 
+// WWWURL is where the REST API is called, "" when it is not served.
+func (m *Master) WWWURL() string {
+	switch {
+	case m.wwwLn == nil:
+		return ""
+	case m.now().config.WWW.TLS.On():
+		return "https://" + m.WWWAddr()
+	}
+	return "http://" + m.WWWAddr()
+}
+
 func address(l net.Listener) string {
 	if l == nil {
 		return ""
@@ -262,8 +273,15 @@ const (
 	wwwShare     = 0.3
 )
 
-func (m *Master) open(address string, part float64) (net.Listener, error) {
-	l, err := listen.Listen(m.ctx, address, listen.Options{Limits: listen.Share(part), Log: m.log})
+func (m *Master) open(address string, t config.TLS, part float64) (net.Listener, error) {
+	o := listen.Options{Limits: listen.Share(part), Log: m.log}
+	if t.On() {
+		var err error
+		if o.Certificate, err = listen.LoadCertificate(t.Certificate, t.Key, m.log); err != nil {
+			return nil, err
+		}
+	}
+	l, err := listen.Listen(m.ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
@@ -271,13 +289,13 @@ func (m *Master) open(address string, part float64) (net.Listener, error) {
 }
 
 func (m *Master) listen() (err error) {
-	if m.workerLn, err = m.open(m.now().config.Protocols.MsgpackListen, workersShare); err != nil {
+	if m.workerLn, err = m.open(m.now().config.Protocols.MsgpackListen, m.now().config.Protocols.TLS, workersShare); err != nil {
 		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.now().config.Protocols.MsgpackListen, err)
 	}
 	if m.now().config.WWW.Listen == "" {
 		return nil
 	}
-	if m.wwwLn, err = m.open(m.now().config.WWW.Listen, wwwShare); err != nil {
+	if m.wwwLn, err = m.open(m.now().config.WWW.Listen, m.now().config.WWW.TLS, wwwShare); err != nil {
 		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.now().config.WWW.Listen, err)
 	}
 	return nil

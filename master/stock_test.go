@@ -78,6 +78,12 @@ func (c *cable) cut() {
 // ended.
 func startStock(t *testing.T, addr, name, password string) <-chan struct{} {
 	t.Helper()
+	return startStockWith(t, addr, name, password, "")
+}
+
+// startStockWith has it trust a CA, where one is named, and speak TLS.
+func startStockWith(t *testing.T, addr, name, password, caFile string) <-chan struct{} {
+	t.Helper()
 	if _, err := os.Stat(stockWorker); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("%s is missing: apt-get install buildbot-worker", stockWorker)
@@ -86,8 +92,12 @@ func startStock(t *testing.T, addr, name, password string) <-chan struct{} {
 	}
 	dir := filepath.Join(t.TempDir(), "worker")
 	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1"}
-	create := exec.Command("/usr/bin/python3", stockWorker, "create-worker", "--maxretries=20", "--protocol=msgpack_experimental_v7",
-		dir, addr, name, password)
+	args := []string{stockWorker, "create-worker", "--maxretries=20", "--protocol=msgpack_experimental_v7"}
+	if caFile != "" {
+		args = append(args, "--use-tls")
+		env = append(env, "SSL_CERT_FILE="+caFile)
+	}
+	create := exec.Command("/usr/bin/python3", append(args, dir, addr, name, password)...)
 	create.Env = env
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("create-worker: %v\n%s", err, out)

@@ -2,12 +2,16 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -34,8 +38,10 @@ type DialOptions struct {
 	// Connected, if not nil, is called with the connection before any method of
 	// Handler is, since the master may ask for something before Dial returns.
 	Connected func(*AgentConn)
-	// DialContext makes the connection below; by default it is TCP. Proxies
-	// are not used, as the stock worker does not.
+	// Trust says which certificates are taken for the master's, where URL is
+	// wss://; nil: those that the system trusts.
+	Trust *tls.Config
+	// DialContext makes the connection below; by default it is TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log         *slog.Logger // default: discard
 }
@@ -57,10 +63,10 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	if strings.Contains(o.Name, ":") || o.Name == "" {
 		return nil, dormouse.Errorf(dormouse.Invalid, "%q can not be a worker's name: it must be something, without a colon", o.Name)
 	}
-	if o.DialContext == nil {
-		o.DialContext = (&net.Dialer{}).DialContext
+	transport := Transport(o.Trust)
+	if o.DialContext != nil {
+		transport.DialContext = o.DialContext
 	}
-	transport := &http.Transport{DialContext: o.DialContext, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Name+":"+o.Password))}}
 	for name, value := range map[string]string{HeaderInstance: o.InstanceID, HeaderSession: o.Session, HeaderSecretHash: o.SecretHash} {
@@ -89,13 +95,44 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	return c, nil
 }
 
+// Transport returns what carries an agent's requests to its master: a connection
+// for each. Encrypted ones go through the proxy that HTTPS_PROXY names, less what
+// NO_PROXY excepts; others through none, as those of the stock worker do.
+func Transport(trust *tls.Config) *http.Transport {
+	return &http.Transport{
+		DialContext:       (&net.Dialer{}).DialContext,
+		TLSClientConfig:   trust,
+		DisableKeepAlives: true,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme != "https" {
+				return nil, nil
+			}
+			return http.ProxyFromEnvironment(r)
+		},
+	}
+}
+
+// ExplainTLS adds to an error of a connection what it takes where the two ends do
+// not agree on TLS; other errors stay as they are.
+func ExplainTLS(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w (the file of the CA's certificate is named by --ca-file, or SSL_CERT_FILE)", err)
+	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%w (this port has no TLS: its address begins with ws://)", err)
+	}
+	return err
+}
+
 // noRedirect keeps the password from going anywhere but to the URL.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // dialError classifies a failed handshake.
 func dialError(o DialOptions, resp *http.Response, err error) error {
 	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		return dormouse.Errorf(dormouse.Unavailable, "master %s does not answer: %w", o.URL, err)
+		return dormouse.Errorf(dormouse.Unavailable, "master %s does not answer: %w", o.URL, ExplainTLS(err))
 	}
 	said := ""
 	if resp.Body != nil {

@@ -64,6 +64,7 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		SecretHash:  hashSecret(w.secret),
 		Agent:       w.cfg.Version,
 		Handler:     a,
+		Trust:       w.cfg.trust,
 		DialContext: w.cfg.DialContext,
 		Log:         log,
 	}, func(c conn) {

@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
@@ -33,6 +36,9 @@ type Config struct {
 	// without being told: the master knows which worker it is.
 	Name     string
 	Password string
+	// CAFile holds the certificates, in PEM, by which the master is known; "": those
+	// that the system trusts.
+	CAFile string
 	// InstanceID is of the EC2 instance the agent runs on, "" if of none.
 	InstanceID string
 	// BaseDir holds the builders' directories and info/; it is made if absent.
@@ -70,6 +76,8 @@ type Config struct {
 	WatchInterruptions func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
 	DialContext        func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log                *slog.Logger // nil discards
+
+	trust *tls.Config // of CAFile; nil: the system's
 }
 
 // check completes the configuration, or says all that is wrong with it.
@@ -87,6 +95,9 @@ func (c *Config) check() error {
 		wrong = append(wrong, "no worker name: give --name")
 	case strings.Contains(c.Name, ":"):
 		wrong = append(wrong, "worker name "+strconv.Quote(c.Name)+" has a colon, which the protocol can not carry")
+	}
+	if c.trust, err = readTrust(c.CAFile); err != nil {
+		wrong = append(wrong, err.Error())
 	}
 	if c.Password == "" {
 		wrong = append(wrong, "no password: give --password-file or DORMOUSE_WORKER_PASSWORD")
@@ -144,7 +155,7 @@ func masterURL(s string) (string, error) {
 	}
 	u, err := url.Parse(whole)
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", dormouse.Errorf(dormouse.Invalid, "master %q is neither HOST:PORT nor ws://HOST:PORT/", s)
+		return "", dormouse.Errorf(dormouse.Invalid, "master %q is none of HOST:PORT, ws://HOST:PORT/ and wss://HOST:PORT/", s)
 	}
 	if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
 		return "", dormouse.Errorf(dormouse.Invalid, "master %q has no port between 1 and 65535", s)
@@ -153,6 +164,23 @@ func masterURL(s string) (string, error) {
 		u.Path = "/"
 	}
 	return u.String(), nil
+}
+
+// readTrust reads the certificates that a master's is to come from; "" is the
+// system's.
+func readTrust(file string) (*tls.Config, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", file)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
 // ParseUmask reads a file mode mask as the stock worker does: octal with a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // DefaultPowerOff is how a watchdog powers the machine off where it is not told
@@ -34,6 +35,7 @@ type WatchdogConfig struct {
 	Name       string // by default InstanceID
 	Password   string
 	InstanceID string
+	CAFile     string // holds the certificates by which the master is known; "": the system's
 	// Lease is how long the master may be silent from the start on, until its
 	// own word counts; 0 is DefaultLease.
 	Lease time.Duration
@@ -46,8 +48,7 @@ type WatchdogConfig struct {
 
 	// Version is how the watchdog introduces itself.
 	Version string
-	// Transport carries the questions; nil is one that uses no proxy, as the
-	// agent uses none.
+	// Transport carries the questions; nil is one as the agent has.
 	Transport http.RoundTripper
 	// NotifySocket is systemd's, "" if it does not ask: see sd_notify(3).
 	NotifySocket string
@@ -69,6 +70,13 @@ func (c *WatchdogConfig) check() error {
 	}
 	if c.Password == "" {
 		wrong = append(wrong, "no password: give --password-file or DORMOUSE_WORKER_PASSWORD")
+	}
+	trust, err := readTrust(c.CAFile)
+	if err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	if c.Transport == nil {
+		c.Transport = wire.Transport(trust)
 	}
 	if err := c.checkLease(); err != nil {
 		wrong = append(wrong, err.Error())
@@ -110,10 +118,6 @@ func NewWatchdog(c WatchdogConfig) (*Watchdog, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Transport == nil {
-		// A connection for each question: they are minutes apart.
-		c.Transport = &http.Transport{DisableKeepAlives: true}
 	}
 	check := c.check
 	if c.Discover != nil {

@@ -40,7 +40,7 @@ func askLease(ctx context.Context, c WatchdogConfig) (time.Duration, error) {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, dormouse.Errorf(dormouse.Unavailable, "the master does not answer: %w", err)
+		return 0, dormouse.Errorf(dormouse.Unavailable, "the master does not answer: %w", wire.ExplainTLS(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxLeaseAnswer))

@@ -269,7 +269,7 @@ func TestWatchdogRefusals(t *testing.T) {
 		{WatchdogConfig{Master: "ci:1"}, "no worker name"},
 		{WatchdogConfig{Master: "ci:1", Name: "a:b"}, "colon"},
 		{WatchdogConfig{Master: "ci:1", InstanceID: "i-1"}, "no password"},
-		{WatchdogConfig{Master: "http://ci:1", Name: "w", Password: "p"}, "neither HOST:PORT"},
+		{WatchdogConfig{Master: "http://ci:1", Name: "w", Password: "p"}, "none of HOST:PORT"},
 		{WatchdogConfig{Lease: time.Millisecond, Discover: func(context.Context, *WatchdogConfig) error { return nil }}, "--lease 1ms"},
 		{WatchdogConfig{Lease: -time.Hour, Discover: func(context.Context, *WatchdogConfig) error { return nil }}, "--lease -1h"},
 	} {

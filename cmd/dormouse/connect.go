@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,14 +29,15 @@ type connection struct {
 // connectionFlags add the flags by which a command finds the master, and
 // return the function that makes its RunE: it connects and explains errors.
 func connectionFlags(cmd *cobra.Command) func(func(context.Context, *connection, []string) error) {
-	var address, tokenFile string
+	var address, caFile, tokenFile string
 	var asJSON bool
 	cmd.Flags().StringVar(&address, "url", defaultURL, "the master's `address`")
+	cmd.Flags().StringVar(&caFile, "ca-file", "", "the `file` with the certificates, in PEM, by which the master is known, where its address is https:// (default: those that the system trusts)")
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "the `file` that holds the master's token; see \"dormouse help environment\"")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return func(do func(context.Context, *connection, []string) error) {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			c, err := connect(cmd, address, tokenFile)
+			c, err := connect(cmd, address, caFile, tokenFile)
 			if err != nil {
 				return err
 			}
@@ -45,7 +48,7 @@ func connectionFlags(cmd *cobra.Command) func(func(context.Context, *connection,
 	}
 }
 
-func connect(cmd *cobra.Command, address, tokenFile string) (*connection, error) {
+func connect(cmd *cobra.Command, address, caFile, tokenFile string) (*connection, error) {
 	u, err := client.ParseURL(address)
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: err}
@@ -54,7 +57,19 @@ func connect(cmd *cobra.Command, address, tokenFile string) (*connection, error)
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(u.String(), token)
+	var options []client.Option
+	if caFile != "" {
+		text, err := os.ReadFile(caFile)
+		pool := x509.NewCertPool()
+		if err == nil && !pool.AppendCertsFromPEM(text) {
+			err = fmt.Errorf("%s holds no certificate in PEM", caFile)
+		}
+		if err != nil {
+			return nil, usageErrorf("--ca-file: %w", err)
+		}
+		options = append(options, client.TrustOnly(pool))
+	}
+	c, err := client.New(u.String(), token, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +82,13 @@ func (c *connection) explain(err error) error {
 	if err == nil || errors.As(err, &e) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	var unknown x509.UnknownAuthorityError
 	switch dormouse.CodeOf(err) {
 	case dormouse.Unavailable:
+		if errors.As(err, &unknown) {
+			return &exitError{code: exitUnreachable, err: fmt.Errorf(
+				"%w\nName the file of the CA's certificate by --ca-file (DORMOUSE_CA_FILE), if the master has one of its own.", err)}
+		}
 		return &exitError{code: exitUnreachable, err: fmt.Errorf(
 			"%w\nIs the master running at %s? \"dormouse master\" starts one; --url or DORMOUSE_URL names another.", err, c.URL())}
 	case dormouse.Unauthorized:
@@ -141,8 +161,9 @@ func completionConnection(cmd *cobra.Command) *connection {
 	}
 	address, errA := cmd.Flags().GetString("url")
 	file, errB := cmd.Flags().GetString("token-file")
-	c, errC := connect(cmd, address, file)
-	if errors.Join(errA, errB, errC) != nil {
+	ca, errC := cmd.Flags().GetString("ca-file")
+	c, errD := connect(cmd, address, ca, file)
+	if errors.Join(errA, errB, errC, errD) != nil {
 		return nil
 	}
 	return c

@@ -20,6 +20,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/internal/listen"
+	"github.com/dormouse-ci/dormouse/internal/private"
 )
 
 // secretVariable holds the secret access key of `dormouse ec2`, which no flag
@@ -169,7 +170,7 @@ func (f ec2Flags) options() (ec2sim.Options, error) {
 	}
 	secret := os.Getenv(secretVariable)
 	if f.secretFile != "" {
-		text, err := os.ReadFile(f.secretFile)
+		text, err := private.Read(f.secretFile)
 		if err != nil {
 			return opts, dormouse.Errorf(dormouse.Invalid, "read --secret-access-key-file: %w", err)
 		}

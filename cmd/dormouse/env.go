@@ -96,6 +96,10 @@ DORMOUSE_URL is the master's address. The token that it wants is the first of:
 So without your saying so a token goes nowhere but to the address it was made
 for. A redirect is never followed.
 
+The master's certificate must be of a CA that the system trusts (SSL_CERT_FILE
+names others), or of one in the file DORMOUSE_CA_FILE. HTTPS_PROXY and NO_PROXY
+are obeyed.
+
 NO_COLOR turns colours off. They are off, too, where the output is no terminal.`,
 	}
 }

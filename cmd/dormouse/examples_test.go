@@ -75,8 +75,10 @@ func TestExamplesAreValid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(c.Warnings) > 0 {
-				t.Errorf("warnings: %v", c.Warnings)
+			for _, w := range c.Warnings {
+				if !strings.Contains(w.Message, "has no TLS") { // a certificate is no example's
+					t.Errorf("warning: %v", w)
+				}
 			}
 			for name := range asked {
 				if !strings.Contains(string(readme), name) {

@@ -116,6 +116,9 @@ func servedAt(configFile string) (*url.URL, error) {
 			host = "127.0.0.1"
 		}
 		address = "http://" + net.JoinHostPort(host, port)
+		if m.WWW.TLS.On() {
+			address = "https://" + net.JoinHostPort(host, port)
+		}
 	}
 	return client.ParseURL(address)
 }

@@ -126,7 +126,7 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 	if err != nil {
 		return err
 	}
-	if err := announceMaster(cmd, m, asJSON); err != nil {
+	if err := announceMaster(cmd, m, c.Protocols.TLS.On(), asJSON); err != nil {
 		return err
 	}
 	for {
@@ -234,18 +234,18 @@ func untilSignal(ctx context.Context, limit time.Duration, signals <-chan os.Sig
 	}
 }
 
-func announceMaster(cmd *cobra.Command, m *master.Master, asJSON bool) error {
-	www := m.WWWAddr()
-	if www != "" {
-		www = "http://" + www
+func announceMaster(cmd *cobra.Command, m *master.Master, tls, asJSON bool) error {
+	www, workers := m.WWWURL(), m.WorkerAddr()
+	if tls {
+		workers = "wss://" + workers + "/"
 	}
 	if asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"url": www, "workers": m.WorkerAddr(), "pid": os.Getpid()})
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"url": www, "workers": workers, "pid": os.Getpid()})
 	}
 	if www != "" {
 		fmt.Fprintf(cmd.OutOrStdout(), "REST API at %s\n", www)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "workers attach at %s\n", m.WorkerAddr())
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "workers attach at %s\n", workers)
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dormouse-ci/dormouse/internal/private"
 )
 
 // maxToken bounds a token file; what "dormouse init" makes has 43 bytes.
@@ -47,7 +49,7 @@ func findToken(address *url.URL, file string) (token, source string, err error) 
 
 // readToken reads a file that holds a token and nothing else.
 func readToken(file string) (string, error) {
-	data, err := os.ReadFile(file)
+	data, err := private.Read(file)
 	if err != nil {
 		return "", fmt.Errorf("the token can not be read: %w", err)
 	}

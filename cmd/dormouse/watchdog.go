@@ -8,16 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dormouse-ci/dormouse/internal/private"
 	"github.com/dormouse-ci/dormouse/worker"
 )
 
 // watchdogFlags are the flags of the watchdog command.
 type watchdogFlags struct {
-	master, name, passwordFile, instanceID string
-	lease                                  time.Duration
-	powerOff                               string
-	fromUserData                           bool
-	logFormat, logLevel                    string
+	master, caFile, name, passwordFile, instanceID string
+	lease                                          time.Duration
+	powerOff                                       string
+	fromUserData                                   bool
+	logFormat, logLevel                            string
 }
 
 // newWatchdogCommand makes "dormouse watchdog", which runs beside a worker.
@@ -36,12 +37,13 @@ build can not stop it, with the worker's settings: flags, environment and with
 worker" and this command's own. With --from-user-data or an --instance-id of
 "auto" a machine that can not find out who it is goes off, too.`,
 		Example: `  dormouse watchdog --from-user-data
-  dormouse watchdog --master ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password --instance-id auto`,
+  dormouse watchdog --master wss://ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password --instance-id auto`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runWatchdog(cmd, &f) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT or ws://HOST:PORT/")
+	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT, ws://HOST:PORT/ or wss://HOST:PORT/")
+	fl.StringVar(&f.caFile, "ca-file", "", caFileUsage)
 	fl.StringVar(&f.name, "name", "", "the worker's name in the master's configuration")
 	fl.StringVar(&f.passwordFile, "password-file", "", "file that holds the worker's password")
 	fl.StringVar(&f.instanceID, "instance-id", "", instanceIDUsage)
@@ -60,7 +62,7 @@ func runWatchdog(cmd *cobra.Command, f *watchdogFlags) error {
 	}
 	worker.HideProcess(log)
 	c := worker.WatchdogConfig{
-		Master: f.master, Name: f.name, InstanceID: f.instanceID, Lease: f.lease, PowerOffCommand: f.powerOff,
+		Master: f.master, CAFile: f.caFile, Name: f.name, InstanceID: f.instanceID, Lease: f.lease, PowerOffCommand: f.powerOff,
 		Version: "dormouse-watchdog/" + version(), NotifySocket: os.Getenv("NOTIFY_SOCKET"), Log: log,
 	}
 	if f.lease == 0 {
@@ -91,7 +93,7 @@ func (f *watchdogFlags) discover(ctx context.Context, cmd *cobra.Command, c *wor
 	if c.Password, err = agentPassword(f.passwordFile, values); err != nil {
 		return err
 	}
-	c.Master, c.Name, c.InstanceID, c.Lease, c.PowerOffCommand = f.master, f.name, id, f.lease, f.powerOff
+	c.Master, c.CAFile, c.Name, c.InstanceID, c.Lease, c.PowerOffCommand = f.master, f.caFile, f.name, id, f.lease, f.powerOff
 	return nil
 }
 
@@ -99,7 +101,7 @@ func (f *watchdogFlags) discover(ctx context.Context, cmd *cobra.Command, c *wor
 // or the user data's; "" if there is none.
 func agentPassword(file string, userData map[string]string) (string, error) {
 	if file != "" {
-		text, err := os.ReadFile(file)
+		text, err := private.Read(file)
 		if err != nil {
 			return "", usageErrorf("can not read the worker's password: %w", err)
 		}

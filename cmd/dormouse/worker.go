@@ -23,7 +23,7 @@ const metadataPatience = 2 * time.Minute
 
 // workerFlags are the flags of the worker command.
 type workerFlags struct {
-	master, name, passwordFile, instanceID, basedir string
+	master, caFile, name, passwordFile, instanceID, basedir string
 
 	maxRetries, numCPUs int
 	maxDelay, keepalive float64 // seconds, as the stock worker counts
@@ -49,14 +49,18 @@ settings from the instance's user data: one KEY=VALUE a line, the keys being
 the environment variables of its flags and of those of "dormouse watchdog", and
 ` + workerPassword + `.
 
+Connections to a wss:// address go through the proxy that HTTPS_PROXY names, less
+what NO_PROXY excepts.
+
 The password comes from --password-file or from ` + workerPassword + `.`,
-		Example: `  dormouse worker --master ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password
+		Example: `  dormouse worker --master wss://ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password
   dormouse worker --from-user-data --basedir /var/lib/dormouse --poweroff-command 'systemctl poweroff'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runWorker(cmd, &f) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT or ws://HOST:PORT/")
+	fl.StringVar(&f.master, "master", "", "the master's worker port: HOST:PORT, ws://HOST:PORT/ or wss://HOST:PORT/")
+	fl.StringVar(&f.caFile, "ca-file", "", caFileUsage)
 	fl.StringVar(&f.name, "name", "", "this worker's name in the master's configuration")
 	fl.StringVar(&f.passwordFile, "password-file", "", "file that holds this worker's password")
 	fl.StringVar(&f.instanceID, "instance-id", "", instanceIDUsage)
@@ -79,6 +83,7 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 const (
 	instanceAuto      = "auto"
 	instanceIDUsage   = "this machine's EC2 instance `id`; " + instanceAuto + ": ask the instance metadata service"
+	caFileUsage       = "`file` with the certificates, in PEM, by which the master is known, where its address is wss:// (default: those that the system trusts)"
 	fromUserDataUsage = "read settings from the EC2 instance's user data; flags and environment go first"
 )
 
@@ -133,6 +138,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		WatchInterruptions: watch,
 
 		Master:          f.master,
+		CAFile:          f.caFile,
 		Name:            f.name,
 		Password:        password,
 		InstanceID:      instance,

@@ -58,10 +58,39 @@ func LoadCertificate(file, key string, log *slog.Logger) (*Certificate, error) {
 	return c, nil
 }
 
+// CheckCertificate says why a certificate and its key could not be loaded.
+func CheckCertificate(file, key string) error {
+	_, err := readPair(file, key)
+	return err
+}
+
+// maxPEM is more than any chain of certificates has.
+const maxPEM = 1 << 20
+
+// ReadPEM reads a file of certificates.
+func ReadPEM(file string) ([]byte, error) {
+	if err := plausible(file); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+}
+
+// plausible refuses what would never end to be read.
+func plausible(file string) error {
+	info, err := os.Stat(file)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxPEM) {
+		err = fmt.Errorf("%s is no file in PEM", file)
+	}
+	return err
+}
+
 func readPair(file, key string) (*tls.Certificate, error) {
-	certificate, err := os.ReadFile(file)
+	certificate, err := ReadPEM(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	if err := plausible(key); err != nil {
+		return nil, fmt.Errorf("read the certificate's key: %w", err)
 	}
 	secret, err := private.Read(key)
 	if err != nil {

@@ -12,6 +12,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +55,15 @@ type Option func(*Client)
 // WithTransport sends requests through another transport.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *Client) { c.http.Transport = rt }
+}
+
+// TrustOnly takes a master's certificate only where these vouch for it.
+func TrustOnly(pool *x509.CertPool) Option {
+	return func(c *Client) {
+		if t, ok := c.http.Transport.(*http.Transport); ok {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		}
+	}
 }
 
 // New returns a client of the master at an address such as
@@ -201,6 +212,12 @@ func (c *Client) refusal(resp *http.Response) error {
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var p web.Problem
+	if resp.StatusCode == http.StatusBadRequest && kind == "" && c.base.Scheme == "http" {
+		// What net/http says to those who speak without TLS where it is spoken.
+		if said, _ := io.ReadAll(io.LimitReader(resp.Body, 512)); bytes.Contains(said, []byte("HTTPS server")) {
+			return c.unavailable(errors.New("it speaks TLS: its address begins with https://"))
+		}
+	}
 	if kind != "application/problem+json" || json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p) != nil {
 		if resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout {
 			return c.unavailable(fmt.Errorf("a proxy answered %s", resp.Status))
