@@ -120,6 +120,12 @@ func (m *memory) StartStep(_ context.Context, s dormouse.Step) (dormouse.Step, e
 	if err := m.enter("StartStep"); err != nil {
 		return s, err
 	}
+	if i := slices.IndexFunc(m.steps, func(o dormouse.Step) bool { return o.Index == s.Index && o.BuildID == s.BuildID }); i >= 0 {
+		if there := m.steps[i]; there.Name == s.Name && there.StartedAt.Equal(s.StartedAt) && there.Result == nil {
+			return there, nil
+		}
+		return s, errors.New("there is such a step")
+	}
 	s.ID = int64(len(m.steps) + 1)
 	m.steps = append(m.steps, s)
 	return s, nil
@@ -133,6 +139,9 @@ func (m *memory) FinishStep(_ context.Context, id int64, r dormouse.Result, stat
 	}
 	s := &m.steps[id-1]
 	if s.Result != nil {
+		if *s.Result == r && s.FinishedAt.Equal(at) {
+			return nil
+		}
 		return errors.New("finished twice")
 	}
 	s.Result, s.StateString, s.Hidden, s.FinishedAt = &r, state, hidden, at
@@ -144,6 +153,12 @@ func (m *memory) NewLog(_ context.Context, step int64, name string, t dormouse.L
 	defer m.mu.Unlock()
 	if err := m.enter("NewLog"); err != nil {
 		return dormouse.Log{}, err
+	}
+	if i := slices.IndexFunc(m.logs, func(o dormouse.Log) bool { return o.StepID == step && o.Name == name }); i >= 0 {
+		if m.logs[i].Lines > 0 || m.logs[i].Complete {
+			return dormouse.Log{}, errors.New("there is such a log")
+		}
+		return m.logs[i], nil
 	}
 	l := dormouse.Log{ID: int64(len(m.logs) + 1), StepID: step, Name: name, Type: t}
 	m.logs = append(m.logs, l)
@@ -167,7 +182,7 @@ func (m *memory) keep(step int64, progress string) {
 	m.progress[step] = progress
 }
 
-func (m *memory) AppendLog(_ context.Context, id int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
+func (m *memory) AppendLog(_ context.Context, id, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.enter("AppendLog"); err != nil {
@@ -176,6 +191,12 @@ func (m *memory) AppendLog(_ context.Context, id int64, lines []dormouse.LogLine
 	l := &m.logs[id-1]
 	if l.Complete {
 		return *l, errors.New("appended to a complete log")
+	}
+	if l.Lines != first {
+		if l.Lines == first+int64(len(lines)) && !m.discard && slices.Equal(m.lines[id][first:], lines) {
+			return *l, nil
+		}
+		return *l, errors.New("appended at another line than the last")
 	}
 	if progress != "" {
 		m.keep(l.StepID, progress)

@@ -68,9 +68,10 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		lines[i].Stream = stream
 		lines[i].Text = b.mask.apply(lines[i].Text)
 	}
-	var log dormouse.Log
+	log := l.logs[at]
+	first := log.Lines
 	err = b.persist(ctx, l.over, func() (err error) {
-		log, err = b.runner.Store.AppendLog(ctx, l.logs[at].ID, lines, progress)
+		log, err = b.runner.Store.AppendLog(ctx, l.logs[at].ID, first, lines, progress)
 		return err
 	})
 	if err != nil {

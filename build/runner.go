@@ -15,15 +15,17 @@ import (
 )
 
 // Store is where a build's progress is made durable. Each method returns once
-// it is. After an error of code Unavailable it is called again; any other ends
-// the build.
+// it is. After an error of code Unavailable or Unanswered it is called again, with
+// the same arguments, and what is there already stays as it is; any other error
+// ends the build.
 type Store interface {
 	StartStep(context.Context, dormouse.Step) (dormouse.Step, error)
 	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error
 	NewLog(ctx context.Context, stepID int64, name string, t dormouse.LogType) (dormouse.Log, error)
-	// AppendLog also keeps how far the log's step has come, unless progress is
-	// ""; SetProgress keeps that alone.
-	AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error)
+	// AppendLog adds lines from number first on, where the log must end. It also
+	// keeps how far the log's step has come, unless progress is ""; SetProgress
+	// keeps that alone.
+	AppendLog(ctx context.Context, logID, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error)
 	SetProgress(ctx context.Context, stepID int64, progress string) error
 	CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error)
 	SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error
@@ -371,7 +373,7 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	switch {
 	case b.left(ctx):
 		return Outcome{Left: true}
-	case b.storeErr != nil && b.stopped && dormouse.CodeOf(b.storeErr) == dormouse.Unavailable:
+	case b.storeErr != nil && b.stopped && passes(b.storeErr):
 		b.result = dormouse.Worst(b.result, dormouse.Cancelled) // the store was waited for until then
 	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
 		return Outcome{

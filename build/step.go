@@ -100,11 +100,12 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 // begin stores that the step runs.
 func (s *step) begin(ctx context.Context, index int, name string) (err error) {
 	b := s.build
+	row := dormouse.Step{
+		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
+		StateString: cmp.Or(s.spec.Description, "running"),
+	}
 	err = b.persist(ctx, nil, func() (err error) {
-		s.row, err = b.runner.Store.StartStep(ctx, dormouse.Step{
-			BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
-			StateString: cmp.Or(s.spec.Description, "running"),
-		})
+		s.row, err = b.runner.Store.StartStep(ctx, row)
 		return err
 	})
 	if err == nil {
@@ -188,7 +189,7 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 	b := s.build
 	b.storeFailed(s.logs.failure())
 	switch {
-	case b.storeErr != nil && b.stopped && dormouse.CodeOf(b.storeErr) == dormouse.Unavailable:
+	case b.storeErr != nil && b.stopped && passes(b.storeErr):
 		return dormouse.Cancelled
 	case b.storeErr != nil:
 		return dormouse.Exception

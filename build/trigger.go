@@ -176,9 +176,6 @@ func (a triggerAction) submit(ctx context.Context, s *step, triggers Triggers, n
 	}
 	err := b.persist(ctx, ctx.Done(), func() (err error) {
 		made, err = triggers.Submit(ctx, order)
-		if dormouse.CodeOf(err) == dormouse.Unanswered {
-			made, err = triggers.Submit(ctx, order)
-		}
 		return err
 	})
 	if err != nil {

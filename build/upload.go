@@ -169,7 +169,9 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 			return err
 		}
 		if err := s.build.persist(ctx, ctx.Done(), func() error { return files.Keep(ctx, s.build.job.Build.ID, list) }); err != nil {
-			up.Withdraw()
+			if dormouse.CodeOf(err) != dormouse.Unanswered { // else they may be listed
+				up.Withdraw()
+			}
 			s.build.storeFailed(err)
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 // that need know nothing of it.
 type fenced struct {
 	*store.DB
-	fence int64
+	fence store.Fence
 }
 
 func (f fenced) StartStep(ctx context.Context, s dormouse.Step) (dormouse.Step, error) {
@@ -28,11 +28,11 @@ func (f fenced) NewLog(ctx context.Context, stepID int64, name string, t dormous
 	return f.DB.NewLog(ctx, f.fence, stepID, name, t)
 }
 
-func (f fenced) AppendLog(ctx context.Context, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
+func (f fenced) AppendLog(ctx context.Context, logID, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
 	if progress == "" {
-		return f.DB.AppendLog(ctx, f.fence, logID, lines)
+		return f.DB.AppendLog(ctx, f.fence, logID, first, lines)
 	}
-	return f.DB.AppendLogProgress(ctx, f.fence, logID, lines, progress)
+	return f.DB.AppendLogProgress(ctx, f.fence, logID, first, lines, progress)
 }
 
 func (f fenced) SetProgress(ctx context.Context, stepID int64, progress string) error {

@@ -70,7 +70,7 @@ type Master struct {
 	brake     *listen.Brake
 	startedAt time.Time
 	db        *store.DB
-	fence     int64
+	fence     store.Fence
 	// leasedUntil is until when no other master can own the store, in
 	// nanoseconds of Unix time.
 	leasedUntil atomic.Int64

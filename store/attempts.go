@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
@@ -27,9 +29,9 @@ func attemptName(id int64) string { return fmt.Sprintf("launch attempt %d", id) 
 // OpenAttempts stores a rendered launch before it is sent, as an attempt of each
 // generation that it is for, in one step: they share the first one's launch,
 // token and request. It returns them with their IDs and their numbers within
-// the generations, which must exist. A token that was used before is a
-// [dormouse.Conflict].
-func (db *DB) OpenAttempts(ctx context.Context, fence int64, attempts ...dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
+// the generations, which must exist. It may be repeated; a token that was used
+// for another launch, or for other generations, is a [dormouse.Conflict].
+func (db *DB) OpenAttempts(ctx context.Context, fence Fence, attempts ...dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
 	if len(attempts) == 0 {
 		return nil, dormouse.Errorf(dormouse.Invalid, "a launch is for one generation at least")
 	}
@@ -42,7 +44,8 @@ func (db *DB) OpenAttempts(ctx context.Context, fence int64, attempts ...dormous
 		n, err := t.exec(`INSERT INTO launches (token, id, request) VALUES ($1, $2, $3) ON CONFLICT (token) DO NOTHING`,
 			first.Token, first.Launch, first.Request)
 		if err == nil && n == 0 {
-			err = dormouse.Errorf(dormouse.Conflict, "the token of launch %s was used before", first.Launch)
+			opened, err = t.openedBefore(first, attempts)
+			return err
 		}
 		if err != nil {
 			return err
@@ -56,6 +59,22 @@ func (db *DB) OpenAttempts(ctx context.Context, fence int64, attempts ...dormous
 		return nil
 	})
 	return opened, err
+}
+
+// openedBefore returns the attempts that an earlier try has opened.
+func (t *tx) openedBefore(first dormouse.LaunchAttempt, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
+	before, err := all(t, `SELECT `+attemptColumns+fromAttempts+`WHERE attempts.token = $1 ORDER BY attempts.id`,
+		[]any{first.Token}, scanAttempt)
+	if err != nil {
+		return nil, err
+	}
+	same := func(a, b dormouse.LaunchAttempt) bool {
+		return a.Launch == first.Launch && bytes.Equal(a.Request, first.Request) && a.Worker == b.Worker && a.Generation == b.Generation
+	}
+	if !slices.EqualFunc(before, attempts, same) {
+		return nil, dormouse.Errorf(dormouse.Conflict, "the token of launch %s was used before", first.Launch)
+	}
+	return before, nil
 }
 
 func (t *tx) openAttempt(a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
@@ -91,7 +110,7 @@ func (t *tx) openAttempt(a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, erro
 // again the same way is fine and leaves what has since been learnt of the
 // instances; another answer than the one stored, or an instance of another
 // attempt, is a [dormouse.Conflict].
-func (db *DB) SettleAttempts(ctx context.Context, fence int64, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+func (db *DB) SettleAttempts(ctx context.Context, fence Fence, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
 	return db.fenced(ctx, fence, "settling a launch", func(t *tx) error {
 		ours := make(map[int64]bool, len(attempts))
 		for _, a := range attempts {
@@ -164,7 +183,7 @@ const maxConsole = 64 << 10
 
 // SetAttemptConsole keeps what the machine of an attempt printed: its last
 // 64 KiB, where boots that fail say why.
-func (db *DB) SetAttemptConsole(ctx context.Context, fence, id int64, console string) error {
+func (db *DB) SetAttemptConsole(ctx context.Context, fence Fence, id int64, console string) error {
 	// Mending can lengthen the text threefold, so it comes before the cut.
 	console = mendText(console[max(0, len(console)-maxConsole):])
 	if cut := len(console) - maxConsole; cut > 0 {

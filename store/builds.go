@@ -35,8 +35,9 @@ type NewBuild struct {
 
 // StartBuild claims a pending request and creates its build, with the builder's
 // next number, in one step. A request that is not pending is a
-// [dormouse.Conflict]: somebody else took or ended it.
-func (db *DB) StartBuild(ctx context.Context, fence int64, n NewBuild) (dormouse.Build, error) {
+// [dormouse.Conflict]: somebody else took or ended it. So it does when it is
+// repeated: what became of the request is read back.
+func (db *DB) StartBuild(ctx context.Context, fence Fence, n NewBuild) (dormouse.Build, error) {
 	what := "starting a build of " + requestName(n.RequestID)
 	properties, err := encodeProperties(what, n.Properties)
 	if err != nil {
@@ -94,14 +95,15 @@ type Ending struct {
 }
 
 // FinishBuild is EndBuild for an end that counts nothing.
-func (db *DB) FinishBuild(ctx context.Context, fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue bool) error {
+func (db *DB) FinishBuild(ctx context.Context, fence Fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue bool) error {
 	return db.EndBuild(ctx, fence, buildID, Ending{Result: result, StateString: stateString, At: at, Requeue: requeue})
 }
 
 // EndBuild ends a running build, and with it, in the same step, its steps
 // that have not finished (they get the build's result), the logs still open,
-// and its request. A build that has finished is a [dormouse.Conflict].
-func (db *DB) EndBuild(ctx context.Context, fence, buildID int64, e Ending) error {
+// and its request. It may be repeated; a build that has finished otherwise, or at
+// another time, is a [dormouse.Conflict].
+func (db *DB) EndBuild(ctx context.Context, fence Fence, buildID int64, e Ending) error {
 	what := "finishing " + buildName(buildID)
 	var closed []int64
 	err := db.fenced(ctx, fence, what, func(t *tx) error {
@@ -110,7 +112,7 @@ func (db *DB) EndBuild(ctx context.Context, fence, buildID int64, e Ending) erro
 			WHERE id = $1 AND finished_at = 0 RETURNING request_id`,
 			[]any{buildID, finishedAt(e.At), int64(e.Result), e.StateString}, &request)
 		if errors.Is(err, errNoRow) {
-			return t.buildIsOver(buildID)
+			return t.buildEnded(buildID, e)
 		}
 		if err != nil {
 			return err
@@ -142,6 +144,16 @@ func (db *DB) EndBuild(ctx context.Context, fence, buildID int64, e Ending) erro
 	return nil
 }
 
+// buildEnded says why a build cannot be finished, nil where it has been, just so.
+func (t *tx) buildEnded(id int64, e Ending) error {
+	err := t.one(`SELECT id FROM builds WHERE id = $1 AND finished_at = $2 AND result = $3`,
+		[]any{id, finishedAt(e.At), int64(e.Result)}, new(int64))
+	if errors.Is(err, errNoRow) {
+		err = t.buildIsOver(id)
+	}
+	return err
+}
+
 // finishedAt is a time that says that something has finished, so it is never
 // the 0 that says it has not.
 func finishedAt(t time.Time) int64 { return max(micros(t), 1) }
@@ -149,7 +161,7 @@ func finishedAt(t time.Time) int64 { return max(micros(t), 1) }
 func scanID(row scanner) (id int64, err error) { return id, row.Scan(&id) }
 
 // SetBuildState changes the text that says what a running build is doing.
-func (db *DB) SetBuildState(ctx context.Context, fence, buildID int64, stateString string) error {
+func (db *DB) SetBuildState(ctx context.Context, fence Fence, buildID int64, stateString string) error {
 	return db.fenced(ctx, fence, "setting the state of "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET state_string = $2 WHERE id = $1 AND finished_at = 0`, buildID, stateString)
 		if err == nil && n == 0 {
@@ -178,7 +190,7 @@ func (t *tx) lockRunningBuild(id int64) error {
 }
 
 // SetProperties gives properties of a build new values, leaving its others.
-func (db *DB) SetProperties(ctx context.Context, fence, buildID int64, p dormouse.Properties) error {
+func (db *DB) SetProperties(ctx context.Context, fence Fence, buildID int64, p dormouse.Properties) error {
 	what := "setting properties of " + buildName(buildID)
 	properties, err := encodeProperties(what, p)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -26,6 +27,9 @@ type Writer interface {
 // Backend is an opened and migrated database.
 type Backend struct {
 	Writer Writer
+	// Lease is the writer of the lease, so that no other write is in its way; nil
+	// is Writer.
+	Lease Writer
 	// Reads is the pool for reads. New takes it over and closes it.
 	Reads *sql.DB
 	// Snapshot are the options of a transaction whose reads all see the same
@@ -36,7 +40,10 @@ type Backend struct {
 	ForUpdate, ForShare string
 	// Place tells where the database is; nil where nothing is known of it.
 	Place func(context.Context) (Place, error)
-	// Classify gives the class of one of the driver's errors.
+	// Patience is how long one statement of a read may take, with its rows; 0 is
+	// without a limit.
+	Patience time.Duration
+	// Classify gives the class of an error that came from the driver.
 	Classify func(error) dormouse.Code
 }
 
@@ -60,14 +67,31 @@ func New(ctx context.Context, b Backend) (*DB, error) {
 // Close waits for the writes that have begun and closes the database. Writes
 // that wait for their turn are refused. Calling it again does nothing.
 func (db *DB) Close() error {
-	return errors.Join(db.backend.Writer.Close(), db.backend.Reads.Close())
+	err := db.backend.Writer.Close()
+	if db.backend.Lease != nil {
+		err = errors.Join(err, db.backend.Lease.Close())
+	}
+	return errors.Join(err, db.backend.Reads.Close())
 }
 
 // write runs f in a transaction. What says what it is for, in messages of
 // errors that are not f's own.
 func (db *DB) write(ctx context.Context, what string, f func(*tx) error) error {
+	return db.writeBy(ctx, db.backend.Writer, what, f)
+}
+
+// writeLease is write for the lease's own row.
+func (db *DB) writeLease(ctx context.Context, what string, f func(*tx) error) error {
+	w := db.backend.Lease
+	if w == nil {
+		w = db.backend.Writer
+	}
+	return db.writeBy(ctx, w, what, f)
+}
+
+func (db *DB) writeBy(ctx context.Context, w Writer, what string, f func(*tx) error) error {
 	carryOut := func() error {
-		return db.backend.Writer.Write(ctx, func(ctx context.Context, raw Tx) error {
+		return w.Write(ctx, func(ctx context.Context, raw Tx) error {
 			return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
 		})
 	}
@@ -83,7 +107,7 @@ func (db *DB) write(ctx context.Context, what string, f func(*tx) error) error {
 func (db *DB) Around(f func(what string, write func() error) error) { db.around = f }
 
 // fenced is write for those that only the present master may do.
-func (db *DB) fenced(ctx context.Context, fence int64, what string, f func(*tx) error) error {
+func (db *DB) fenced(ctx context.Context, fence Fence, what string, f func(*tx) error) error {
 	return db.write(ctx, what, func(t *tx) error {
 		if err := t.checkFence(fence, what); err != nil {
 			return err
@@ -94,20 +118,28 @@ func (db *DB) fenced(ctx context.Context, fence int64, what string, f func(*tx) 
 
 // read runs f on the read pool; each statement sees a moment of its own.
 func (db *DB) read(ctx context.Context, what string, f func(*tx) error) error {
-	return db.classify(what, f(&tx{ctx: ctx, q: db.backend.Reads}))
+	ctx, p := newPatience(ctx, db.backend.Patience)
+	defer p.end()
+	return db.classify(what, p.explain(f(&tx{ctx: ctx, q: db.backend.Reads, patience: p})))
 }
 
 // snapshot runs f on the read pool in a transaction whose statements all see
 // the same moment.
 func (db *DB) snapshot(ctx context.Context, what string, f func(*tx) error) error {
-	raw, err := db.backend.Reads.BeginTx(ctx, &db.backend.Snapshot)
+	ctx, p := newPatience(ctx, db.backend.Patience)
+	defer p.end()
+	var raw *sql.Tx
+	err := p.wait(func() (err error) {
+		raw, err = db.backend.Reads.BeginTx(ctx, &db.backend.Snapshot)
+		return fromDriver(err)
+	})
 	if err != nil {
-		return db.classify(what, err)
+		return db.classify(what, p.explain(err))
 	}
-	err = f(&tx{ctx: ctx, q: raw})
+	err = f(&tx{ctx: ctx, q: raw, patience: p})
 	// Nothing was written, so how the transaction ends does not matter.
-	_ = raw.Rollback()
-	return db.classify(what, err)
+	_ = p.wait(raw.Rollback)
+	return db.classify(what, p.explain(err))
 }
 
 func (db *DB) classify(what string, err error) error {
@@ -117,8 +149,12 @@ func (db *DB) classify(what string, err error) error {
 	if _, ok := errors.AsType[*dormouse.Error](err); ok {
 		return err
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return dormouse.Errorf(dormouse.Unavailable, "%s: %w", what, err)
+	code := dormouse.Internal
+	if _, ok := errors.AsType[*driverError](err); ok {
+		code = db.backend.Classify(err)
 	}
-	return dormouse.Errorf(db.backend.Classify(err), "%s: %w", what, err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		code = dormouse.Unavailable
+	}
+	return dormouse.Errorf(code, "%s: %w", what, err)
 }

@@ -33,7 +33,7 @@ func instanceArgs(i dormouse.Instance) []any {
 }
 
 // SaveInstance stores a row of the ledger, replacing what was there.
-func (db *DB) SaveInstance(ctx context.Context, fence int64, i dormouse.Instance) error {
+func (db *DB) SaveInstance(ctx context.Context, fence Fence, i dormouse.Instance) error {
 	return db.fenced(ctx, fence, "saving instance "+i.ID, func(t *tx) error {
 		_, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET
 			account = excluded.account, region = excluded.region, worker = excluded.worker, generation = excluded.generation,

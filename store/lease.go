@@ -48,13 +48,24 @@ func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	return d, err
 }
 
+// Fence is the right to write of the master that has the lease. The number grows
+// with each change of ownership; the owner is compared, too, because a database
+// that fails over to a replica which lags behind gives a number twice.
+type Fence struct {
+	Number int64
+	Owner  string // of the lease; it names one process
+}
+
 // AcquireLease makes owner the master of the database until ttl after now, and
 // returns the fence that its writes must carry. Owner must name one process,
 // not only a machine: it may take its own unexpired lease again (the old fence
-// is void then). While another's lease is unexpired it is refused with a
-// [dormouse.Conflict] that says whose it is and until when.
-func (db *DB) AcquireLease(ctx context.Context, owner string, ttl time.Duration, now time.Time) (fence int64, err error) {
-	err = db.write(ctx, "acquiring the master lease", func(t *tx) error {
+// is void then), so an acquisition whose answer was lost can be repeated. While
+// another's lease is unexpired it is refused with a [dormouse.Conflict] that says
+// whose it is and until when.
+func (db *DB) AcquireLease(ctx context.Context, owner string, ttl time.Duration, now time.Time) (Fence, error) {
+	owner = mendText(owner)
+	fence := Fence{Owner: owner}
+	err := db.writeLease(ctx, "acquiring the master lease", func(t *tx) error {
 		if owner == "" {
 			return dormouse.Errorf(dormouse.Invalid, "a master lease needs an owner")
 		}
@@ -63,33 +74,46 @@ func (db *DB) AcquireLease(ctx context.Context, owner string, ttl time.Duration,
 		if err := t.one(`SELECT owner, expires_at FROM lease`+t.forUpdate, nil, &holder, timeColumn{&expires}); err != nil {
 			return err
 		}
-		if holder != mendText(owner) && now.Before(expires) {
+		if holder != owner && now.Before(expires) {
 			return dormouse.Errorf(dormouse.Conflict,
 				"master %s holds the lease of this database until %s: stop it, or wait", holder, expires.Format(time.RFC3339))
 		}
 		return t.one(`UPDATE lease SET fence = fence + 1, owner = $1, expires_at = $2 RETURNING fence`,
-			[]any{owner, micros(now.Add(ttl))}, &fence)
+			[]any{owner, micros(now.Add(ttl))}, &fence.Number)
 	})
-	return fence, err
+	if err != nil {
+		return Fence{}, err
+	}
+	return fence, nil
 }
 
-// RenewLease extends the lease to ttl after now. A [dormouse.Conflict] says that
-// another master has taken it: the caller must stop.
-func (db *DB) RenewLease(ctx context.Context, fence int64, ttl time.Duration, now time.Time) error {
-	return db.changeLease(ctx, fence, "renewing the master lease",
-		`UPDATE lease SET expires_at = $2 WHERE fence = $1 AND owner <> ''`, micros(now.Add(ttl)))
-}
-
-// ReleaseLease ends the mastership at once; the fence is void from then on.
-func (db *DB) ReleaseLease(ctx context.Context, fence int64) error {
-	return db.changeLease(ctx, fence, "releasing the master lease",
-		`UPDATE lease SET fence = fence + 1, owner = '', expires_at = 0 WHERE fence = $1 AND owner <> ''`)
-}
-
-func (db *DB) changeLease(ctx context.Context, fence int64, what, query string, args ...any) error {
-	return db.write(ctx, what, func(t *tx) error {
-		n, err := t.exec(query, append([]any{fence}, args...)...)
+// RenewLease extends the lease to ttl after now. It may be repeated. A
+// [dormouse.Conflict] says that another master has taken it: the caller must
+// stop.
+func (db *DB) RenewLease(ctx context.Context, fence Fence, ttl time.Duration, now time.Time) error {
+	const what = "renewing the master lease"
+	return db.writeLease(ctx, what, func(t *tx) error {
+		n, err := t.exec(`UPDATE lease SET expires_at = $3 WHERE fence = $1 AND owner = $2 AND owner <> ''`,
+			fence.Number, fence.Owner, micros(now.Add(ttl)))
 		if err == nil && n == 0 {
+			err = superseded(what)
+		}
+		return err
+	})
+}
+
+// ReleaseLease ends the mastership at once; the fence is void from then on. It
+// may be repeated as long as nobody else has acquired the lease.
+func (db *DB) ReleaseLease(ctx context.Context, fence Fence) error {
+	const what = "releasing the master lease"
+	return db.writeLease(ctx, what, func(t *tx) error {
+		n, err := t.exec(`UPDATE lease SET fence = fence + 1, owner = '', expires_at = 0
+			WHERE fence = $1 AND owner = $2 AND owner <> ''`, fence.Number, fence.Owner)
+		if err != nil || n > 0 {
+			return err
+		}
+		err = t.one(`SELECT fence FROM lease WHERE fence = $1 AND owner = ''`, []any{fence.Number + 1}, new(int64))
+		if errors.Is(err, errNoRow) {
 			err = superseded(what)
 		}
 		return err
@@ -98,13 +122,12 @@ func (db *DB) changeLease(ctx context.Context, fence int64, what, query string, 
 
 // checkFence refuses a write of a master that was superseded, and keeps the
 // lease from changing hands until the transaction ends.
-func (t *tx) checkFence(fence int64, what string) error {
-	var current int64
-	var owner string
-	if err := t.one(`SELECT fence, owner FROM lease`+t.forShare, nil, &current, &owner); err != nil {
+func (t *tx) checkFence(fence Fence, what string) error {
+	var current Fence
+	if err := t.one(`SELECT fence, owner FROM lease`+t.forShare, nil, &current.Number, &current.Owner); err != nil {
 		return err
 	}
-	if current != fence || owner == "" {
+	if current != fence || current.Owner == "" {
 		return superseded(what)
 	}
 	return nil

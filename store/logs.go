@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -20,9 +21,10 @@ func scanLog(row scanner) (dormouse.Log, error) {
 
 func logName(id int64) string { return fmt.Sprintf("log %d", id) }
 
-// NewLog creates an empty log of a running step. A name the step already has is
-// a [dormouse.Conflict].
-func (db *DB) NewLog(ctx context.Context, fence, stepID int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {
+// NewLog creates an empty log of a running step. It may be repeated as long as the
+// log is empty; a name that a log of the step has otherwise is a
+// [dormouse.Conflict].
+func (db *DB) NewLog(ctx context.Context, fence Fence, stepID int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {
 	err = db.fenced(ctx, fence, "creating log "+name+" of "+stepName(stepID), func(t *tx) error {
 		err := t.one(`SELECT id FROM steps WHERE id = $1 AND finished_at = 0`+t.forShare, []any{stepID}, new(int64))
 		if errors.Is(err, errNoRow) {
@@ -35,27 +37,33 @@ func (db *DB) NewLog(ctx context.Context, fence, stepID int64, name string, kind
 		err = t.one(`INSERT INTO logs (step_id, name, type) VALUES ($1, $2, $3)
 			ON CONFLICT (step_id, name) DO NOTHING RETURNING id`, []any{stepID, name, string(kind)}, &l.ID)
 		if errors.Is(err, errNoRow) {
-			return dormouse.Errorf(dormouse.Conflict, "%s already has a log %q", stepName(stepID), name)
+			l, err = single(t, "log "+name, `SELECT `+logColumns+` FROM logs WHERE step_id = $1 AND name = $2`,
+				[]any{stepID, name}, scanLog)
+			if err == nil && (l.Type != kind || l.Lines > 0 || l.Complete) {
+				err = dormouse.Errorf(dormouse.Conflict, "%s already has a log %q", stepName(stepID), name)
+			}
 		}
 		return err
 	})
 	return l, err
 }
 
-// AppendLog adds lines to a log and returns it with its new counts. A line that
-// holds a newline, is not valid UTF-8 or is longer than [MaxLine] is
-// [dormouse.Invalid]; a log that is complete is a [dormouse.Conflict].
-func (db *DB) AppendLog(ctx context.Context, fence, logID int64, lines []dormouse.LogLine) (dormouse.Log, error) {
-	return db.appendLog(ctx, fence, logID, lines, nil)
+// AppendLog adds lines to a log, from number first on, and returns it with its new
+// counts. It may be repeated: where the log has these lines already, it stays as
+// it is. A log that ends elsewhere is a [dormouse.Conflict], as is one that is
+// complete. A line that holds a newline, is not valid UTF-8 or is longer than
+// [MaxLine] is [dormouse.Invalid].
+func (db *DB) AppendLog(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine) (dormouse.Log, error) {
+	return db.appendLog(ctx, fence, logID, first, lines, nil)
 }
 
 // AppendLogProgress is AppendLog and [DB.SetProgress] of the log's step in one:
 // both happen or neither.
-func (db *DB) AppendLogProgress(ctx context.Context, fence, logID int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
-	return db.appendLog(ctx, fence, logID, lines, &progress)
+func (db *DB) AppendLogProgress(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
+	return db.appendLog(ctx, fence, logID, first, lines, &progress)
 }
 
-func (db *DB) appendLog(ctx context.Context, fence, logID int64, lines []dormouse.LogLine, progress *string) (dormouse.Log, error) {
+func (db *DB) appendLog(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine, progress *string) (dormouse.Log, error) {
 	what := "appending to " + logName(logID)
 	if err := checkLines(what, lines); err != nil {
 		return dormouse.Log{}, err
@@ -70,9 +78,11 @@ func (db *DB) appendLog(ctx context.Context, fence, logID int64, lines []dormous
 			added.lines, added.bytes = added.lines+c.lines, added.bytes+c.bytes
 		}
 		l, err = single(t, logName(logID), `UPDATE logs SET lines = lines + $2, bytes = bytes + $3
-			WHERE id = $1 AND complete = 0 RETURNING `+logColumns, []any{logID, added.lines, added.bytes}, scanLog)
+			WHERE id = $1 AND complete = 0 AND lines = $4 RETURNING `+logColumns,
+			[]any{logID, added.lines, added.bytes, first}, scanLog)
 		if dormouse.CodeOf(err) == dormouse.NotFound {
-			return t.logIsComplete(logID)
+			l, err = t.appended(logID, first, lines)
+			return err
 		}
 		if err == nil && progress != nil {
 			err = t.setProgress(l.StepID, *progress)
@@ -93,18 +103,45 @@ func (db *DB) appendLog(ctx context.Context, fence, logID int64, lines []dormous
 	return l, err
 }
 
-// logIsComplete says why an open log was not found.
-func (t *tx) logIsComplete(id int64) error {
+// appended returns a log that ends in lines already, from the first on, or says
+// why they cannot be added to it.
+func (t *tx) appended(id, first int64, lines []dormouse.LogLine) (dormouse.Log, error) {
 	l, err := t.log(id)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return dormouse.Log{}, err
+	case l.Complete:
+		return dormouse.Log{}, dormouse.Errorf(dormouse.Conflict, "%s (%s) is complete: nothing can be added to it", logName(id), l.Name)
 	}
-	return dormouse.Errorf(dormouse.Conflict, "%s (%s) is complete: nothing can be added to it", logName(id), l.Name)
+	there := l.Lines == first+int64(len(lines))
+	for there && len(lines) > 0 {
+		c, err := t.chunkAt(id, first)
+		if err != nil {
+			return dormouse.Log{}, err
+		}
+		stored, err := c.decode()
+		if err != nil {
+			return dormouse.Log{}, err
+		}
+		stored = stored[first-c.firstLine:]
+		n := min(len(stored), len(lines))
+		there = slices.EqualFunc(stored[:n], lines[:n], sameLine)
+		first, lines = first+int64(n), lines[n:]
+	}
+	if !there {
+		return dormouse.Log{}, dormouse.Errorf(dormouse.Conflict, "%s (%s) has %d lines: other ones cannot be added from line %d on", logName(id), l.Name, l.Lines, first)
+	}
+	return l, nil
+}
+
+// sameLine compares lines as they are stored.
+func sameLine(a, b dormouse.LogLine) bool {
+	return a.Stream == b.Stream && a.Text == b.Text && a.Time.UnixMilli() == b.Time.UnixMilli()
 }
 
 // CompleteLog says that nothing will be added to a log any more. It may be said
 // twice.
-func (db *DB) CompleteLog(ctx context.Context, fence, logID int64) (l dormouse.Log, err error) {
+func (db *DB) CompleteLog(ctx context.Context, fence Fence, logID int64) (l dormouse.Log, err error) {
 	err = db.fenced(ctx, fence, "completing "+logName(logID), func(t *tx) (err error) {
 		l, err = single(t, logName(logID), `UPDATE logs SET complete = 1 WHERE id = $1 RETURNING `+logColumns, []any{logID}, scanLog)
 		return err

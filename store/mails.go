@@ -15,7 +15,7 @@ const maxMails = 100
 
 // AddMail puts a mail into the outbox. One with the same MessageID is there
 // already: it stays as it is.
-func (db *DB) AddMail(ctx context.Context, fence int64, m dormouse.Mail) error {
+func (db *DB) AddMail(ctx context.Context, fence Fence, m dormouse.Mail) error {
 	to, err := json.Marshal(m.To)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (db *DB) Mails(ctx context.Context) (mails []dormouse.Mail, err error) {
 }
 
 // PostponeMail notes that a mail was tried, and is tried again at a time.
-func (db *DB) PostponeMail(ctx context.Context, fence, id int64, attempts int, next time.Time) error {
+func (db *DB) PostponeMail(ctx context.Context, fence Fence, id int64, attempts int, next time.Time) error {
 	return db.fenced(ctx, fence, fmt.Sprintf("postponing mail %d", id), func(t *tx) error {
 		_, err := t.exec(`UPDATE mails SET attempts = $2, next_at = $3 WHERE id = $1`, id, attempts, micros(next))
 		return err
@@ -53,7 +53,7 @@ func (db *DB) PostponeMail(ctx context.Context, fence, id int64, attempts int, n
 }
 
 // RemoveMail takes a mail out of the outbox.
-func (db *DB) RemoveMail(ctx context.Context, fence, id int64) error {
+func (db *DB) RemoveMail(ctx context.Context, fence Fence, id int64) error {
 	return db.fenced(ctx, fence, fmt.Sprintf("removing mail %d", id), func(t *tx) error {
 		_, err := t.exec(`DELETE FROM mails WHERE id = $1`, id)
 		return err

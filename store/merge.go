@@ -104,7 +104,7 @@ func (t *tx) merge(logID int64, run []chunk) error {
 // compactLog merges what small chunks a complete log still has. The log is
 // whole without it, so when it can not be done, for instance because the master
 // is going down, the log merely keeps more rows.
-func (db *DB) compactLog(ctx context.Context, fence, logID int64) {
+func (db *DB) compactLog(ctx context.Context, fence Fence, logID int64) {
 	for next := int64(0); next >= 0; {
 		from := next
 		err := db.fenced(ctx, fence, "compacting "+logName(logID), func(t *tx) (err error) {

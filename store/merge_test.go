@@ -12,7 +12,7 @@ import (
 )
 
 // newLog returns a database with one empty log.
-func newLog(t *testing.T) (db *store.DB, fence, log int64) {
+func newLog(t *testing.T) (db *store.DB, fence store.Fence, log int64) {
 	t.Helper()
 	ctx := t.Context()
 	db, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "state.sqlite"))
@@ -49,7 +49,7 @@ func TestTinyAppendsHaveFewRows(t *testing.T) {
 		if i%400 == 399 {
 			size = store.Full * 3 / 4
 		}
-		l, err := db.AppendLog(ctx, fence, id, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
+		l, err := db.AppendLog(ctx, fence, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
 		check(t, err)
 		written = l.Bytes
 		if i%100 == 0 {
@@ -88,7 +88,7 @@ func TestCompactionOfManyRows(t *testing.T) {
 		if i%2 == 0 {
 			size = store.Full / 2
 		}
-		_, err := db.AppendLog(ctx, fence, id, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
+		_, err := db.AppendLog(ctx, fence, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
 		check(t, err)
 	}
 	before, err := db.LogRows(ctx, id)

@@ -69,7 +69,7 @@ func isOrAre(n int) string {
 }
 
 // TakePlace notes that the master on host has the database where it is now.
-func (db *DB) TakePlace(ctx context.Context, fence int64, host string, at time.Time) error {
+func (db *DB) TakePlace(ctx context.Context, fence Fence, host string, at time.Time) error {
 	place, err := db.place(ctx)
 	if err != nil {
 		return err
@@ -89,6 +89,12 @@ func (db *DB) place(ctx context.Context) (Place, error) {
 	if db.backend.Place == nil {
 		return Place{}, nil
 	}
-	p, err := db.backend.Place(ctx)
-	return p, db.classify("asking where the database is", err)
+	ctx, p := newPatience(ctx, db.backend.Patience)
+	defer p.end()
+	var place Place
+	err := p.wait(func() (err error) {
+		place, err = db.backend.Place(ctx)
+		return fromDriver(err)
+	})
+	return place, db.classify("asking where the database is", p.explain(err))
 }

@@ -27,8 +27,9 @@ func requestName(id int64) string { return fmt.Sprintf("build request %d", id) }
 // SubmitRequests stores new pending requests, all or none, and returns them
 // with their IDs, in the order given. What a request can only get later (state,
 // build, result) is ignored in what is given. Of one whose Key an earlier
-// request has, that is returned instead, as it is now.
-func (db *DB) SubmitRequests(ctx context.Context, fence int64, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+// request has, that is returned instead, as it is now: with keys, it may be
+// repeated.
+func (db *DB) SubmitRequests(ctx context.Context, fence Fence, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	out := slices.Clone(requests)
 	type text struct{ sources, properties string }
 	texts := make([]text, len(out))
@@ -130,9 +131,9 @@ func (db *DB) Requests(ctx context.Context, f RequestFilter) (requests []dormous
 type Collapse struct{ ID, Into int64 }
 
 // CollapseRequests completes each request as skipped and links it to the one
-// that goes on, all or none. A request that is not pending, or whose survivor
-// is complete or itself, is a [dormouse.Conflict].
-func (db *DB) CollapseRequests(ctx context.Context, fence int64, collapses []Collapse, now time.Time) error {
+// that goes on, all or none. It may be repeated. A request that is not pending, or
+// whose survivor is complete or itself, is a [dormouse.Conflict].
+func (db *DB) CollapseRequests(ctx context.Context, fence Fence, collapses []Collapse, now time.Time) error {
 	return db.fenced(ctx, fence, "collapsing build requests", func(t *tx) error {
 		for _, c := range collapses {
 			if err := t.collapse(c, now); err != nil {
@@ -151,6 +152,9 @@ func (t *tx) collapse(c Collapse, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if r, err := t.request(c.ID, ""); err != nil || r.CollapsedInto == c.Into {
+		return err
+	}
 	if survivor.State == dormouse.RequestComplete {
 		return dormouse.Errorf(dormouse.Conflict, "%s can not be collapsed into %s, which is complete",
 			requestName(c.ID), requestName(c.Into))
@@ -160,8 +164,9 @@ func (t *tx) collapse(c Collapse, now time.Time) error {
 
 // CancelRequest completes a pending request as cancelled. Any other is a
 // [dormouse.Conflict]: a request that was claimed is ended by stopping its
-// build.
-func (db *DB) CancelRequest(ctx context.Context, fence, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
+// build. So is one that is cancelled already, also by a try whose answer was lost:
+// it is read back.
+func (db *DB) CancelRequest(ctx context.Context, fence Fence, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
 	err = db.fenced(ctx, fence, "cancelling "+requestName(id), func(t *tx) (err error) {
 		if err := t.completePending(id, dormouse.Cancelled, 0, now); err != nil {
 			return err

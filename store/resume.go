@@ -47,7 +47,7 @@ func (db *DB) Resumable(ctx context.Context, buildID int64) (r Resumable, err er
 
 // SetStopReason keeps that a running build was asked to stop; the first reason
 // stands. One that has finished is a [dormouse.Conflict].
-func (db *DB) SetStopReason(ctx context.Context, fence, buildID int64, reason string) error {
+func (db *DB) SetStopReason(ctx context.Context, fence Fence, buildID int64, reason string) error {
 	return db.fenced(ctx, fence, "stopping "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET stop_reason = CASE stop_reason WHEN '' THEN $2 ELSE stop_reason END
 			WHERE id = $1 AND finished_at = 0`, buildID, reason)
@@ -60,7 +60,7 @@ func (db *DB) SetStopReason(ctx context.Context, fence, buildID int64, reason st
 
 // Abandon has nobody go on with a running build: its Session is "" from then
 // on. One that has finished is a [dormouse.Conflict].
-func (db *DB) Abandon(ctx context.Context, fence, buildID int64) error {
+func (db *DB) Abandon(ctx context.Context, fence Fence, buildID int64) error {
 	return db.fenced(ctx, fence, "abandoning "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET session = '' WHERE id = $1 AND finished_at = 0`, buildID)
 		if err == nil && n == 0 {
@@ -72,7 +72,7 @@ func (db *DB) Abandon(ctx context.Context, fence, buildID int64) error {
 
 // SetProgress keeps how far a running step has come, in the words of whoever
 // runs it. A step that has finished is a [dormouse.Conflict].
-func (db *DB) SetProgress(ctx context.Context, fence, stepID int64, progress string) error {
+func (db *DB) SetProgress(ctx context.Context, fence Fence, stepID int64, progress string) error {
 	return db.fenced(ctx, fence, "keeping how far "+stepName(stepID)+" has come", func(t *tx) error {
 		return t.setProgress(stepID, progress)
 	})
@@ -88,7 +88,7 @@ func (t *tx) setProgress(stepID int64, progress string) error {
 
 // BindSecret keeps the hash of the secret that a generation's agent binds itself
 // to, unless there is one already, and returns the one that there is.
-func (db *DB) BindSecret(ctx context.Context, fence int64, worker string, generation int64, hash string) (bound string, err error) {
+func (db *DB) BindSecret(ctx context.Context, fence Fence, worker string, generation int64, hash string) (bound string, err error) {
 	what := fmt.Sprintf("binding generation %d of worker %s to its agent's secret", generation, worker)
 	err = db.fenced(ctx, fence, what, func(t *tx) error {
 		err := t.one(`UPDATE generations SET secret = CASE secret WHEN '' THEN $3 ELSE secret END

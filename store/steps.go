@@ -23,8 +23,10 @@ func scanStep(row scanner) (dormouse.Step, error) {
 func stepName(id int64) string { return fmt.Sprintf("step %d", id) }
 
 // StartStep stores a step that starts now and returns it with its ID. The build
-// must be running, and Index be free in it; else it is a [dormouse.Conflict].
-func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dormouse.Step, error) {
+// must be running, and Index be free in it; else it is a [dormouse.Conflict]. It
+// may be repeated: a step that began with the same name at the same time is the
+// one.
+func (db *DB) StartStep(ctx context.Context, fence Fence, s dormouse.Step) (dormouse.Step, error) {
 	s.StartedAt, s.FinishedAt, s.Result, s.Logs = stored(s.StartedAt), time.Time{}, nil, nil
 	err := db.fenced(ctx, fence, "starting a step of "+buildName(s.BuildID), func(t *tx) error {
 		if err := t.lockRunningBuild(s.BuildID); err != nil {
@@ -34,6 +36,10 @@ func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dorm
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (build_id, position) DO NOTHING RETURNING id`,
 			[]any{s.BuildID, s.Index, s.Name, micros(s.StartedAt), s.StateString, flag(s.Hidden)}, &s.ID)
 		if errors.Is(err, errNoRow) {
+			err = t.one(`SELECT id FROM steps WHERE build_id = $1 AND position = $2 AND name = $3 AND started_at = $4 AND finished_at = 0`,
+				[]any{s.BuildID, s.Index, s.Name, micros(s.StartedAt)}, &s.ID)
+		}
+		if errors.Is(err, errNoRow) {
 			return dormouse.Errorf(dormouse.Conflict, "%s already has a step at index %d", buildName(s.BuildID), s.Index)
 		}
 		return err
@@ -42,12 +48,13 @@ func (db *DB) StartStep(ctx context.Context, fence int64, s dormouse.Step) (dorm
 }
 
 // FinishStep ends a running step. Its logs stay as they are: they are completed
-// one by one, or by the end of the build. A step that has finished is a
-// [dormouse.Conflict].
-func (db *DB) FinishStep(ctx context.Context, fence, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
+// one by one, or by the end of the build. It may be repeated; a step that has
+// finished otherwise, or at another time, is a [dormouse.Conflict].
+func (db *DB) FinishStep(ctx context.Context, fence Fence, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
 	return db.fenced(ctx, fence, "finishing "+stepName(stepID), func(t *tx) error {
 		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5, progress = ''
-			WHERE id = $1 AND finished_at = 0`, stepID, finishedAt(at), int64(result), stateString, flag(hidden))
+			WHERE id = $1 AND (finished_at = 0 OR finished_at = $2 AND result = $3)`,
+			stepID, finishedAt(at), int64(result), stateString, flag(hidden))
 		if err == nil && n == 0 {
 			err = t.stepIsOver(stepID)
 		}

@@ -14,6 +14,21 @@ type tx struct {
 	ctx                 context.Context
 	q                   querier
 	forUpdate, forShare string
+	patience            *patience // of a read; a write's context has its time
+}
+
+// driverError is what a driver said, or the server through it, in contrast to
+// what is wrong with the rows themselves.
+type driverError struct{ error }
+
+// Unwrap gives the driver's own error.
+func (e *driverError) Unwrap() error { return e.error }
+
+func fromDriver(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &driverError{err}
 }
 
 type querier interface {
@@ -29,9 +44,10 @@ var errNoRow = errors.New("no row")
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	res, err := t.q.(Tx).ExecContext(t.ctx, query, mend(args)...)
 	if err != nil {
-		return 0, err
+		return 0, fromDriver(err)
 	}
-	return res.RowsAffected()
+	n, err := res.RowsAffected()
+	return n, fromDriver(err)
 }
 
 // one reads the first row into dest; errNoRow if there is none.
@@ -54,17 +70,19 @@ func (t *tx) one(query string, args []any, dest ...any) error {
 // expected: PostgreSQL reports a violated constraint after the rows that
 // RETURNING gives.
 func (t *tx) each(query string, args []any, f func(scanner) error) error {
-	rows, err := t.q.QueryContext(t.ctx, query, mend(args)...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
+	return t.patience.wait(func() error {
+		rows, err := t.q.QueryContext(t.ctx, query, mend(args)...)
+		if err != nil {
+			return fromDriver(err)
 		}
-	}
-	return rows.Err()
+		defer rows.Close()
+		for rows.Next() {
+			if err := f(rows); err != nil {
+				return err
+			}
+		}
+		return fromDriver(rows.Err())
+	})
 }
 
 // all collects what scan makes of every row.

@@ -36,7 +36,7 @@ func (db *DB) Workers(ctx context.Context) (workers []WorkerRecord, err error) {
 
 // SaveWorker stores a worker's record and the given generations, replacing what
 // was there, in one step.
-func (db *DB) SaveWorker(ctx context.Context, fence int64, w WorkerRecord, generations ...dormouse.Generation) error {
+func (db *DB) SaveWorker(ctx context.Context, fence Fence, w WorkerRecord, generations ...dormouse.Generation) error {
 	return db.fenced(ctx, fence, "saving worker "+w.Name, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO workers (name, state, generation, paused, updated_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (name) DO UPDATE SET state = excluded.state, generation = excluded.generation,

@@ -6,21 +6,37 @@
 // from writing one at a time holds here, too. A transaction that PostgreSQL
 // ends as a deadlock's victim or for a serialization failure has left no trace
 // and is run again.
+//
+// # Connections that break
+//
+// A write has 10 seconds, and each statement of a read as many; a connection that
+// has not answered by then is closed. What is known of the write then depends on
+// how far it came:
+//
+//	BEGIN … statements … │ COMMIT sent ……… │ answer
+//	nothing was written  │ who knows       │ what it says
+//	Unavailable          │ Unanswered      │
+//
+// Of the answers to COMMIT, an ERROR says that nothing was written. All else, such
+// as the FATAL of a server that shuts down or of a pooler that has lost its
+// server, says nothing of the transaction, and is no answer. The lease has a
+// connection of its own, and 2 seconds, so that no other write is in its way.
+//
+// A server cannot tell a silent client from one that is gone either. It ends a
+// transaction of ours that stands still for 5 seconds, so that the locks of a
+// connection which has gone deaf hold up nothing for longer.
 package postgres
 
 import (
 	"context"
 	"database/sql"
 	"errors"
-	"io"
-	"net"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/store/migrations"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -43,24 +59,45 @@ func Open(ctx context.Context, url string) (*store.DB, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "dormouse"
 	}
+	return open(ctx, config, usual)
+}
+
+func open(ctx context.Context, config *pgx.ConnConfig, l limits) (*store.DB, error) {
+	harden(config, l)
 	name := "PostgreSQL database " + config.Database + " on " + config.Host
-	writes := pool(config)
+	writes := pool(config, l, connections, endStanding(l.write/2))
 	if err := migrate(ctx, writes, name); err != nil {
-		if _, ok := errors.AsType[*dormouse.Error](err); !ok {
-			err = dormouse.Errorf(classify(err), "opening %s: %w", name, err)
-		}
-		return nil, errors.Join(err, writes.Close())
+		return nil, errors.Join(notOpened(name, err), writes.Close())
 	}
-	reads := pool(config)
+	reads := pool(config, l, connections)
 	return store.New(ctx, store.Backend{
-		Writer:    &writer{writes},
+		Writer:    &writer{writes, l.write},
+		Lease:     &writer{pool(config, l, 1, endStanding(l.lease/2)), l.lease},
 		Reads:     reads,
 		Place:     func(ctx context.Context) (store.Place, error) { return place(ctx, reads) },
+		Patience:  l.read,
 		Snapshot:  sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		ForUpdate: " FOR UPDATE",
 		ForShare:  " FOR SHARE",
 		Classify:  classify,
 	})
+}
+
+// notOpened says why a database could not be opened. What is wrong with its name
+// or the account is the configuration's fault here, and only here: a database
+// that was open and refuses us has been changed, and may be changed back.
+func notOpened(name string, err error) error {
+	if _, ok := errors.AsType[*dormouse.Error](err); ok {
+		return err
+	}
+	code := classify(err)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch class(e) {
+		case "28", "3D", "42": // refused by authorization, no such database, no permission
+			code = dormouse.Configuration
+		}
+	}
+	return dormouse.Errorf(code, "opening %s: %w", name, err)
 }
 
 // OpenReadOnly connects to a database to look into it beside the masters that may
@@ -72,22 +109,17 @@ func OpenReadOnly(ctx context.Context, url string) (*store.DB, error) {
 		return nil, dormouse.Errorf(dormouse.Configuration, "PostgreSQL: %w", err)
 	}
 	config.RuntimeParams["default_transaction_read_only"] = "on"
-	reads := pool(config)
+	l := usual
+	harden(config, l)
+	reads := pool(config, l, connections)
 	db := store.ReadOnly(store.Backend{
-		Reads: reads, Snapshot: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, Classify: classify,
+		Reads: reads, Patience: l.read, Snapshot: sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, Classify: classify,
 	})
 	if err := reads.PingContext(ctx); err != nil {
 		_ = db.Close()
-		return nil, dormouse.Errorf(classify(err), "opening PostgreSQL database %s on %s: %w", config.Database, config.Host, err)
+		return nil, notOpened("PostgreSQL database "+config.Database+" on "+config.Host, err)
 	}
 	return db, nil
-}
-
-func pool(config *pgx.ConnConfig) *sql.DB {
-	db := stdlib.OpenDB(*config)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db
 }
 
 func migrate(ctx context.Context, db *sql.DB, name string) error {
@@ -98,28 +130,4 @@ func migrate(ctx context.Context, db *sql.DB, name string) error {
 		return err
 	}
 	return migrations.Up(ctx, migrations.Postgres, db, name, goose.WithSessionLocker(locker))
-}
-
-// classify gives the class of an error by its SQLSTATE.
-// https://www.postgresql.org/docs/current/errcodes-appendix.html
-func classify(err error) dormouse.Code {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch class := e.Code[:min(2, len(e.Code))]; class {
-		case "08", "40", "53", "57": // connection, rolled back, out of resources, shutting down
-			return dormouse.Unavailable
-		case "28", "3D", "42": // refused by authorization, no such database, no permission
-			return dormouse.Configuration
-		}
-		return dormouse.Internal
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || broken(err) {
-		return dormouse.Unavailable
-	}
-	return dormouse.Internal
-}
-
-// broken reports whether the connection failed, so that an answer may be lost.
-func broken(err error) bool {
-	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }

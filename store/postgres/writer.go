@@ -9,7 +9,6 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/store"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -22,17 +21,21 @@ const (
 )
 
 // writer runs each write in a transaction of its own.
-type writer struct{ pool *sql.DB }
+type writer struct {
+	pool  *sql.DB
+	limit time.Duration // of a write
+}
 
 // Close implements [store.Writer].
 func (w *writer) Close() error { return w.pool.Close() }
 
 // Write implements [store.Writer].
 func (w *writer) Write(ctx context.Context, f func(context.Context, store.Tx) error) error {
+	end := time.Now().Add(w.limit)
 	wait := pause
 	for try := 1; ; try++ {
-		err := w.once(ctx, f)
-		if try == tries || !rolledBack(err) {
+		err := w.once(ctx, end, f)
+		if try == tries || !rolledBack(err) || time.Now().Add(wait).After(end) {
 			return err
 		}
 		timer := time.NewTimer(rand.N(wait))
@@ -46,36 +49,53 @@ func (w *writer) Write(ctx context.Context, f func(context.Context, store.Tx) er
 	}
 }
 
-func (w *writer) once(ctx context.Context, f func(context.Context, store.Tx) error) error {
-	// Waiting for a connection ends with ctx. What has begun is finished: the
-	// caller's values, which f uses, are the caller's again only then.
-	conn, err := w.pool.Conn(ctx)
+func (w *writer) once(ctx context.Context, end time.Time, f func(context.Context, store.Tx) error) error {
+	waiting, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	conn, err := w.pool.Conn(waiting)
 	if err != nil {
-		return err
+		return w.nothing("no connection to the database", waiting, err)
 	}
 	defer conn.Close()
-	ctx = context.WithoutCancel(ctx)
-	tx, err := conn.BeginTx(ctx, nil)
+	// Waiting for a connection ends with ctx. What has begun is finished: the
+	// caller's values, which f uses, are the caller's again only then. The end of
+	// its time closes the connection.
+	begun, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer cancel()
+	tx, err := conn.BeginTx(begun, nil)
 	if err != nil {
-		return err
+		return w.nothing("the connection to the database broke", begun, err)
 	}
-	if err := f(ctx, tx); err != nil {
+	if err := f(begun, tx); err != nil {
 		// If this fails, too, the connection is broken and the server rolls back.
 		_ = tx.Rollback()
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		if _, answered := errors.AsType[*pgconn.PgError](err); !answered {
-			return dormouse.Errorf(dormouse.Unanswered, "the connection to the database broke during a commit: %w", err)
+		if _, ours := errors.AsType[*dormouse.Error](err); begun.Err() != nil && !ours {
+			return w.nothing("the connection to the database is silent", begun, err)
 		}
 		return err
 	}
-	return nil
+	if begun.Err() != nil {
+		_ = tx.Rollback()
+		return w.nothing("the connection to the database is slow", begun, begun.Err())
+	}
+	return committed(tx.Commit())
 }
 
-// rolledBack reports whether PostgreSQL ended the transaction for the sake of
-// another: class 40, serialization failures and deadlocks.
-func rolledBack(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && len(e.Code) > 2 && e.Code[:2] == "40"
+// nothing says why a write was not carried out.
+func (w *writer) nothing(what string, ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return dormouse.Errorf(dormouse.Unavailable, "%s: nothing was written within %v: %w", what, w.limit, err)
+	}
+	return dormouse.Errorf(dormouse.Unavailable, "%s: nothing was written: %w", what, err)
+}
+
+// committed makes of what a commit returned what it says.
+func committed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case refused(err):
+		return dormouse.Errorf(classify(err), "the database has refused the commit: %w", err)
+	}
+	return dormouse.Errorf(dormouse.Unanswered, "the connection to the database broke during a commit: %w", err)
 }

@@ -31,7 +31,7 @@ func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 		}
 		b.SetBytes(int64(size))
 		for b.Loop() {
-			_, err := f.AppendLog(b.Context(), f.fence, l.ID, lines)
+			_, err := f.appendLog(b.Context(), l.ID, lines)
 			check(b, err)
 		}
 	})

@@ -140,7 +140,7 @@ func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string
 		return err
 	}
 	for n := range 20 {
-		if _, err := f.AppendLog(ctx, f.fence, l.ID, []dormouse.LogLine{line(fmt.Sprint("line ", n), 0)}); err != nil {
+		if _, err := f.appendLog(ctx, l.ID, []dormouse.LogLine{line(fmt.Sprint("line ", n), 0)}); err != nil {
 			return err
 		}
 		ack("lines %d %d", l.ID, n+1)

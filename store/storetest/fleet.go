@@ -63,7 +63,7 @@ func (f *fixture) attempt(t testing.TB, worker, token string) dormouse.LaunchAtt
 }
 
 // openAttempt opens a launch for one generation.
-func (f *fixture) openAttempt(ctx context.Context, fence int64, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+func (f *fixture) openAttempt(ctx context.Context, fence store.Fence, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
 	opened, err := f.OpenAttempts(ctx, fence, a)
 	if len(opened) != 1 {
 		return dormouse.LaunchAttempt{}, err
@@ -72,7 +72,7 @@ func (f *fixture) openAttempt(ctx context.Context, fence int64, a dormouse.Launc
 }
 
 // settle settles a launch for one generation.
-func (f *fixture) settle(ctx context.Context, fence int64, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+func (f *fixture) settle(ctx context.Context, fence store.Fence, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
 	return f.SettleAttempts(ctx, fence, []dormouse.LaunchAttempt{a}, instances)
 }
 

@@ -38,26 +38,29 @@ func testLease(t *testing.T, f *fixture) {
 
 	mine, err := f.AcquireLease(ctx, "master-1", time.Hour, at(3601))
 	check(t, err)
-	if mine <= f.fence {
-		t.Errorf("acquired again, the fence went from %d to %d", f.fence, mine)
+	if mine.Number <= f.fence.Number {
+		t.Errorf("acquired again, the fence went from %v to %v", f.fence, mine)
 	}
 	superseded(t, "renewing with the old fence", f.RenewLease(ctx, f.fence, time.Hour, at(3602)))
 
 	theirs, err := f.AcquireLease(ctx, "master-2", time.Hour, at(3*3600))
 	check(t, err)
-	if theirs <= mine {
-		t.Errorf("the fence went from %d to %d", mine, theirs)
+	if theirs.Number <= mine.Number {
+		t.Errorf("the fence went from %v to %v", mine, theirs)
 	}
 	superseded(t, "renewing after another took over", f.RenewLease(ctx, mine, time.Hour, at(3*3600)))
 	superseded(t, "releasing after another took over", f.ReleaseLease(ctx, mine))
 	check(t, f.ReleaseLease(ctx, theirs))
-	superseded(t, "releasing twice", f.ReleaseLease(ctx, theirs))
+	check(t, f.ReleaseLease(ctx, theirs)) // the answer may have been lost
+	superseded(t, "releasing another's", f.ReleaseLease(ctx, store.Fence{Number: theirs.Number - 1, Owner: "master-2"}))
+	superseded(t, "renewing after the release", f.RenewLease(ctx, theirs, time.Hour, at(3*3600)))
 	superseded(t, "writing after the release", f.SaveWorker(ctx, theirs, store.WorkerRecord{Name: "w", State: []byte("{}")}))
 	last, err := f.AcquireLease(ctx, "master-3", time.Hour, at(3*3600))
 	check(t, err)
-	if last <= theirs {
-		t.Errorf("the fence went from %d to %d", theirs, last)
+	if last.Number <= theirs.Number {
+		t.Errorf("the fence went from %v to %v", theirs, last)
 	}
+	superseded(t, "releasing late", f.ReleaseLease(ctx, theirs))
 	_, err = f.AcquireLease(ctx, "", time.Hour, at(9*3600))
 	refused(t, "a lease without an owner", err, dormouse.Invalid)
 }
@@ -77,11 +80,19 @@ func testFencing(t *testing.T, f *fixture) {
 	check(t, err)
 	check(t, f.SaveInstance(ctx, f.fence, dormouse.Instance{ID: "i-1", LaunchedAt: epoch}))
 
-	_, err = f.AcquireLease(ctx, "master-2", time.Hour, at(7200))
+	theirs, err := f.AcquireLease(ctx, "master-2", time.Hour, at(7200))
 	check(t, err)
 	accepted := a
 	accepted.State = dormouse.AttemptAccepted
-	for _, fence := range []int64{f.fence, 0, -1, f.fence + 100} {
+	for _, fence := range []store.Fence{
+		f.fence,
+		{},
+		{Number: -1, Owner: "master-2"},
+		{Number: theirs.Number + 100, Owner: "master-2"},
+		// As after a failover to a replica that had not heard of the first election.
+		{Number: theirs.Number, Owner: "master-1"},
+		{Number: theirs.Number},
+	} {
 		for name, write := range map[string]func() error{
 			"CollapseRequests": func() error {
 				return f.CollapseRequests(ctx, fence, []store.Collapse{{ID: r.ID, Into: into.ID}}, at(1))
@@ -105,7 +116,7 @@ func testFencing(t *testing.T, f *fixture) {
 				return err
 			},
 			"AppendLog": func() error {
-				_, err := f.AppendLog(ctx, fence, l.ID, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: "x"}})
+				_, err := f.AppendLog(ctx, fence, l.ID, 0, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: "x"}})
 				return err
 			},
 			"CompleteLog": func() error {
@@ -135,6 +146,7 @@ func testFencing(t *testing.T, f *fixture) {
 		} {
 			superseded(t, name, write())
 		}
+		superseded(t, "RenewLease", f.RenewLease(ctx, fence, time.Hour, at(7200)))
 	}
 
 	pending, err := f.PendingRequests(ctx)

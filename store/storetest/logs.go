@@ -23,14 +23,14 @@ func testLogs(t *testing.T, f *fixture) {
 	lines := []dormouse.LogLine{line("one", 0), line("", 5), line("drei ☃ \x00 \r tab\t", 3)}
 	lines[1].Stream, lines[2].Stream = dormouse.Stderr, dormouse.Header
 
-	got, err := f.AppendLog(ctx, f.fence, l.ID, lines[:2])
+	got, err := f.appendLog(ctx, l.ID, lines[:2])
 	check(t, err)
 	l.Lines, l.Bytes = 2, 5
 	same(t, "after an append", got, l)
-	got, err = f.AppendLog(ctx, f.fence, l.ID, nil)
+	got, err = f.appendLog(ctx, l.ID, nil)
 	check(t, err)
 	same(t, "after appending nothing", got, l)
-	_, err = f.AppendLog(ctx, f.fence, l.ID, lines[2:])
+	_, err = f.appendLog(ctx, l.ID, lines[2:])
 	check(t, err)
 	got, err = f.CompleteLog(ctx, f.fence, l.ID)
 	check(t, err)
@@ -62,7 +62,7 @@ func testLogsRefused(t *testing.T, f *fixture) {
 		for _, text := range texts {
 			lines = append(lines, line(text, 0))
 		}
-		_, err := f.AppendLog(ctx, f.fence, id, lines)
+		_, err := f.appendLog(ctx, id, lines)
 		return err
 	}
 	refused(t, "a newline", appendTo(l.ID, "good", "two\nlines"), dormouse.Invalid)
@@ -70,7 +70,7 @@ func testLogsRefused(t *testing.T, f *fixture) {
 	refused(t, "a line too long", appendTo(l.ID, strings.Repeat("x", store.MaxLine+1)), dormouse.Invalid)
 	refused(t, "no log", appendTo(999, "x"), dormouse.NotFound)
 	_, err := f.NewLog(ctx, f.fence, l.StepID, "stdio", dormouse.LogStdio)
-	refused(t, "a name twice", err, dormouse.Conflict)
+	check(t, err) // it is empty: the answer may have been lost
 	_, err = f.NewLog(ctx, f.fence, 999, "stdio", dormouse.LogStdio)
 	refused(t, "a log of no step", err, dormouse.NotFound)
 	_, err = f.CompleteLog(ctx, f.fence, 999)
@@ -118,7 +118,7 @@ func testLogRanges(t *testing.T, f *fixture) {
 				next.Stream = rapid.SampledFrom([]dormouse.Stream{dormouse.Stdout, dormouse.Stderr, dormouse.Header}).Draw(rt, "stream")
 				lines, model = append(lines, next), append(model, next)
 			}
-			_, err := f.AppendLog(ctx, f.fence, l.ID, lines)
+			_, err := f.appendLog(ctx, l.ID, lines)
 			check(t, err)
 			if rapid.IntRange(0, 9).Draw(rt, "look") == 0 {
 				compare()
@@ -156,7 +156,7 @@ func testTinyAppends(t *testing.T, f *fixture) {
 	var want []dormouse.LogLine
 	for i := range 300 {
 		want = append(want, line(fmt.Sprintf("line %d of the output", i), i))
-		_, err := f.AppendLog(ctx, f.fence, l.ID, want[i:])
+		_, err := f.appendLog(ctx, l.ID, want[i:])
 		check(t, err)
 		if i%37 == 0 {
 			same(t, fmt.Sprint("after line ", i), readFrom(t, f, l.ID, 0, int64(i)+1), want)
@@ -182,7 +182,7 @@ func testLongLines(t *testing.T, f *fixture) {
 	l := f.log(t)
 	long := strings.Repeat("long ", 3<<20/5)
 	want := []dormouse.LogLine{line("a", 0), line(long, 1), line("b", 2), line(long, 3), line(long, 4), line("c", 5)}
-	_, err := f.AppendLog(ctx, f.fence, l.ID, want)
+	_, err := f.appendLog(ctx, l.ID, want)
 	check(t, err)
 	_, err = f.CompleteLog(ctx, f.fence, l.ID)
 	check(t, err)
@@ -197,7 +197,7 @@ func testLongLines(t *testing.T, f *fixture) {
 	}
 
 	many := f.secondLog(t, l.StepID)
-	_, err = f.AppendLog(ctx, f.fence, many.ID, slices.Repeat([]dormouse.LogLine{line("", 0)}, 100_000))
+	_, err = f.appendLog(ctx, many.ID, slices.Repeat([]dormouse.LogLine{line("", 0)}, 100_000))
 	check(t, err)
 	some, err := f.LogLines(ctx, many.ID, 0, 1<<40)
 	check(t, err)
@@ -226,7 +226,7 @@ func testLogsConcurrent(t *testing.T, f *fixture) {
 	for w := range writers {
 		wg.Go(func() {
 			for i := range appends {
-				_, err := f.AppendLog(ctx, f.fence, l.ID, []dormouse.LogLine{
+				_, err := f.appendLog(ctx, l.ID, []dormouse.LogLine{
 					line(fmt.Sprintf("%d/%d a", w, i), 0), line(fmt.Sprintf("%d/%d b", w, i), 0),
 				})
 				if err != nil {

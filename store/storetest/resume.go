@@ -26,11 +26,11 @@ func testResumable(t *testing.T, f *fixture) {
 	check(t, f.SetProgress(ctx, f.fence, s.ID, "one"))
 	want.Progress[s.ID] = "one"
 	same(t, "with progress", read(), want)
-	l, err = f.AppendLogProgress(ctx, f.fence, l.ID, []dormouse.LogLine{line("x", 0)}, "two")
+	l, err = f.AppendLogProgress(ctx, f.fence, l.ID, 0, []dormouse.LogLine{line("x", 0)}, "two")
 	check(t, err)
 	want.Progress[s.ID] = "two"
 	same(t, "with lines and progress", read(), want)
-	_, err = f.AppendLog(ctx, f.fence, l.ID, []dormouse.LogLine{line("x", 0)})
+	_, err = f.AppendLog(ctx, f.fence, l.ID, 1, []dormouse.LogLine{line("x", 0)})
 	check(t, err)
 	check(t, f.SetStopReason(ctx, f.fence, b.ID, "first"))
 	check(t, f.SetStopReason(ctx, f.fence, b.ID, "second"))
@@ -40,7 +40,7 @@ func testResumable(t *testing.T, f *fixture) {
 	// Lines and progress go together or not at all.
 	_, err = f.CompleteLog(ctx, f.fence, l.ID)
 	check(t, err)
-	_, err = f.AppendLogProgress(ctx, f.fence, l.ID, []dormouse.LogLine{line("x", 0)}, "three")
+	_, err = f.AppendLogProgress(ctx, f.fence, l.ID, 2, []dormouse.LogLine{line("x", 0)}, "three")
 	refused(t, "lines for a complete log", err, dormouse.Conflict)
 	same(t, "after a refusal", read(), want)
 

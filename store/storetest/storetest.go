@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func at(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.
 // fixture is a database with a master.
 type fixture struct {
 	*store.DB
-	fence int64
+	fence store.Fence
 }
 
 func newFixture(t *testing.T, db *store.DB) *fixture {
@@ -112,6 +113,20 @@ func (f *fixture) log(t testing.TB) dormouse.Log {
 	l, err := f.NewLog(t.Context(), f.fence, f.step(t, f.start(t, "logs").ID, 0).ID, "stdio", dormouse.LogStdio)
 	check(t, err)
 	return l
+}
+
+// appendLog appends to the end of a log, as whoever else appends leaves it.
+func (f *fixture) appendLog(ctx context.Context, id int64, lines []dormouse.LogLine) (dormouse.Log, error) {
+	for {
+		l, err := f.Log(ctx, id)
+		if err != nil {
+			return l, err
+		}
+		appended, err := f.AppendLog(ctx, f.fence, id, l.Lines, lines)
+		if dormouse.CodeOf(err) != dormouse.Conflict || l.Complete {
+			return appended, err
+		}
+	}
 }
 
 func check(t testing.TB, err error) {
