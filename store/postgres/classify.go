@@ -37,6 +37,12 @@ func classify(err error) dormouse.Code {
 	return dormouse.Internal
 }
 
+// answered reports whether an error is the server's answer.
+func answered(err error) bool {
+	_, ok := errors.AsType[*pgconn.PgError](err)
+	return ok
+}
+
 func class(e *pgconn.PgError) string { return e.Code[:min(2, len(e.Code))] }
 
 // refused reports whether an error of a commit says for certain that nothing was

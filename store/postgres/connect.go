@@ -82,10 +82,21 @@ func pool(config *pgx.ConnConfig, l limits, size int, setUp ...func(context.Cont
 }
 
 // endStanding has the server end a transaction whose client has said nothing for
-// so long. It is not a parameter of the connection, which poolers refuse.
+// so long between two statements, and one whose client's machine has vanished,
+// within half a minute: what a transaction has locked is locked until then, for
+// the next master, too. These are not parameters of the connection, which poolers
+// refuse.
 func endStanding(after time.Duration) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, c *pgx.Conn) error {
 		_, err := c.Exec(ctx, "SET idle_in_transaction_session_timeout = "+strconv.FormatInt(after.Milliseconds(), 10))
+		if err != nil {
+			return err
+		}
+		_, err = c.Exec(ctx, `SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
+			SET tcp_user_timeout = 10000`)
+		if answered(err) {
+			return nil // a relative of PostgreSQL that does without
+		}
 		return err
 	}
 }

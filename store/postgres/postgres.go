@@ -22,9 +22,10 @@
 // server, says nothing of the transaction, and is no answer. The lease has a
 // connection of its own, and 2 seconds, so that no other write is in its way.
 //
-// A server cannot tell a silent client from one that is gone either. It ends a
-// transaction of ours that stands still for 5 seconds, so that the locks of a
-// connection which has gone deaf hold up nothing for longer.
+// A server cannot tell a silent client from one that is gone either, and keeps the
+// locks of its transaction. It is told to end one that says nothing for 5 seconds,
+// or whose machine has vanished; and the next write ends the sessions of those
+// that fell silent before it.
 package postgres
 
 import (
@@ -70,9 +71,10 @@ func open(ctx context.Context, config *pgx.ConnConfig, l limits) (*store.DB, err
 		return nil, errors.Join(notOpened(name, err), writes.Close())
 	}
 	reads := pool(config, l, connections)
+	gone := &silent{}
 	return store.New(ctx, store.Backend{
-		Writer:    &writer{writes, l.write},
-		Lease:     &writer{pool(config, l, 1, endStanding(l.lease/2)), l.lease},
+		Writer:    &writer{writes, l.write, gone},
+		Lease:     &writer{pool(config, l, 1, endStanding(l.lease/2)), l.lease, gone},
 		Reads:     reads,
 		Place:     func(ctx context.Context) (store.Place, error) { return place(ctx, reads) },
 		Patience:  l.read,

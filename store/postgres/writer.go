@@ -22,8 +22,9 @@ const (
 
 // writer runs each write in a transaction of its own.
 type writer struct {
-	pool  *sql.DB
-	limit time.Duration // of a write
+	pool   *sql.DB
+	limit  time.Duration // of a write
+	silent *silent
 }
 
 // Close implements [store.Writer].
@@ -49,6 +50,8 @@ func (w *writer) Write(ctx context.Context, f func(context.Context, store.Tx) er
 	}
 }
 
+// once runs a write in one transaction, and remembers the session where its
+// connection has broken.
 func (w *writer) once(ctx context.Context, end time.Time, f func(context.Context, store.Tx) error) error {
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
@@ -62,21 +65,32 @@ func (w *writer) once(ctx context.Context, end time.Time, f func(context.Context
 	// its time closes the connection.
 	begun, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
-	tx, err := conn.BeginTx(begun, nil)
-	if err != nil {
-		return w.nothing("the connection to the database broke", begun, err)
+	w.silent.end(begun, conn)
+	session := sessionOf(conn)
+	err = w.transact(begun, conn, f)
+	if begun.Err() != nil || dormouse.CodeOf(err) == dormouse.Unanswered || err != nil && connectionClosed(conn) {
+		w.silent.add(session)
 	}
-	if err := f(begun, tx); err != nil {
+	return err
+}
+
+// transact runs a write on a connection, for as long as ctx lasts.
+func (w *writer) transact(ctx context.Context, conn *sql.Conn, f func(context.Context, store.Tx) error) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return w.nothing("the connection to the database broke", ctx, err)
+	}
+	if err := f(ctx, tx); err != nil {
 		// If this fails, too, the connection is broken and the server rolls back.
 		_ = tx.Rollback()
-		if _, ours := errors.AsType[*dormouse.Error](err); begun.Err() != nil && !ours {
-			return w.nothing("the connection to the database is silent", begun, err)
+		if _, ours := errors.AsType[*dormouse.Error](err); ctx.Err() != nil && !ours {
+			return w.nothing("the connection to the database is silent", ctx, err)
 		}
 		return err
 	}
-	if begun.Err() != nil {
+	if ctx.Err() != nil {
 		_ = tx.Rollback()
-		return w.nothing("the connection to the database is slow", begun, begun.Err())
+		return w.nothing("the connection to the database is slow", ctx, ctx.Err())
 	}
 	return committed(tx.Commit())
 }

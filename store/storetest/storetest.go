@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"Lease", testLease},
 		{"Fencing", testFencing},
 		{"Fencing/Concurrent", testFencingConcurrent},
+		{"Repeated", testRepeated},
 		{"Requests", testRequests},
 		{"Requests/AllOrNone", testSubmitAllOrNone},
 		{"Requests/Collapse", testCollapse},
