@@ -411,7 +411,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
 	for {
 		err := m.db.SetProperties(m.ctx, m.fence, r.build.ID, p)
-		if dormouse.CodeOf(err) != dormouse.Unavailable {
+		if code := dormouse.CodeOf(err); code != dormouse.Unavailable && code != dormouse.Unanswered {
 			return err
 		}
 		m.storeFailed("storing the properties of a build of "+r.build.Builder, err)

@@ -1,7 +1,9 @@
 package master
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"slices"
 	"strings"
 	"time"
@@ -81,11 +83,19 @@ func (m *Master) Force(ctx context.Context, req web.ForceRequest) ([]dormouse.Bu
 	return m.submit(ctx, requests)
 }
 
-// submit makes requests: durable, then announced.
+// submit makes requests: durable, then announced. Each has a key, so that they are
+// made once also where the store's answer is lost.
 func (m *Master) submit(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+	for i := range requests {
+		requests[i].Key = cmp.Or(requests[i].Key, "once."+rand.Text())
+	}
 	stored, err := m.db.SubmitRequests(ctx, m.fence, requests)
+	lost := dormouse.CodeOf(err) == dormouse.Unanswered
+	if lost {
+		stored, err = m.db.SubmitRequests(ctx, m.fence, requests)
+	}
 	if err != nil {
-		if dormouse.CodeOf(err) == dormouse.Unanswered { // they may be there
+		if lost { // they may be there
 			m.aside.Go(m.reread)
 		}
 		return nil, err

@@ -8,17 +8,27 @@
 // visible to every read that begins later. It is one transaction: it happens
 // as a whole or, when it returns an error, not at all. The one exception is an
 // error of class [dormouse.Unanswered]: the connection broke during the commit,
-// and only a later read can tell. A context that ends while the write waits for
-// its turn withdraws it ([dormouse.Unavailable], nothing was carried out); once
-// it has begun it is finished.
+// and only a later read, or another try, can tell. A context that ends while the
+// write waits for its turn withdraws it ([dormouse.Unavailable], nothing was
+// carried out); once it has begun it is finished, within the time that its
+// database gives it.
+//
+// # Answers that are lost
+//
+// Every write can be repeated with the same arguments, and then changes nothing
+// that it has changed already: an append names the line that it begins at, a
+// request has a key, a launch its token, the end of a step or a build its time.
+// Where a write says instead that somebody was first ([DB.StartBuild],
+// [DB.CancelRequest]), a read tells whether that was its earlier try. So whoever
+// writes goes on after Unanswered as after [dormouse.Unavailable].
 //
 // # Who may write
 //
 // A database has one master at a time, which [DB.AcquireLease] elects. Its
-// fence, a number that grows with each change of ownership, goes into every
-// write that only a master may do, and is checked inside the write's own
-// transaction against a row that the next election must change. So a master
-// that was superseded without noticing (a stopped process, a stalled disk)
+// [Fence], a number that grows with each change of ownership and the owner's name,
+// goes into every write that only a master may do, and is checked inside the
+// write's own transaction against a row that the next election must change. So a
+// master that was superseded without noticing (a stopped process, a stalled disk)
 // gets a [dormouse.Conflict] and changes nothing, however late it wakes:
 //
 //	master A: AcquireLease → fence 7 ── writes(7) … stalls ……………… write(7) → Conflict
