@@ -16,6 +16,9 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// onFirstThread reports whether the caller runs on the process's first thread.
+func onFirstThread() bool { return syscall.Gettid() == syscall.Getpid() }
+
 // waitByPID is P_PID of waitid(2).
 const waitByPID = 1
 

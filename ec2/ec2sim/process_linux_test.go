@@ -5,8 +5,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,13 +26,12 @@ func TestMachineOutlivesTheThreadThatBootedIt(t *testing.T) {
 		err     error
 	}
 	result := make(chan booted, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	go onMortalThread(func() {
 		p, err := machines.boot(t.Context(), Machine{
 			ID: newID("i"), Command: []string{"sleep", "1000"}, Console: io.Discard, Metadata: http.NotFoundHandler(), PowerOff: func() {},
 		})
 		result <- booted{p, syscall.Gettid(), err}
-	}()
+	})
 	b := <-result
 	if b.err != nil {
 		t.Fatal(b.err)
@@ -50,6 +49,36 @@ func TestMachineOutlivesTheThreadThatBootedIt(t *testing.T) {
 	}
 	if got := lm.members(); len(got) != 0 {
 		t.Errorf("processes %v are left", got)
+	}
+}
+
+// The process's first thread never ends, so that whoever waits for its end, or
+// for what the kernel does at its end, waits in vain. A test can not choose the
+// thread that it is given; over many goroutines at once every thread comes up.
+func TestNoMortalThreadIsTheFirst(t *testing.T) {
+	const many = 64
+	threads := make(chan int, many)
+	var together, over sync.WaitGroup
+	together.Add(many)
+	for range many {
+		over.Go(func() {
+			onMortalThread(func() {
+				threads <- syscall.Gettid()
+				together.Done()
+				together.Wait() // each has a thread of its own
+			})
+		})
+	}
+	over.Wait()
+	close(threads)
+	for thread := range threads {
+		if thread == os.Getpid() {
+			t.Error("one ran on the process's first thread")
+		}
+		eventually(t, "a thread is gone", func() bool {
+			_, err := os.Stat("/proc/self/task/" + strconv.Itoa(thread))
+			return os.IsNotExist(err)
+		})
 	}
 }
 

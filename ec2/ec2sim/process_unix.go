@@ -30,3 +30,7 @@ func machineProcesses(group int, _ string) []int {
 	}
 	return []int{-group}
 }
+
+// onFirstThread reports whether the caller runs on the process's first thread.
+// What depends on that is Linux's alone.
+func onFirstThread() bool { return false }

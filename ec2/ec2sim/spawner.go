@@ -23,16 +23,33 @@ type spawn struct {
 
 func newSpawner() *spawner {
 	sp := &spawner{requests: make(chan spawn), done: make(chan struct{})}
-	go func() {
+	go onMortalThread(func() {
 		defer close(sp.done)
-		// Never unlocked: the thread ends with the goroutine, and nothing else
-		// runs on it meanwhile.
-		runtime.LockOSThread()
 		for r := range sp.requests {
 			r.result <- r.cmd.Start()
 		}
-	}()
+	})
 	return sp
+}
+
+// onMortalThread calls f on an operating system thread that runs nothing else,
+// and that ends with the goroutine, which the caller has made for this. The
+// process's first thread is not such a one: Go parks it for ever instead.
+func onMortalThread(f func()) {
+	runtime.LockOSThread() // never unlocked
+	if !onFirstThread() {
+		f()
+		return
+	}
+	// While this goroutine has the first thread, no other one gets it.
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-over
+	runtime.UnlockOSThread()
 }
 
 // start starts a command. It must not be called after close.
