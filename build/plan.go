@@ -14,7 +14,8 @@ import (
 
 // Plan stands for what a builder does: builders whose plans are the same run
 // the same steps, so that a build which one began the other can go on with. Its
-// position in the configuration does not count.
+// position in the configuration does not count, nor does what is not set: a later
+// release of this program, which can set more, has the same plan for it.
 func Plan(b dormouse.Builder) string {
 	h := sha256.New()
 	describe(h, reflect.ValueOf(struct {
@@ -48,7 +49,7 @@ func describe(w io.Writer, v reflect.Value) {
 	case reflect.Struct:
 		fmt.Fprintf(w, "%s{", v.Type())
 		for field, value := range v.Fields() {
-			if field.IsExported() && field.Name != "Pos" {
+			if field.IsExported() && field.Name != "Pos" && !value.IsZero() {
 				fmt.Fprintf(w, "%s:", field.Name)
 				describe(w, value)
 			}
