@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"":           {},
 	"artifact":   {},
 	"bootstrap":  {"internal/listen"},
-	"build":      {"wire"},
+	"build":      {"wire", "internal/procs"},
 	"config":     {"internal/listen", "internal/private"},
 	"ec2":        {},
 	"ec2/ec2sim": {"internal/listen"},
@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/brokenwire":  {},
 	"internal/listen":      {"internal/private"},
 	"internal/loopback":    {},
+	"internal/procs":       {},
 	"internal/pgcluster":   {},
 	"internal/private":     {},
 	// Tests only.
@@ -45,7 +46,7 @@ var mayImport = map[string][]string{
 	"web/client":       {"web"},
 	"web/webtest":      {"web"},
 	"wire":             {"internal/listen"},
-	"worker":           {"wire"},
+	"worker":           {"wire", "internal/procs"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/torture": {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
 	// These two assemble the others.

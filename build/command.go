@@ -74,6 +74,11 @@ func (s *step) run(ctx context.Context, c command) (ended, error) {
 	switch {
 	case err == nil || errors.Is(err, wire.ErrConnectionLost):
 		return out, err
+	case errors.Is(err, wire.ErrMissing):
+		note, noted := context.WithTimeout(ctx, lastWords)
+		defer noted()
+		_ = r.Interrupt(note, err.Error()) // or it runs until the build's end
+		return out, err
 	case errors.Is(context.Cause(ctx), ErrLeft):
 		return out, ErrLeft
 	case ctx.Err() == nil && s.logs.failure() == nil:
@@ -105,7 +110,7 @@ func (s *step) outcomeOf(c command, e *effect) (ended, error) {
 // takes, until it has ended. It returns what was last heard of it.
 func (s *step) follow(ctx context.Context, c command, e *effect, on func(context.Context, wire.Update) error) (r *wire.Running, err error) {
 	b := s.build
-	w := wire.Command{Name: c.name, Builder: b.job.Builder.Name, Args: c.args}
+	w := wire.Command{Name: c.name, Builder: b.job.Builder.Name, Args: b.marked(c)}
 	outlives := b.job.Resumable && c.transfer == nil
 	if outlives {
 		w.Group, w.ID = Group(b.job.Build.ID), e.Command

@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 // newKey makes what looks like a key, to those who do not look inside.
@@ -438,18 +438,13 @@ func sshServer(t *testing.T, allowed string) (port int, hostKey string) {
 		t.Fatal(err)
 	}
 	sshd := exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "config"))
-	sshd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out := &strings.Builder{}
 	ready := make(chan struct{})
 	sshd.Stderr = &listening{Builder: out, ready: ready}
-	if err := sshd.Start(); err != nil {
+	ended, err := procs.Start(sshd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = sshd.Wait()
-		close(ended)
-	}()
 	t.Cleanup(func() {
 		_ = sshd.Process.Kill()
 		<-ended

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -39,6 +40,39 @@ func (m *mask) add(secret, shown string) {
 		flat = append(flat, p[0], p[1])
 	}
 	m.replacer = strings.NewReplacer(flat...)
+}
+
+// cut returns where a line that is too long, and goes on, may be cut: in front of
+// what could be the beginning of a secret, in no secret, and between characters.
+func (m *mask) cut(line string) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	keep := utf8.UTFMax - 1
+	if len(m.pairs) > 0 {
+		keep = max(keep, len(m.pairs[0][0])-1) // the longest
+	}
+	at := len(line) - keep
+	if at <= 0 {
+		return len(line)
+	}
+	for back := 1; back < utf8.UTFMax && at > 1 && !utf8.RuneStart(line[at]); back++ {
+		at--
+	}
+	free := at
+	for moved := true; moved; {
+		moved = false
+		for _, p := range m.pairs {
+			size := len(p[0])
+			from := max(0, at-size+1)
+			if i := strings.Index(line[from:min(len(line), at+size-1)], p[0]); i >= 0 {
+				at, moved = from+i, true
+			}
+		}
+	}
+	if at == 0 {
+		return free // secrets that overlap, all along
+	}
+	return at
 }
 
 // apply returns text without the secrets.

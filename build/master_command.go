@@ -1,21 +1,15 @@
 package build
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/wire"
@@ -169,77 +163,24 @@ func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end e
 	if err := s.logs.append(ctx, stdio, dormouse.Header, lines(head), nil); err != nil {
 		return end, err
 	}
-	cmd := exec.CommandContext(ctx, m.argv[0], m.argv[1:]...)
-	cmd.Dir, cmd.Env = m.dir, m.env
-	// It must not run on beside its second run, should this process be killed. The
-	// kernel sends that signal when the thread ends that started it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = endsWithUs()
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, interruptSignals[a.InterruptSignal]) }
-	cmd.WaitDelay = masterKillWait
-	outR, outW := io.Pipe()
-	errR, errW := io.Pipe()
-	cmd.Stdout, cmd.Stderr = outW, errW
-	var reading sync.WaitGroup
-	reading.Go(func() { s.copyLines(ctx, dormouse.Stdout, outR) })
-	reading.Go(func() { s.copyLines(ctx, dormouse.Stderr, errR) })
-	err = cmd.Run()
-	outW.Close()
-	errW.Close()
-	reading.Wait()
+	cmd := exec.Command(m.argv[0], m.argv[1:]...)
+	cmd.Dir, cmd.Env = m.dir, slices.Concat(m.env, []string{s.build.markVariable()})
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p, err := s.startHere(ctx, cmd)
+	if err != nil {
+		said := lines([]string{"can not start the command: " + err.Error()})
+		return ended{RC: 127, HasRC: true}, s.logs.append(ctx, stdio, dormouse.Header, said, nil)
+	}
+	held := p.wait(ctx, interruptSignals[a.InterruptSignal])
+	s.build.here.keep(held)
 	if ctx.Err() != nil {
-		// Whatever it left behind must not outlive the step.
-		if cmd.Process != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
 		return end, context.Cause(ctx)
 	}
-	var exit *exec.ExitError
-	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
-		return ended{HasRC: true}, nil
-	case errors.As(err, &exit):
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			return ended{RC: -1, HasRC: true, Reason: ws.Signal().String()}, nil
-		}
-		return ended{RC: exit.ExitCode(), HasRC: true}, nil
+	if err := s.stays(ctx, held); err != nil {
+		return end, err
 	}
-	said := lines([]string{"can not start the command: " + err.Error()})
-	return ended{RC: 127, HasRC: true}, s.logs.append(ctx, stdio, dormouse.Header, said, nil)
-}
-
-// masterKillWait is how long a command on the master has between its interruption
-// and its end.
-const masterKillWait = 10 * time.Second
-
-// copyLines stores what a command on the master prints.
-func (s *step) copyLines(ctx context.Context, stream dormouse.Stream, r *io.PipeReader) {
-	in := bufio.NewReaderSize(r, masterLine)
-	var batch []dormouse.LogLine
-	size := 0
-	for {
-		line, err := in.ReadSlice('\n')
-		if len(line) > 0 {
-			text := strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\uFFFD")
-			batch = append(batch, dormouse.LogLine{Time: time.Now(), Text: text})
-			size += len(line)
-		}
-		ended := err != nil && !errors.Is(err, bufio.ErrBufferFull)
-		if size >= masterBatch || len(batch) > 0 && (ended || in.Buffered() == 0) {
-			if failed := s.logs.append(ctx, stdio, stream, batch, nil); failed != nil {
-				r.CloseWithError(failed) // the command gets SIGPIPE
-				return
-			}
-			batch, size = nil, 0
-		}
-		if ended {
-			return
-		}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return ended{RC: -1, HasRC: true, Reason: ws.Signal().String()}, nil
 	}
+	return ended{RC: cmd.ProcessState.ExitCode(), HasRC: true}, nil
 }
-
-const (
-	masterLine  = 64 << 10 // longer lines are split
-	masterBatch = 64 << 10
-)

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,10 @@ type Worker interface {
 	Start(ctx context.Context, c wire.Command, on func(context.Context, wire.Update) error) (*wire.Running, error)
 	// Resume goes on with a command over another connection.
 	Resume(ctx context.Context, c wire.Command, position int64, on func(context.Context, wire.Update) error) (*wire.Running, error)
+	// EndsGroups reports whether EndGroup ends what commands of a group have left
+	// behind, and names it.
+	EndsGroups() bool
+	EndGroup(ctx context.Context, group string) (ended []string, err error)
 	// Close gives the connection up.
 	Close(reason string)
 }
@@ -147,8 +152,13 @@ func (r *Runner) Run(ctx context.Context, job Job, stop <-chan string) Outcome {
 		log:   log.With("builder", job.Build.Builder, "build", job.Build.Number, "worker", job.Build.Worker),
 		props: job.Build.Properties.Clone(),
 		mask:  newMask(),
+		mark:  rand.Text(),
 	}
 	out := b.steps(ctx)
+	b.tidyHere() // also where the next master runs its commands again
+	if !out.Left {
+		b.tidy(ctx)
+	}
 	if b.storeErr != nil {
 		b.log.Error("build ended because its progress could not be stored", "err", b.storeErr)
 	}
@@ -176,6 +186,11 @@ type running struct {
 	storeErr   error
 	retryIn    string   // the step that ended as RETRY
 	text       []string // what the steps have to say on the build's state
+	// mark is in the environment of what the build starts: see tidy. shells says
+	// that it has started something.
+	mark   string
+	shells bool
+	here   here
 }
 
 func (b *running) steps(ctx context.Context) Outcome {

@@ -48,6 +48,7 @@ func (s *scripted) StartCommand(c wire.StartCommand) error {
 }
 
 func (s *scripted) KeepCommands([]string)                 {}
+func (s *scripted) EndGroup(string) []string              { return nil }
 func (s *scripted) ResumeCommand(string, int64) bool      { return false }
 func (s *scripted) Settings(wire.Settings)                {}
 func (s *scripted) InterruptCommand(string, string) error { return nil }
@@ -155,5 +156,48 @@ func TestRunOnOddWorkers(t *testing.T) {
 				t.Errorf("the log does not say %q:\n%s", tt.log, m.text(0))
 			}
 		})
+	}
+}
+
+// A hole in what a command says is no success: the build is tried again.
+func TestRunOnAHole(t *testing.T) {
+	for _, resumable := range []bool{true, false} {
+		f := newScriptedFarm(t, func(ctx context.Context, c *wire.AgentConn, id string) {
+			send := func(first int64, pairs ...wire.UpdatePair) {
+				updates, err := wire.EncodeUpdates(pairs)
+				if err != nil {
+					t.Error(err)
+				}
+				if !resumable {
+					first = wire.NoPosition
+				}
+				if wait, err := c.Send(ctx, id, first, updates); err == nil {
+					_ = wait(ctx)
+				}
+			}
+			send(0, wire.EncodeStreams(said("one"))...)
+			if resumable {
+				send(2, wire.EncodeStreams(said("three"))...)
+			} else {
+				send(0, wire.UpdatePair{Key: "stdout", Value: 3})
+			}
+			send(1, wire.UpdatePair{Key: "rc", Value: 0})
+			_ = c.Complete(ctx, id, "")
+		})
+		m, j := &memory{}, f.job(sh("a", "x"), sh("b", "x"))
+		abandoned := 0
+		j.Resumable = resumable
+		j.Abandon = func() error { abandoned++; return nil }
+		j.Reattach = func(context.Context) (build.Worker, error) {
+			t.Error("another connection is waited for")
+			return nil, context.Canceled
+		}
+		out := f.run(t, m, j, nil)
+		if out.Result != dormouse.Retry || len(m.steps) != 1 || resumable != (abandoned == 1) {
+			t.Errorf("%+v, %v, abandoned %d times", out, m.results(), abandoned)
+		}
+		if !strings.Contains(m.text(0), "a part of what it said is missing") {
+			t.Errorf("log:\n%s", m.text(0))
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	result, err := s.act(stepCtx)
 	cancel(nil)
 	watch.Wait()
-	cut := ctx.Err() != nil || b.lost || errors.Is(err, wire.ErrConnectionLost) || s.logs.failure() != nil
+	cut := ctx.Err() != nil || b.lost || lostWorker(err) || s.logs.failure() != nil
 	if b.left(ctx) || cut && !b.abandon() {
 		return dormouse.Retry, "" // as it is, it is the next master's
 	}
@@ -198,11 +198,11 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 	case errors.Is(err, wire.ErrConnectionLost):
 		b.lost = true
 		s.header(last, "connection to worker "+b.worker.Name()+" lost: "+err.Error())
-		if b.stopped {
-			return dormouse.Cancelled
-		}
-		s.header(last, "the build will be tried again")
-		return dormouse.Retry
+		return s.retry(last)
+	case errors.Is(err, wire.ErrMissing):
+		b.lost = true
+		s.header(last, err.Error())
+		return s.retry(last)
 	case errors.As(err, new(errStopped)):
 		return dormouse.Cancelled
 	case ctx.Err() != nil:
@@ -212,6 +212,21 @@ func (s *step) settle(last, ctx context.Context, result dormouse.Result, err err
 		s.explain(last, err)
 		return dormouse.Exception
 	}
+}
+
+// lostWorker reports whether an error is the worker's to be blamed for, or its
+// connection's: the build is tried again elsewhere.
+func lostWorker(err error) bool {
+	return errors.Is(err, wire.ErrConnectionLost) || errors.Is(err, wire.ErrMissing)
+}
+
+// retry is the result of a step whose worker is lost.
+func (s *step) retry(ctx context.Context) dormouse.Result {
+	if s.build.stopped {
+		return dormouse.Cancelled
+	}
+	s.header(ctx, "the build will be tried again")
+	return dormouse.Retry
 }
 
 // header writes a line of ours to the step's log. A failure to is found by

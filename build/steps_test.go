@@ -349,7 +349,7 @@ func TestMasterShellCommand(t *testing.T) {
 	if got := m.stdout(0); got != real+"\n1.0 mine []\n" || !strings.Contains(m.text(0), "\neerr\n") {
 		t.Errorf("printed %q", m.text(0))
 	}
-	if got := m.stdout(1); got != "A=mine-\nB=x:y\nT=\n" {
+	if got, mark, _ := strings.Cut(m.stdout(1), "DORMOUSE_PROCESS_MARK="); got != "A=mine-\nB=x:y\nT=\n" || mark == "" {
 		t.Errorf("its environment: %q", got)
 	}
 	if m.steps[2].StateString != "failed (3) (failure)" || m.steps[3].StateString != "killed (terminated) (failure)" {

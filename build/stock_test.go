@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 const stockWorker = "/usr/bin/buildbot-worker"
@@ -36,15 +37,15 @@ func newStockFarm(t *testing.T) *farm {
 	}
 	run := exec.Command("/usr/bin/python3", stockWorker, "start", "--nodaemon", f.dir)
 	run.Env = env
-	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := run.Start(); err != nil {
+	done, err := procs.Start(run)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = run.Process.Signal(syscall.SIGTERM)
 		timer := time.AfterFunc(10*time.Second, func() { _ = run.Process.Kill() })
 		defer timer.Stop()
-		_ = run.Wait()
+		<-done
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(f.dir, "twistd.log"))
 			t.Logf("twistd.log:\n%s", log[max(0, len(log)-8000):])

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 	"github.com/dormouse-ci/dormouse/web"
 )
 
@@ -103,15 +104,11 @@ func startStockWith(t *testing.T, addr, name, password, caFile string) <-chan st
 		t.Fatalf("create-worker: %v\n%s", err, out)
 	}
 	program := exec.Command("/usr/bin/python3", stockWorker, "start", "--nodaemon", dir)
-	program.Env, program.SysProcAttr = env, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := program.Start(); err != nil {
+	program.Env = env
+	done, err := procs.Start(program)
+	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		_ = program.Wait() // how it ends is of no matter
-		close(done)
-	}()
 	t.Cleanup(func() {
 		_ = program.Process.Signal(syscall.SIGTERM)
 		select {

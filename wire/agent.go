@@ -35,6 +35,10 @@ type AgentHandler interface {
 	// KeepCommands returns once commands that earlier connections started, of
 	// other groups than these, have ended.
 	KeepCommands(groups []string)
+	// EndGroup returns once nothing is left that commands of the group have
+	// started, and names what there was. Other than the others it may be called
+	// beside them.
+	EndGroup(group string) []string
 	// ResumeCommand has a command that an earlier connection started go on with
 	// this one, from what it said at position on. It returns false if there is
 	// none. What it says may arrive before the answer.
@@ -89,12 +93,19 @@ func (c *AgentConn) run() {
 		}
 	})
 	c.start(func() {})
+	if c.extensions.Has(Ping) {
+		// It always reads what comes.
+		c.wg.Go(func() { c.watch(func() bool { return false }) })
+	}
 }
 
 // dispatch queues a master's request for the handler, or refuses one that
 // makes no sense. It runs in the reader.
 func (c *AgentConn) dispatch(f *frame, buf []byte) {
 	defer putBuffer(buf)
+	if f.op == opPing && c.extensions.Has(Ping) {
+		return
+	}
 	work, err := c.workFor(f)
 	if err != nil {
 		c.replyNow(f.seq, err)
@@ -157,6 +168,10 @@ func (c *AgentConn) workFor(f *frame) (func(), error) {
 	case "":
 		return nil, errors.New("the frame has no op")
 	}
+	if f.op == "end_group" && c.extensions.Has(Groups) {
+		group, err := f.need("group")
+		return func() { c.endGroup(seq, group) }, err
+	}
 	if !c.extensions.Has(Resume) {
 		return nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName))
 	}
@@ -186,6 +201,22 @@ func (c *AgentConn) workFor(f *frame) (func(), error) {
 		return nil, fmt.Errorf("unknown op %q", shorten(f.op, maxName))
 	}
 }
+
+// endGroup has the handler end a group, while it goes on with other requests:
+// processes may take their time.
+func (c *AgentConn) endGroup(seq int64, group string) {
+	c.wait.Go(func() {
+		names := c.handler.EndGroup(group)
+		list := make([]any, 0, maxEnded)
+		for _, name := range names[:min(len(names), maxEnded)] {
+			list = append(list, name)
+		}
+		c.reply(seq, list, nil)
+	})
+}
+
+// maxEnded bounds how many processes are named to the master.
+const maxEnded = 100
 
 // need returns a text that a request must carry.
 func (f *frame) need(key string) (string, error) {

@@ -70,6 +70,7 @@ func (a *agent) WorkerInfo() map[string]any {
 func (a *agent) Settings(s wire.Settings) { a.mu.Lock(); a.settings = s; a.mu.Unlock() }
 
 func (a *agent) KeepCommands([]string)            {}
+func (a *agent) EndGroup(string) []string         { return nil }
 func (a *agent) ResumeCommand(string, int64) bool { return false }
 func (a *agent) StartCommand(start wire.StartCommand) error {
 	id, name, args := start.ID, start.Name, start.Args

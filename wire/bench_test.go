@@ -62,6 +62,7 @@ func (benchAgent) InterruptCommand(string, string) error { return nil }
 func (benchAgent) Print(string)                          {}
 func (benchAgent) Shutdown()                             {}
 func (a benchAgent) KeepCommands([]string)               {}
+func (a benchAgent) EndGroup(string) []string            { return nil }
 func (a benchAgent) ResumeCommand(string, int64) bool    { return false }
 func (a benchAgent) StartCommand(c StartCommand) error {
 	id := c.ID

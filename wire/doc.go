@@ -167,7 +167,7 @@
 // Our agent sends more headers, which a stock master does not see:
 //
 //	Dormouse-Instance: i-0123456789abcdef0
-//	Dormouse-Extensions: resume, interruption, literals
+//	Dormouse-Extensions: resume, interruption, literals, groups, ping
 //
 //	Dormouse-Session: 7K3QZ…
 //	Dormouse-Secret-SHA256: 9f86d0…
@@ -186,6 +186,25 @@
 // With this extension "$\x00{" in such a value is a ${ that stays, so that a
 // secret or a property with ${ in it arrives as it is. For a worker without it
 // a shell does that ([Literal], [EscapedLiteral]).
+//
+// # Signs of life
+//
+// With the extension ping each side sends, every [PingInterval] in which it has
+// nothing else to send,
+//
+//	ping
+//
+// which is the one request without an answer. A side that reads nothing for ten
+// seconds more ends the connection, unless it is itself what does not read.
+//
+// # Groups
+//
+// With this extension the master says that a group (see Resume) is over:
+//
+//	end_group  group → the names of the processes that there were
+//
+// The agent ends what is left of its commands, and what these have left behind,
+// and answers then.
 //
 // # Interruptions
 //
@@ -222,6 +241,8 @@
 // keep_commands is the first request after get_worker_info on every connection.
 // resume_command is answered false if the agent has no such command: the order
 // to start it never came. complete is acknowledged when it is stored, and the
-// agent forgets the command then. A session that is not known any more (an agent
+// agent forgets the command then. An update that begins beyond what the master
+// has, or that is none, ends its command with [ErrMissing]; this agent says then
+// that the command failed, to a master that does not know. A session that is not known any more (an agent
 // that was started again) has no commands: their processes are lost to it.
 package wire

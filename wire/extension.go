@@ -24,10 +24,14 @@ const (
 	Interruption Extension = "interruption"
 	// Literals: the agent leaves what [Literal] has marked in the values of env.
 	Literals Extension = "literals"
+	// Groups: the agent ends what a group has left behind.
+	Groups Extension = "groups"
+	// Ping: each side gives a sign of life every [PingInterval].
+	Ping Extension = "ping"
 )
 
 // extensions are all that this version can, on either side.
-var extensions = Extensions{Resume, Interruption, Literals}
+var extensions = Extensions{Resume, Interruption, Literals, Groups, Ping}
 
 // Extensions are those in force on a connection.
 type Extensions []Extension

@@ -22,7 +22,7 @@ func TestExtensions(t *testing.T) {
 		return nil
 	}, Interrupted: func(*wire.Worker, wire.Notice) {}})
 	c := dial(t, m.addr, "bot", newAgent())
-	all := wire.Extensions{wire.Resume, wire.Interruption, wire.Literals}
+	all := wire.Extensions{wire.Resume, wire.Interruption, wire.Literals, wire.Groups, wire.Ping}
 	if diff := cmp.Diff(all, receive(t, attached).Extensions()); diff != "" {
 		t.Error(diff)
 	}

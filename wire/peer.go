@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -64,6 +65,8 @@ type peer struct {
 	waiting map[int64]chan answer
 
 	frames atomic.Int64 // frames read: signs of life
+	begin  time.Time
+	heard  atomic.Int64 // when something was last read, since begin; see watch
 
 	once   sync.Once
 	done   chan struct{} // the connection is no longer of use; err is set
@@ -81,7 +84,7 @@ func newPeer(ws *websocket.Conn, name string, log *slog.Logger) *peer {
 	ctx, cancel := context.WithCancel(context.Background())
 	ws.SetReadLimit(MaxFrame)
 	return &peer{
-		ws: ws, name: name, log: log, ctx: ctx, cancel: cancel,
+		ws: ws, name: name, log: log, ctx: ctx, cancel: cancel, begin: time.Now(),
 		requests: make(chan []byte), replies: make(chan []byte, replyBacklog),
 		waiting: make(map[int64]chan answer),
 		done:    make(chan struct{}), closed: make(chan struct{}),
@@ -109,7 +112,7 @@ func (p *peer) read() {
 			p.end(websocket.StatusUnsupportedData, "a text frame; the protocol's frames are binary")
 			return
 		}
-		buf, err := readAll(r, getBuffer())
+		buf, err := readAll(r, getBuffer(), p.hear)
 		if err != nil {
 			p.endLost(err)
 			return
@@ -376,14 +379,15 @@ func (p *peer) lost(what string) error {
 	}
 }
 
-// readAll reads r into buf.
-func readAll(r io.Reader, buf []byte) ([]byte, error) {
+// readAll reads r into buf, and calls heard whenever something came.
+func readAll(r io.Reader, buf []byte, heard func()) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
+		heard()
 		if errors.Is(err, io.EOF) {
 			return buf, nil
 		}

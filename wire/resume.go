@@ -19,6 +19,20 @@ func (w *Worker) KeepCommands(ctx context.Context, groups []string) error {
 	return err
 }
 
+// EndsGroups reports whether the worker can be told that a group has ended.
+func (w *Worker) EndsGroups() bool { return w.hello.Extensions.Has(Groups) }
+
+// EndGroup has a worker that [Worker.EndsGroups] end all that commands of a group
+// have left behind, and returns the processes that there were, by name.
+func (w *Worker) EndGroup(ctx context.Context, group string) (ended []string, err error) {
+	v, err := w.call(ctx, "end_group", field{"group", group})
+	list, _ := v.([]any)
+	for _, name := range list {
+		ended = append(ended, remoteText(name))
+	}
+	return ended, err
+}
+
 // Resume goes on with a command of a group that an earlier connection started:
 // what the worker has to say beyond position, which is an [Update]'s, is given
 // to on as [Worker.Start] would. A worker that has no such command, because it

@@ -92,9 +92,6 @@ func TestResume(t *testing.T) {
 	if err := update(t, c, 0, "one", "two", "three"); err != nil {
 		t.Fatal(err)
 	}
-	if err := update(t, c, 9, "out of place"); err == nil || !strings.Contains(err.Error(), "3 would follow") {
-		t.Errorf("a gap: %v", err)
-	}
 	_ = c.Close()
 	if err := r.Wait(t.Context()); !errors.Is(err, wire.ErrConnectionLost) {
 		t.Fatal(err)
@@ -134,6 +131,55 @@ func TestResume(t *testing.T) {
 	}
 	if got := strings.Join(said, " "); got != "one two three four five complete" || position != 5 {
 		t.Errorf("said %q, at %d", got, position)
+	}
+}
+
+// TestHole: an update that cannot be taken ends its command, whatever follows, so
+// that nobody takes what came for all there was; the connection goes on.
+func TestHole(t *testing.T) {
+	for name, send := range map[string]func(*wire.AgentConn) error{
+		"beyond":      func(c *wire.AgentConn) error { return update(t, c, 9, "out of place") },
+		"no position": func(c *wire.AgentConn) error { return update(t, c, wire.NoPosition, "nowhere") },
+		"not an update": func(c *wire.AgentConn) error {
+			wait, err := c.Send(t.Context(), "7.0", 3, wire.Updates{0xc0})
+			if err != nil {
+				return err
+			}
+			return wait(t.Context())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			workers := make(chan *wire.Worker, 1)
+			m := startMaster(t, wire.ServerOptions{Attach: func(_ context.Context, w *wire.Worker) error { workers <- w; return nil }})
+			k := newKeeper(true)
+			c := k.dial(t, m)
+			w := receive(t, workers)
+			said := 0
+			r, err := w.Start(t.Context(), wire.Command{Name: "shell", Group: "7", ID: "7.0"}, func(context.Context, wire.Update) error { said++; return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := update(t, c, 0, "one", "two", "three"); err != nil {
+				t.Fatal(err)
+			}
+			var refused *wire.RemoteError
+			if err := send(c); !errors.As(err, &refused) {
+				t.Errorf("answered by %v", err)
+			}
+			if err := r.Wait(t.Context()); !errors.Is(err, wire.ErrMissing) || errors.Is(err, wire.ErrConnectionLost) {
+				t.Errorf("ended with %v", err)
+			}
+			if err := update(t, c, 3, "four"); !errors.As(err, &refused) {
+				t.Errorf("what follows is answered by %v", err)
+			}
+			if err := c.Complete(t.Context(), "7.0", ""); err != nil {
+				t.Error(err)
+			}
+			if err := w.Ping(t.Context()); err != nil || said != 1 {
+				t.Errorf("%v, %d updates", err, said)
+			}
+		})
 	}
 }
 

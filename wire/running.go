@@ -83,8 +83,8 @@ func newRunning(w *Worker, id string, c Command, on func(context.Context, Update
 
 // Wait returns nil once the worker has said that the command is complete and
 // all its updates are handled. It returns the failure that the worker reported
-// instead (code Internal), the error of the function that handles updates, or
-// why the connection ended (code Unavailable, [ErrConnectionLost]).
+// instead (code Internal), the error of the function that handles updates,
+// [ErrMissing], or why the connection ended (code Unavailable, [ErrConnectionLost]).
 func (r *Running) Wait(ctx context.Context) error {
 	select {
 	case <-r.finished:
@@ -178,10 +178,14 @@ func (r *Running) run(ctx context.Context) {
 			if failed == nil {
 				result, err = r.handle(ctx, &it.frame)
 				var own *handlerError
-				if errors.As(err, &own) {
+				switch {
+				case errors.As(err, &own):
 					failed = own.err
 					r.finish(failed)
 					err = errGivenUp
+				case err != nil && it.frame.op == "update":
+					failed = fmt.Errorf("worker %q: command %s: %w: %w", r.w.hello.Name, r.command.Name, ErrMissing, err)
+					r.finish(failed)
 				}
 			}
 			seq := it.frame.seq
@@ -202,6 +206,11 @@ func (r *Running) run(ctx context.Context) {
 		<-r.wake
 	}
 }
+
+// ErrMissing ends a command of which an update could not be taken: it was not one,
+// or it began beyond what had come before. The worker, which is told, takes it for
+// said, so that what it says from then on has a hole.
+var ErrMissing = errors.New("a part of what it said is missing")
 
 // ErrNoAnswer is returned by the function that handles the updates of a command
 // of a group to have the worker get no answer to this one, nor to any that
@@ -262,7 +271,10 @@ func (e *handlerError) Error() string { return e.err.Error() }
 
 func (r *Running) handle(ctx context.Context, f *frame) (any, error) {
 	if f.op == "update" {
-		args, _ := f.raw("args")
+		args, ok := f.raw("args")
+		if !ok {
+			return nil, errors.New("update without args")
+		}
 		if r.command.Group == "" {
 			return nil, r.update(ctx, args, 0)
 		}

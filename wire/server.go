@@ -269,6 +269,9 @@ var errHurried = dormouse.Errorf(dormouse.Unavailable, "the handshake ended befo
 // serve runs an upgraded connection from introduction to end.
 func (s *Server) serve(w *Worker, st *seat) {
 	w.start(w.readerDone)
+	if w.hello.Extensions.Has(Ping) {
+		w.wg.Go(func() { w.watch(w.budget.held) })
+	}
 	attached := false
 	err := s.introduce(w)
 	if err == nil {

@@ -291,7 +291,7 @@ func (w *Worker) readerDone() {
 
 // requestKeys lists the requests a worker may make, and what each must carry.
 var requestKeys = map[string][]string{
-	"update":                         {"command_id", "args"},
+	"update":                         {"command_id"}, // without args it is one that is missing
 	"complete":                       {"command_id", "args"},
 	"update_upload_file_write":       {"command_id", "args"},
 	"update_upload_file_utime":       {"command_id", "access_time", "modified_time"},
@@ -307,6 +307,10 @@ var requestKeys = map[string][]string{
 func (w *Worker) dispatch(f *frame, buf []byte) {
 	if f.op == "interruption" && w.hello.Extensions.Has(Interruption) {
 		w.interruption(f, buf)
+		return
+	}
+	if f.op == opPing && w.hello.Extensions.Has(Ping) {
+		putBuffer(buf)
 		return
 	}
 	keys, known := requestKeys[f.op]
@@ -338,6 +342,7 @@ func (w *Worker) dispatch(f *frame, buf []byte) {
 	if !w.budget.take(it.cost, w.done) {
 		return // never acknowledged
 	}
+	w.hear() // nothing more could, while it was waited for
 	if !r.push(it) {
 		w.budget.release(it.cost)
 		w.replyNow(f.seq, errGivenUp)

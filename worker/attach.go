@@ -75,14 +75,15 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		if !c.Extensions().Has(wire.Resume) {
 			// This master can not take them up, and must not start others
 			// beside them.
-			w.held.end()
+			w.endGroups(nil, log)
 		}
 	})
 	if err != nil {
 		return endRefused, err
 	}
 	log.Info("attached to the master")
-	if interval := w.cfg.Keepalive; interval > 0 {
+	// A master that pings is watched by the connection itself.
+	if interval := w.cfg.Keepalive; interval > 0 && !a.conn.Extensions().Has(wire.Ping) {
 		a.wg.Go(func() { a.keepalive(interval) })
 	}
 	if a.conn.Extensions().Has(wire.Interruption) {
@@ -103,6 +104,7 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 	a.mu.Unlock()
 	a.cancel()
 	a.wg.Wait()
+	w.remains.end("", log)
 	_ = a.conn.Close() // it has ended, or now does
 	a.conn.Wait()
 	return how, err
@@ -175,6 +177,7 @@ func (a *attachment) StartCommand(start wire.StartCommand) error {
 		nl:         a.nl,
 		environ:    a.w.cfg.Environ,
 		files:      a.conn,
+		remains:    a.w.remains,
 		base:       a.w.cfg.BaseDir,
 		done:       make(chan struct{}),
 		log:        log,
@@ -198,9 +201,15 @@ func (a *attachment) StartCommand(start wire.StartCommand) error {
 	return nil
 }
 
-// KeepCommands ends commands of earlier connections that the master does not
+// KeepCommands ends what earlier connections have begun and the master does not
 // want any more.
-func (a *attachment) KeepCommands(groups []string) { a.w.held.keep(groups) }
+func (a *attachment) KeepCommands(groups []string) { a.w.endGroups(groups, a.log) }
+
+// EndGroup ends what is left of a group, and names it.
+func (a *attachment) EndGroup(group string) []string {
+	a.w.held.drop(func(g string) bool { return g == group })
+	return a.w.remains.end(group, a.log)
+}
 
 // ResumeCommand has a command of an earlier connection go on over this one.
 func (a *attachment) ResumeCommand(id string, position int64) bool {

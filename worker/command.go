@@ -72,7 +72,8 @@ type running struct {
 	done       chan struct{} // of a command of a group: it is over
 	interrupts chan string   // holds one, the first
 	out        *outbox
-	files      mover  // of the connection it was started on
+	files      mover // of the connection it was started on
+	remains    *remains
 	base       string // the worker's directory: what is received goes below it
 	settings   wire.Settings
 	nl         newline

@@ -53,7 +53,8 @@ type Config struct {
 	// master is away, in bytes; beyond, the command is held back. 0 is
 	// DefaultSpoolSize.
 	SpoolSize int64
-	// Keepalive is the interval at which the master must answer; 0 is never.
+	// Keepalive is the interval at which the master must answer; 0 is never. A
+	// master of ours is watched without it: see [wire.PingInterval].
 	Keepalive time.Duration
 	// PowerOffCommand is run by /bin/sh when this machine is of no more use:
 	// its generation is over, MaxRetries is exhausted, or the master ordered
@@ -68,14 +69,17 @@ type Config struct {
 	// Environ is what commands inherit, less the agent's own secrets; nil is
 	// os.Environ().
 	Environ []string
+	// OwnProcess says that this process is the agent's alone: it adopts what builds
+	// leave behind without a parent.
+	OwnProcess bool
 	// Version is how the agent introduces itself.
 	Version string
-	// DialContext makes the connections; nil is plain TCP.
 	// WatchInterruptions tells of EC2's notices to this instance until ctx ends;
 	// nil: it can have none. See [WatchInterruptions].
 	WatchInterruptions func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
-	DialContext        func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log                *slog.Logger // nil discards
+	// DialContext makes the connections; nil is plain TCP.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log         *slog.Logger // nil discards
 
 	trust *tls.Config // of CAFile; nil: the system's
 }

@@ -193,7 +193,7 @@ func newRunning(ctx context.Context, master link, environ ...string) *running {
 		files: files,
 		ctx:   ctx, id: "1", interrupts: make(chan string, 1),
 		out: newOutbox(ctx, master, "1", false, set, spool{limit: DefaultSpoolSize, log: log}, log), settings: set, nl: newline{stock: true},
-		environ: environ, log: log,
+		environ: environ, log: log, remains: newRemains(false),
 	}
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"slices"
 	"sync"
 )
 
@@ -50,12 +49,12 @@ func (h *held) run(r *running, c command) bool {
 	return true
 }
 
-// keep ends all commands but those of these groups, and waits for their end.
-func (h *held) keep(groups []string) {
+// drop ends the commands of groups that a rule picks, and waits for their end.
+func (h *held) drop(picks func(group string) bool) {
 	h.mu.Lock()
 	var over []*running
 	for _, r := range h.commands {
-		if !slices.Contains(groups, r.group) {
+		if picks(r.group) {
 			over = append(over, r)
 		}
 	}
@@ -71,6 +70,6 @@ func (h *held) keep(groups []string) {
 
 // end ends them all.
 func (h *held) end() {
-	h.keep(nil)
+	h.drop(func(string) bool { return true })
 	h.wg.Wait()
 }

@@ -266,7 +266,11 @@ func (o *outbox) Acked(err error) {
 	}
 	o.sent--
 	o.queue.drop()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	switch {
+	case err == nil || errors.Is(err, context.Canceled):
+	case o.held:
+		o.lose(err) // or the master would have a hole, and not know
+	default:
 		o.log.Warn("the master did not take an update", "err", err)
 	}
 	o.pump()

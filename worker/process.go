@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 // readSize is how much is read from a pipe at once: a pipe holds no more on
@@ -32,6 +34,9 @@ type process interface {
 	// Output delivers what is read, and is closed once no process holds a
 	// pipe any more. Not receiving holds the processes back.
 	Output() <-chan chunk
+	// Settle has Output closed once it has delivered what is in the pipes now,
+	// whoever holds them.
+	Settle()
 	// Exited is closed when the leader has ended.
 	Exited() <-chan struct{}
 	// Signal goes to every process in the group.
@@ -42,8 +47,9 @@ type process interface {
 	// GroupAlive reports, once the leader was reaped, whether others of the
 	// group live.
 	GroupAlive() bool
-	// Close closes the pipes and waits for those who read them.
-	Close()
+	// Close waits for those who read the pipes, and closes these. It returns those
+	// that somebody still holds, open, with the names of who does.
+	Close() (held []*procs.Output, holders []string)
 }
 
 // exitStatus is how a process ended: by exiting with a code, or by a signal.
@@ -60,6 +66,9 @@ type processSpec struct {
 	stdin string
 	// terminal has it run on a terminal of its own, without stdin.
 	terminal bool
+	// begin starts the process, and reaped is told when it was waited for.
+	begin  func(*exec.Cmd) error
+	reaped func(pid int)
 }
 
 // notStarted is the error of a command that could not be started, with the
@@ -79,7 +88,9 @@ type osProcess struct {
 	exited chan struct{}
 	stop   chan struct{}
 
-	pipes   []*os.File // our ends
+	outputs []*procs.Output
+	input   *os.File // our end; nil where there is none
+	told    func(pid int)
 	readers sync.WaitGroup
 	feeders sync.WaitGroup
 	ended   sync.WaitGroup // closes output
@@ -102,6 +113,7 @@ func startProcess(spec processSpec) (*osProcess, error) {
 		output: make(chan chunk),
 		exited: make(chan struct{}),
 		stop:   make(chan struct{}),
+		told:   spec.reaped,
 		cmd: &exec.Cmd{
 			Path:        path,
 			Args:        spec.argv,
@@ -132,7 +144,6 @@ func startProcess(spec processSpec) (*osProcess, error) {
 		// The leader of a session is that of a process group as well. The
 		// descriptor is the child's.
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-		p.pipes = []*os.File{outR}
 		theirs = []*os.File{terminal}
 	} else {
 		var outW, errW, inR *os.File
@@ -143,23 +154,23 @@ func startProcess(spec processSpec) (*osProcess, error) {
 			p.cmd.Stdin = inR
 		}
 		p.cmd.Stdout, p.cmd.Stderr = outW, errW
-		p.pipes = []*os.File{outR, errR, inW}
+		p.input = inW
 		theirs = []*os.File{outW, errW, inR}
 	}
 	if err == nil {
-		if err = p.cmd.Start(); err != nil {
+		if err = spec.begin(p.cmd); err != nil {
 			err = &notStarted{code: 126, err: err}
 		}
 	}
 	if err != nil {
-		for _, f := range p.pipes {
+		for _, f := range []*os.File{outR, errR, inW} {
 			f.Close()
 		}
 		return nil, err
 	}
-	p.readers.Go(func() { p.read(dormouse.Stdout, outR) })
+	p.reads(dormouse.Stdout, outR)
 	if errR != nil {
-		p.readers.Go(func() { p.read(dormouse.Stderr, errR) })
+		p.reads(dormouse.Stderr, errR)
 	}
 	p.ended.Go(func() {
 		p.readers.Wait()
@@ -180,12 +191,19 @@ func startProcess(spec processSpec) (*osProcess, error) {
 	return p, nil
 }
 
-func (p *osProcess) read(stream dormouse.Stream, f *os.File) {
+// reads reads an output from now on.
+func (p *osProcess) reads(stream dormouse.Stream, f *os.File) {
+	o := procs.NewOutput(f)
+	p.outputs = append(p.outputs, o)
+	p.readers.Go(func() { p.read(stream, o) })
+}
+
+func (p *osProcess) read(stream dormouse.Stream, from io.Reader) {
 	// Two buffers take turns: when the second is received, the receiver is
 	// done with the first.
 	buffers := [2][]byte{make([]byte, readSize), make([]byte, readSize)}
 	for i := 0; ; i = 1 - i {
-		n, err := f.Read(buffers[i])
+		n, err := from.Read(buffers[i])
 		if n > 0 {
 			select {
 			case p.output <- chunk{stream: stream, data: buffers[i][:n], time: time.Now()}:
@@ -194,8 +212,6 @@ func (p *osProcess) read(stream dormouse.Stream, f *os.File) {
 			}
 		}
 		if err != nil {
-			// The end of a terminal's output is an error on Linux (EIO), and
-			// there is no other that could be acted on.
 			return
 		}
 	}
@@ -209,13 +225,32 @@ func (p *osProcess) Signal(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig)
 }
 
-func (p *osProcess) Close() {
-	close(p.stop)
-	for _, f := range p.pipes {
-		f.Close()
+func (p *osProcess) Settle() {
+	for _, o := range p.outputs {
+		o.Settle()
 	}
+}
+
+func (p *osProcess) Close() (held []*procs.Output, holders []string) {
+	close(p.stop)
+	p.Settle()
+	p.input.Close() // closing a nil file is harmless
 	p.ended.Wait()
 	p.feeders.Wait()
+	var files []*os.File
+	for _, o := range p.outputs {
+		if o.Held() {
+			held, files = append(held, o), append(files, o.File())
+		} else {
+			o.Close()
+		}
+	}
+	if len(held) > 0 {
+		for _, holder := range procs.Holders(files) {
+			holders = append(holders, holder.String())
+		}
+	}
+	return held, holders
 }
 
 // statusOf translates what Wait returned.

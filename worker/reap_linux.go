@@ -26,6 +26,7 @@ func (p *osProcess) Reap() exitStatus {
 	if !p.reaped {
 		_ = p.cmd.Wait() // its error repeats the status
 		p.reaped, p.status = true, statusOf(p.cmd.ProcessState)
+		p.told(p.cmd.Process.Pid)
 	}
 	return p.status
 }

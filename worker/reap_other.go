@@ -8,6 +8,7 @@ import "syscall"
 func (p *osProcess) awaitExit() {
 	_ = p.cmd.Wait() // its error repeats the status
 	p.reaped, p.status = true, statusOf(p.cmd.ProcessState)
+	p.told(p.cmd.Process.Pid)
 }
 
 // Reap returns how the leader ended; it is called after Exited was closed.

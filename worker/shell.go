@@ -140,6 +140,16 @@ func (c *shellCommand) display() string {
 	return strings.Join(quoted, " ")
 }
 
+// hide puts what is shown in the place of the command's obfuscated words.
+func (c *shellCommand) hide(text string) string {
+	for i, word := range c.argv {
+		if c.shown[i] != word && word != "" {
+			text = strings.ReplaceAll(text, word, c.shown[i])
+		}
+	}
+	return text
+}
+
 // header is what the log shows before the command's output.
 func (c *shellCommand) header(env []string) []string {
 	lines := strings.Split(strings.TrimRight(c.display(), "\n"), "\n")
@@ -224,7 +234,11 @@ func (c *shellCommand) run(r *running) (failure string) {
 		})
 		defer tails.Close()
 	}
-	p, err := startProcess(processSpec{argv: c.argv, dir: dir, env: env, stdin: c.stdin, terminal: c.usesTerminal()})
+	r.remains.begin(r.group)
+	p, err := startProcess(processSpec{
+		argv: c.argv, dir: dir, env: append(env, r.remains.mark(r.group)), stdin: c.stdin, terminal: c.usesTerminal(),
+		begin: r.remains.start, reaped: r.remains.reaped,
+	})
 	if err != nil {
 		r.line(dormouse.Stderr, "can not start the command: "+err.Error())
 		code := -1

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -275,59 +276,79 @@ func TestTooManyLines(t *testing.T) {
 	}
 }
 
-// A process that left the group holds the pipe when the group is killed.
+// A process that left the group holds the pipe when the group is killed. It is
+// named, and ended with its build.
 func TestEscapedProcessHoldsPipe(t *testing.T) {
 	master := newFakeConn()
 	r := newRunning(t.Context(), master, testPath)
 	ended := start(t, t.Context(), r, map[string]any{"command": `setsid sh -c 'echo $$; exec sleep 1000' & echo $$; wait`})
 	both := pids(t, master, 2)
-	t.Cleanup(func() {
-		for _, pid := range both {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	})
 	r.interrupt("")
 	<-ended
-	if header := master.text(dormouse.Header); !strings.Contains(header, "left the command's process group") {
+	if header := master.text(dormouse.Header); !strings.Contains(header, "(sleep 1000) still has the command's output open") {
 		t.Errorf("header:\n%s", header)
+	}
+	r.remains.end("", r.log)
+	for _, pid := range both {
+		gone(t, pid)
 	}
 }
 
-// Buildbot waits for background processes that hold the output, within the
-// command's limits; so do we.
-func TestBackgroundHoldsOutput(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "go")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
+// What a command leaves behind is left alone until its build ends, whether it
+// holds the output or not: that is how daemons start. Then it is ended, wherever
+// it has put itself, and nothing of another build is.
+func TestBackground(t *testing.T) {
+	t.Parallel()
+	const daemon = `sh -c 'echo $$ >pid; exec sleep 1000'`
+	for name, command := range map[string]string{
+		"in the group":           daemon + " &",
+		"a session":              "setsid " + daemon + " &",
+		"an orphan's orphan":     "(setsid sh -c \"(" + strings.ReplaceAll(daemon, "$", "\\$") + ") &\" &);",
+		"holds nothing":          daemon + " >/dev/null 2>&1 </dev/null &",
+		"prints on":              `sh -c 'echo $$ >pid; while :; do echo x || exit; sleep 0.1; done' &`,
+		"heeds no SIGTERM":       `sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.1; done' &`,
+		"an environment without": "setsid sh -c 'env -i sleep 1000 & echo $! >pid; wait' &",
+	} {
+		for _, terminal := range []bool{false, true} {
+			if terminal && !strings.Contains(command, "setsid") {
+				continue // the end of its terminal ends it
+			}
+			t.Run(fmt.Sprintf("%s, terminal %t", name, terminal), func(t *testing.T) {
+				t.Parallel()
+				master := newFakeConn()
+				r := newRunning(t.Context(), master, testPath)
+				r.group, r.remains.patience = "7", 100*time.Millisecond
+				<-start(t, t.Context(), r, map[string]any{"command": "mkfifo pid; " + command + " cat pid; exit 4", "usePTY": terminal, "timeout": 600})
+				if master.pairs["rc"] != 4 {
+					t.Errorf("%v", master.pairs)
+				}
+				pid := pids(t, master, 1)[0]
+				if err := syscall.Kill(pid, 0); err != nil {
+					t.Errorf("it has not outlived its command: %v", err)
+				}
+				stays := r.inGroup8(t)
+				if ended := r.remains.end("7", r.log); len(ended) == 0 {
+					t.Error("nothing was ended")
+				}
+				gone(t, pid)
+				if err := syscall.Kill(stays, 0); err != nil {
+					t.Errorf("another build's process: %v", err)
+				}
+				r.remains.end("8", r.log)
+				gone(t, stays)
+			})
+		}
 	}
+}
+
+// inGroup8 has another build of the same worker leave a process behind.
+func (r *running) inGroup8(t *testing.T) (pid int) {
+	t.Helper()
 	master := newFakeConn()
-	r := newRunning(t.Context(), master, testPath)
-	ended := start(t, t.Context(), r, map[string]any{"command": "(read x < " + fifo + "; echo late) & echo early; exit 4"})
-	master.await(t, func() bool { return strings.Contains(master.text(dormouse.Stdout), "early") })
-	select {
-	case <-ended:
-		t.Error("ended while a child holds the output")
-	default:
-	}
-	if err := os.WriteFile(fifo, []byte("go\n"), 0); err != nil {
-		t.Fatal(err)
-	}
-	<-ended
-	if got := master.text(dormouse.Stdout); got != "early\nlate\n" || master.pairs["rc"] != 4 {
-		t.Errorf("output %q, rc %v", got, master.pairs["rc"])
-	}
-
-	master = shell(t, map[string]any{"command": "sleep 1000 & exit 0", "timeout": 0.3})
-	if master.pairs["failure_reason"] != failedSilent || master.pairs["rc"] != -1 {
-		t.Errorf("%v", master.pairs)
-	}
-
-	// One that does not hold it is left alone: that is how daemons start.
-	master = shell(t, map[string]any{"command": "sleep 1000 >/dev/null 2>&1 & echo $!"})
-	pid := pids(t, master, 1)[0]
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil || master.pairs["rc"] != 0 {
-		t.Errorf("daemon: %v, rc %v", err, master.pairs["rc"])
-	}
+	other := newRunning(t.Context(), master, testPath)
+	other.group, other.remains = "8", r.remains
+	<-start(t, t.Context(), other, map[string]any{"command": "sleep 1000 >/dev/null 2>&1 & echo $!"})
+	return pids(t, master, 1)[0]
 }
 
 func TestUnusableDirectory(t *testing.T) {

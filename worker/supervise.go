@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 const (
@@ -17,13 +18,13 @@ const (
 	// drainTime is how long the pipes are read after everything in a killed
 	// group is gone. Only a process that left the group can hold them then.
 	drainTime = time.Second
+	// lingerTime is how long the pipes are read after a command has ended: its own
+	// last words are in them by then, but not what a program still has to say that
+	// it talks through, such as tee. A person hardly notices it.
+	lingerTime = 2 * time.Second
 	// groupPoll is how often a killed group that may still clean up is looked
 	// at: the kernel tells nobody when a group gets empty.
 	groupPoll = 50 * time.Millisecond
-	// lingerTimeout replaces a missing timeout once the command itself has
-	// ended and only processes it left behind hold its output: Buildbot's
-	// default for any command, so that nothing hangs for ever.
-	lingerTimeout = 20 * time.Minute
 )
 
 // The reasons Buildbot's masters know for a command that was ended.
@@ -36,13 +37,16 @@ const (
 // supervisor sees one process through to its end. It is one loop in the
 // command's goroutine, and owns all it has.
 //
-//	             output ends, leader exits
+//	             leader exits, output ends (or is held, and settled)
 //	running ────────────────────────────────────────────▶ over
 //	   │ interrupted, silent too long,                      ▲
-//	   │ too long, too many lines, connection lost          │ group empty, output ended (or drained)
+//	   │ too long, too many lines, connection lost          │ group empty, output ended (or settled)
 //	   ▼                                                    │
 //	killing: SIGTERM, sigtermTime later SIGKILL ────────────┤
 //	                        5 s after SIGKILL: given up ────┘
+//
+// Once the leader has exited no limit counts any more: what holds the output is
+// another process, and how the leader ended is how the command did.
 //
 // Log files are read along, and once more when the process is over.
 type supervisor struct {
@@ -146,17 +150,13 @@ func (s *supervisor) run() (failure string) {
 			s.paused = true
 			s.kill(failedSilent, fmt.Sprintf("command timed out: %s without output running %s", seconds(s.silent), s.c.display()))
 		case <-s.overall.C:
-			if s.exited && full {
-				s.overall.Reset(drainTime) // perhaps it is over, and the master slow
-				continue
-			}
 			s.kill(failedTimeout, fmt.Sprintf("command timed out: %s elapsed running %s", seconds(s.c.maxTime), s.c.display()))
 		case <-s.escalate.C:
 			s.nextSignal()
 		case <-s.poll.C:
 			s.pollGroup()
 		case <-s.drain.C:
-			s.drained()
+			s.p.Settle()
 		case <-s.r.out.Due():
 			s.r.out.Flush()
 		case err := <-s.r.out.Acks():
@@ -219,7 +219,7 @@ func (s *supervisor) receiveLog(c tailChunk) {
 // a process that is held back by a slow master is not silent.
 func (s *supervisor) watchSilence(listening bool) {
 	switch {
-	case s.silent == 0 || s.killing || s.processOver || !listening:
+	case s.silent == 0 || s.killing || s.exited || !listening:
 		if !s.paused {
 			s.silence.Stop()
 			s.paused = true
@@ -276,9 +276,8 @@ func (s *supervisor) leaderExited() {
 		s.poll.Reset(0)
 		return
 	}
-	if !s.outputEnded && s.silent == 0 {
-		s.silent = lingerTimeout
-	}
+	s.overall.Stop()
+	s.drain.Reset(lingerTime)
 }
 
 // kill begins to end the whole process group.
@@ -288,6 +287,7 @@ func (s *supervisor) kill(reason, message string) {
 	}
 	s.killing = true
 	s.overall.Stop()
+	s.drain.Stop()
 	if reason != "" {
 		s.r.out.Pair("failure_reason", reason)
 	}
@@ -339,16 +339,6 @@ func (s *supervisor) pollGroup() {
 	s.drain.Reset(drainTime)
 }
 
-// drained stops waiting for pipes that a killed group can not hold.
-func (s *supervisor) drained() {
-	if s.r.out.Full() {
-		s.drain.Reset(drainTime) // the master is slow, not the pipe
-		return
-	}
-	s.outputEnded = true
-	s.r.header("a process that left the command's process group still holds its output; not waiting for it")
-}
-
 func (s *supervisor) stopTimers() {
 	for _, t := range []*time.Timer{s.silence, s.overall, s.escalate, s.poll, s.drain} {
 		t.Stop()
@@ -358,13 +348,14 @@ func (s *supervisor) stopTimers() {
 // finish says how the process ended.
 func (s *supervisor) finish() (failure string) {
 	s.stopTimers()
-	s.p.Close()
+	held, holders := s.p.Close()
 	now := time.Now()
 	for i, split := range s.logs {
 		s.r.out.Log(s.c.logs[i].name, split.Flush(nil, now))
 	}
 	s.pass(s.stdout.Flush(nil, now), s.c.wantStdout)
 	s.pass(s.stderr.Flush(nil, now), s.c.wantStderr)
+	s.leave(held, holders)
 	if s.givenUp && !s.exited {
 		failure = "SIGKILL did not end the command's process; it was left behind"
 		s.r.header(failure)
@@ -377,6 +368,28 @@ func (s *supervisor) finish() (failure string) {
 	}
 	s.r.end(status, now.Sub(s.begin))
 	return ""
+}
+
+// shownHolders bounds how many processes are named.
+const shownHolders = 10
+
+// leave says what still has the command's output open, and leaves it alone.
+func (s *supervisor) leave(held []*procs.Output, holders []string) {
+	if len(held) == 0 {
+		return
+	}
+	const rule = " still has the command's output open: it is left running until the build ends, and what it prints is not kept"
+	if len(holders) == 0 {
+		s.r.header("a process that cannot be seen from here" + rule)
+	}
+	for i, holder := range holders {
+		if i == shownHolders {
+			s.r.header(fmt.Sprintf("and %d processes more", len(holders)-i))
+			break
+		}
+		s.r.header("process " + s.c.hide(holder) + rule)
+	}
+	s.r.remains.read(s.r.group, held)
 }
 
 // because appends the reason that came with an interruption, if any.

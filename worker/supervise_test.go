@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 // fakeProcess is a process for a test in bubble time. What the signals do is
@@ -22,11 +24,15 @@ type fakeProcess struct {
 	begin    time.Time
 	onSignal func(syscall.Signal)
 
-	mu      sync.Mutex
-	signals []string // with the time since begin
-	status  exitStatus
-	group   bool // others live
-	closed  bool
+	mu       sync.Mutex
+	signals  []string // with the time since begin
+	status   exitStatus
+	group    bool // others live
+	closed   bool
+	settled  string // when, since begin
+	holders  []string
+	onSettle <-chan struct{}
+	once     sync.Once // closes output
 }
 
 func newFakeProcess() *fakeProcess {
@@ -53,16 +59,42 @@ func (p *fakeProcess) GroupAlive() bool {
 	return p.group
 }
 
-func (p *fakeProcess) Close() { p.closed = true }
+func (p *fakeProcess) Settle() {
+	if p.settled != "" {
+		return
+	}
+	p.settled = time.Since(p.begin).String()
+	go func() {
+		if p.onSettle != nil {
+			<-p.onSettle // what is in the pipe
+		}
+		p.endOutput()
+	}()
+}
+
+func (p *fakeProcess) Close() ([]*procs.Output, []string) {
+	p.closed = true
+	if p.settled == "" {
+		return nil, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	w.Close()
+	return []*procs.Output{procs.NewOutput(r)}, p.holders
+}
 
 // end ends the leader, and all output where the pipe is held by nobody else.
 func (p *fakeProcess) end(status exitStatus, outputToo bool) {
 	p.status = status
 	close(p.exited)
 	if outputToo {
-		close(p.output)
+		p.endOutput()
 	}
 }
+
+func (p *fakeProcess) endOutput() { p.once.Do(func() { close(p.output) }) }
 
 func (p *fakeProcess) print(text string) {
 	p.output <- chunk{stream: dormouse.Stdout, data: []byte(text), time: time.Now()}
@@ -208,16 +240,63 @@ func TestEscalation(t *testing.T) {
 	}
 }
 
-// Without any limit, what the command left behind can not hang it for ever.
-func TestLingeringEnds(t *testing.T) {
+// A command has ended when its process has, whoever holds its output: with its
+// own exit code, soon, and by no limit.
+func TestEndsWithItsProcess(t *testing.T) {
+	for name, l := range map[string]limits{
+		"no limit": {}, "limits": {timeout: time.Second, maxTime: 11 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, master := newFakeProcess(), newFakeConn()
+				p.holders = []string{"12 (sleep 60)", "13 (tail -f)"}
+				_, ended := supervise(t.Context(), master, p, l)
+				for range 20 {
+					time.Sleep(500 * time.Millisecond)
+					p.print("x\n")
+				}
+				p.end(exitStatus{code: 3}, false)
+				time.Sleep(time.Second)
+				p.print("late\n")
+				<-ended
+				if len(p.signals) > 0 || p.settled != "12s" || master.pairs["rc"] != 3 || master.pairs["failure_reason"] != nil {
+					t.Errorf("signals %v, settled at %s, %v", p.signals, p.settled, master.pairs)
+				}
+				const rule = " still has the command's output open: it is left running until the build ends, and what it prints is not kept\n"
+				if got := master.text(dormouse.Header); !strings.HasPrefix(got, "process 12 (sleep 60)"+rule+"process 13 (tail -f)"+rule) {
+					t.Errorf("header:\n%s", got)
+				}
+				if got := master.text(dormouse.Stdout); !strings.HasSuffix(got, "x\nlate\n") {
+					t.Errorf("output:\n%s", got)
+				}
+			})
+		})
+	}
+}
+
+// What a command has printed is delivered however slow the master is.
+func TestEndsWithItsProcessHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newFakeProcess()
-		p.onSignal = func(syscall.Signal) { close(p.output) }
-		_, ended := supervise(t.Context(), newFakeConn(), p, limits{})
+		p, master := newFakeProcess(), newFakeConn()
+		master.hold = make(chan struct{})
+		printed := make(chan struct{})
+		p.onSettle = printed
+		_, ended := supervise(t.Context(), master, p, limits{timeout: time.Second})
+		line := strings.Repeat("x", 4000) + "\n"
+		p.print(line)
+		go func() {
+			defer close(printed)
+			for range 200 {
+				p.print(line)
+			}
+		}()
+		time.Sleep(time.Second)
 		p.end(exitStatus{}, false)
+		time.Sleep(time.Hour)
+		close(master.hold)
 		<-ended
-		if diff := cmp.Diff([]string{"killed at " + lingerTimeout.String()}, p.signals); diff != "" {
-			t.Error(diff)
+		if got := master.text(dormouse.Stdout); got != strings.Repeat(line, 201) || master.pairs["rc"] != 0 {
+			t.Errorf("%d bytes, %v", len(got), master.pairs)
 		}
 	})
 }

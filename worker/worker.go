@@ -10,11 +10,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -56,7 +58,9 @@ type Worker struct {
 	// builds, which can read the launch's, can not read it.
 	secret string
 	held   held
-	ctx    context.Context // of the held commands
+	// remains is what commands have left behind.
+	remains *remains
+	ctx     context.Context // of the held commands
 	// notices are what EC2 has said of this instance's end.
 	notices *notices
 }
@@ -66,7 +70,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text(), notices: newNotices()}, nil
+	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text(), notices: newNotices(), remains: newRemains(cfg.OwnProcess)}, nil
 }
 
 // hashSecret is what the agent commits to its secret by.
@@ -107,7 +111,14 @@ func (w *Worker) Run(ctx context.Context) error {
 			})
 		})
 	}
+	if w.cfg.OwnProcess {
+		if err := procs.Adopt(); err != nil {
+			log.Warn("processes that leave their parents cannot be adopted: one that wipes its environment, too, outlives its build", "err", err)
+		}
+		watching.Go(func() { w.remains.reap(w.ctx) })
+	}
 	defer func() {
+		w.endGroups(nil, log)
 		cancel()
 		w.held.end()
 		watching.Wait()
@@ -151,6 +162,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-time.After(delay):
 		case <-ctx.Done():
 		}
+	}
+}
+
+// endGroups ends all that belongs to other groups than these: commands, and what
+// they have left.
+func (w *Worker) endGroups(keep []string, log *slog.Logger) {
+	w.held.drop(func(g string) bool { return !slices.Contains(keep, g) })
+	for _, g := range w.remains.others(keep) {
+		w.remains.end(g, log)
 	}
 }
 

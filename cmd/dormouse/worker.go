@@ -68,7 +68,7 @@ The password comes from --password-file or from ` + workerPassword + `.`,
 	fl.IntVar(&f.maxRetries, "maxretries", 0, "exit after so many failures to attach in a row (0: never)")
 	fl.Float64Var(&f.maxDelay, "maxdelay", 300, "longest time between attempts to attach, in `seconds`")
 	fl.Int64Var(&f.spoolSize, "spool-size", worker.DefaultSpoolSize>>20, "how much of a command's output is kept on disk while the master is away, in `MiB`; beyond, the command is held back")
-	fl.Float64Var(&f.keepalive, "keepalive", worker.DefaultKeepalive.Seconds(), "the master must answer every so many `seconds` (0: it need not)")
+	fl.Float64Var(&f.keepalive, "keepalive", worker.DefaultKeepalive.Seconds(), "a Buildbot master must answer every so many `seconds` (0: it need not); Dormouse's and its agent hear of each other every 20 s")
 	fl.StringVar(&f.powerOff, "poweroff-command", "", "shell command to run when this machine is of no more use")
 	fl.StringVar(&f.umask, "umask", "", "file mode mask of all that builds make, such as 0o022")
 	fl.IntVar(&f.numCPUs, "numcpus", 0, "number of CPUs to tell the master (0: what there are)")
@@ -150,6 +150,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 		Umask:           umask,
 		SpoolSize:       f.spoolSize << 20,
 		NumCPUs:         f.numCPUs,
+		OwnProcess:      true,
 		Version:         "dormouse-worker/" + version(),
 		Log:             log,
 	})

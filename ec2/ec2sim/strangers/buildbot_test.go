@@ -15,6 +15,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 const (
@@ -106,17 +107,11 @@ func runBuildbot(t *testing.T, e *endpoint, cases []buildbotCase) map[string]bui
 	defer report.Close()
 	master := program(ctx, env, python, buildbot, "start", "--nodaemon", dir)
 	master.ExtraFiles = []*os.File{child}
-	err = master.Start()
+	ended, err := procs.Start(master)
 	child.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		// Its log says how it ended.
-		_ = master.Wait()
-	}()
 	defer func() {
 		cancel()
 		<-ended

@@ -3,7 +3,6 @@ package strangers_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 // python is the interpreter that Debian's packages are for; another may come
@@ -52,11 +52,11 @@ func environment(t *testing.T) []string {
 }
 
 // program prepares a command that is gone, with all of its process group, when
-// the context ends; should this process be killed, it is killed too.
+// the context ends; it is to be started with [procs.Start].
 func program(ctx context.Context, env []string, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
 	return cmd
@@ -71,9 +71,11 @@ func output(t *testing.T, env []string, path string, args ...string) (stdout, st
 	cmd := program(ctx, env, path, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+	ended, err := procs.Start(cmd)
+	if err == nil {
+		<-ended
+	}
+	if err != nil || ctx.Err() != nil {
 		t.Fatalf("%s %q: %v\n%s%s", path, args, err, out.String(), errs.String())
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
