@@ -51,8 +51,9 @@ type Triggers interface {
 	// finds those that were made before.
 	Submit(ctx context.Context, o TriggerOrder) ([]dormouse.BuildRequest, error)
 	// Await returns the requests when all of them are complete; where one was
-	// merged into another, with that one's result.
-	Await(ctx context.Context, ids []int64) ([]dormouse.BuildRequest, error)
+	// merged into another, with that one's result. The build of the request parent
+	// waits for them.
+	Await(ctx context.Context, parent int64, ids []int64) ([]dormouse.BuildRequest, error)
 	// Cancel cancels those that are not complete. It is called when nothing more
 	// can be done about a failure, which it logs.
 	Cancel(ids []int64, why string)

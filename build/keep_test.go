@@ -108,7 +108,7 @@ func (f *farmhand) Submit(_ context.Context, o build.TriggerOrder) ([]dormouse.B
 	return []dormouse.BuildRequest{{ID: id, Builder: "child of " + o.Scheduler}}, nil
 }
 
-func (f *farmhand) Await(ctx context.Context, ids []int64) ([]dormouse.BuildRequest, error) {
+func (f *farmhand) Await(ctx context.Context, _ int64, ids []int64) ([]dormouse.BuildRequest, error) {
 	if f.hold != nil {
 		select {
 		case <-f.hold:

@@ -216,7 +216,7 @@ func (a triggerAction) await(ctx context.Context, s *step, triggers Triggers, al
 			}
 		}()
 	}
-	done, err := triggers.Await(wait, all)
+	done, err := triggers.Await(wait, s.build.job.Request.ID, all)
 	if err != nil {
 		if cause := context.Cause(wait); cause != nil {
 			err = cause

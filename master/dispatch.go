@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -60,16 +61,26 @@ func (m *Master) dispatch(ctx context.Context) time.Time {
 	if m.askFrom = plan.AskFrom; len(m.askFrom) > 0 {
 		m.wakeUp()
 	}
+	// A worker is wanted until its build has begun, or will not begin: the store may
+	// take its time, or refuse, and a machine is not idle meanwhile.
+	for _, a := range plan.Assignments {
+		if w := now.worker(a.Worker); w != nil {
+			w.want(true)
+		}
+	}
 	m.collapse(ctx, plan.Collapses)
 	for _, a := range plan.Assignments {
-		if err := m.startBuild(ctx, now, a); err != nil && ctx.Err() == nil {
+		waits, err := m.startBuild(ctx, now, a)
+		if err != nil && ctx.Err() == nil {
 			// The request is pending still; nothing is lost but a moment.
 			m.log.Warn("a build could not be started; trying again", "builder", a.Builder, "request", a.RequestID, "worker", a.Worker, "error", err)
 			time.AfterFunc(storeRetry, m.wakeUp)
+			plan.Waiting[a.RequestID] = fmt.Sprintf("its build on worker %s could not be started; trying again: %v", a.Worker, err)
+		}
+		if waits {
+			plan.Demand[a.Worker]++
 		}
 	}
-	// After the assignments, so that a worker whose last waiting request has
-	// just become its build is not told that it is not wanted before it has it.
 	for _, w := range now.workers {
 		w.want(plan.Demand[w.name] > 0)
 	}
@@ -135,6 +146,9 @@ func (m *Master) planInput(setup *setup) (in schedule.Input, next time.Time) {
 		})
 	}
 	in.Holders = m.running.holders()
+	for i := range in.Holders {
+		in.Holders[i].WaitsFor = m.awaited.by(in.Holders[i].Request)
+	}
 	for _, w := range setup.workers {
 		in.Workers = append(in.Workers, w.plan(now))
 	}
@@ -162,6 +176,7 @@ func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
 			continue
 		}
 		m.queue.remove(c.RequestID)
+		m.awaited.merged(c.RequestID, c.Into)
 		r.State, r.Result, r.CollapsedInto, r.CompleteAt, r.Waiting = dormouse.RequestComplete, new(dormouse.Skipped), c.Into, now, ""
 		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
 	}
@@ -181,28 +196,29 @@ func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse)
 }
 
 // startBuild gives a request to a worker: the worker first, which may have
-// changed its mind, then the claim and the build, durable, then the run.
-func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignment) error {
+// changed its mind, then the claim and the build, durable, then the run. It reports
+// whether the request waits still, and wants that worker.
+func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignment) (waits bool, err error) {
 	request, ok := m.queue.get(a.RequestID)
 	if !ok {
-		return nil // cancelled a moment ago
+		return false, nil // cancelled a moment ago
 	}
 	w, builder := now.worker(a.Worker), now.builder(a.Builder)
 	if w == nil || builder == nil {
-		return nil
+		return false, nil
 	}
 	r := m.newRunning(w, request, *builder)
 	if w.latent != nil {
 		generation, ok := w.latent.Acquire()
 		if !ok {
-			return nil // its change will wake us
+			return true, nil // its change will wake us
 		}
 		r.generation = generation
 	}
 	conn := w.connection()
 	if conn == nil || conn.Generation() != r.generation {
 		r.withdraw()
-		return nil // its change will wake us
+		return true, nil // its change will wake us
 	}
 	r.conn = conn
 	if w.latent != nil {
@@ -224,12 +240,12 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignme
 	if err != nil {
 		r.withdraw()
 		if m.superseded(err) {
-			return err
+			return true, err
 		}
 		if code := dormouse.CodeOf(err); code == dormouse.Conflict || code == dormouse.Unanswered {
-			return m.settleClaim(ctx, request.ID)
+			err = m.settleClaim(ctx, request.ID)
 		}
-		return err
+		return err != nil, err
 	}
 	m.queue.remove(request.ID)
 	started.MaxTries = builder.MaxRetries + 1
@@ -243,7 +259,7 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignme
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildStarted, Build: &started})
 	m.builds.Go(func() { m.runBuild(r) })
-	return nil
+	return false, nil
 }
 
 // settleClaim finds out what became of a request whose build could not be started

@@ -83,6 +83,7 @@ type Master struct {
 	// askFrom is where the next plan goes on to ask them; the dispatcher's.
 	askFrom  map[string]int64
 	running  runningBuilds
+	awaited  awaited
 	claims   sync.Mutex // held while a request becomes a build, and by who cancels one
 	fleet    *fleet.Fleet
 	outbox   *notify.Outbox

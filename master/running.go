@@ -80,18 +80,16 @@ func (t *runningBuilds) remove(r *runningBuild) {
 	delete(t.byID, r.build.ID)
 }
 
-// holders are the builds that hold locks.
+// holders are the builds that run, with what they hold.
 func (t *runningBuilds) holders() []schedule.Holder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out []schedule.Holder
+	out := make([]schedule.Holder, 0, len(t.byID))
 	for _, r := range t.byID {
-		if locks := slices.Concat(r.builder.Locks, r.worker.defined().config.Locks); len(locks) > 0 {
-			out = append(out, schedule.Holder{
-				Build: r.name(), Worker: r.worker.name,
-				Locks: locks,
-			})
-		}
+		out = append(out, schedule.Holder{
+			Build: fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number), Builder: r.build.Builder, Request: r.request.ID,
+			Worker: r.worker.name, Locks: slices.Concat(r.builder.Locks, r.worker.defined().config.Locks),
+		})
 	}
 	slices.SortFunc(out, func(a, b schedule.Holder) int { return strings.Compare(a.Build, b.Build) })
 	return out

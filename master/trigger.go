@@ -73,7 +73,16 @@ func withCodebases(given []dormouse.SourceStamp, defaults map[string]dormouse.So
 }
 
 // Await implements build.Triggers.
-func (t triggers) Await(ctx context.Context, ids []int64) ([]dormouse.BuildRequest, error) {
+func (t triggers) Await(ctx context.Context, parent int64, ids []int64) ([]dormouse.BuildRequest, error) {
+	done := t.m.awaited.begin(parent, ids)
+	defer done()
+	for _, id := range ids { // those that were merged before this master began
+		for r, err := t.m.db.Request(ctx, id); err == nil && r.CollapsedInto != 0; r, err = t.m.db.Request(ctx, r.CollapsedInto) {
+			t.m.awaited.merged(r.ID, r.CollapsedInto)
+		}
+	}
+	t.m.wakeUp()
+	defer t.m.wakeUp()
 	out := make([]dormouse.BuildRequest, 0, len(ids))
 	for _, id := range ids {
 		r, err := t.await(ctx, id)

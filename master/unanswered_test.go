@@ -110,3 +110,49 @@ func TestUnansweredWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestMachineWaitsForTheStore: while the store does not take the start of a build, its
+// machine is not idle: it is the one that builds when the store is back.
+func TestMachineWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	for name, code := range map[string]dormouse.Code{"refused": dormouse.Unavailable, "the answer is lost": dormouse.Unanswered} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			var mu sync.Mutex
+			failed := 0
+			m := s.startWith("c['workers'] = [ec2('bot', build_wait_timeout=0)]\n"+oneBuilder, func(o *master.Options) {
+				o.OnOpen(func(db *store.DB) {
+					db.Around(func(what string, carryOut func() error) error {
+						mu.Lock()
+						fail := strings.HasPrefix(what, "starting a build") && failed < 3
+						if fail {
+							failed++
+						}
+						mu.Unlock()
+						if !fail {
+							return carryOut()
+						}
+						if code == dormouse.Unanswered {
+							if err := carryOut(); err != nil {
+								return err
+							}
+						}
+						return dormouse.Errorf(code, "%s: the database is half away", what)
+					})
+				})
+			})
+			r := m.force("b", 1)[0]
+			m.until("the reason to wait", func() bool {
+				return strings.HasPrefix(m.request(r.ID).Waiting, "its build on worker bot could not be started; trying again: ")
+			})
+			if r = m.ended(r.ID); *r.Result != dormouse.Success {
+				t.Errorf("%+v", r)
+			}
+			m.until("the end of the instance", func() bool { return m.worker("bot").Phase == "not substantiated" })
+			if generation, started := m.worker("bot").Generation, s.endpoint.Ledger().Started; generation != 1 || started != 1 {
+				t.Errorf("%d generations, %d instances", generation, started)
+			}
+		})
+	}
+}
