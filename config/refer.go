@@ -256,6 +256,9 @@ func (g *global) schedulers(m *Master) {
 		return true
 	})
 	g.triggers(m)
+	if len(g.r.errs) == 0 {
+		g.circles(m)
+	}
 	for _, o := range g.r.objects {
 		if b, ok := g.r.value(o).(*builder); ok && g.listed[o] && b.Name != "" && !driven[b.Name] {
 			g.r.warnf(o.at, "name it in a scheduler's builderNames", "nothing starts builds of %s: no scheduler names it", quote(b.Name))
