@@ -239,9 +239,9 @@ type Git struct {
 	// string or a Renderable.
 	Reference any
 	Origin    any // the remote's name, a string or a Renderable; "origin" by default
-	// Tags, if true, has all tags fetched, also where the revision is there already;
-	// if false, those of the history that is fetched. By default all are, when
-	// something is.
+	// Tags says whether the server's tags are fetched. By default they are, unless the
+	// checkout is shallow, where each would bring all its files. A tag that is built is
+	// always there, and where a Description is asked for, those that it needs.
 	Tags             *bool
 	Submodules       bool
 	RemoteSubmodules bool // take the tip of the submodules' branches

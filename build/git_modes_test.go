@@ -120,7 +120,7 @@ func TestGitCopiesFromSource(t *testing.T) {
 		t.Errorf("kept is %q, file %q, %v", got, f.file(t, "file"), m.props)
 	}
 	a.WorkDir = "source"
-	if m, out := f.checkOut(t, a); out.Result != dormouse.Exception || !strings.Contains(m.text(0), "method copy can not work in") {
+	if m, out := f.checkOut(t, a); out.Result != dormouse.Exception || !strings.Contains(m.text(0), "method copy cannot work in") {
 		t.Errorf("%+v\n%s", out, m.text(0))
 	}
 }
@@ -293,7 +293,7 @@ func TestGitTags(t *testing.T) {
 		all      bool // a tag of another branch is there
 	}{
 		{"by default", nil, "", true},
-		{"by default, with nothing to fetch", nil, r.second, false},
+		{"by default, with nothing to build", nil, r.second, true},
 		{"all", new(true), r.second, true},
 		{"not all", new(false), "", false},
 	} {
@@ -394,9 +394,9 @@ func TestGitRemoteSubmodules(t *testing.T) {
 	}
 }
 
-// TestGitClobbersOnFailure breaks a repository in ways that disks and killed
+// TestGitHealsARepository breaks a repository in ways that disks and killed
 // processes do. It lies in another one, which must be left alone.
-func TestGitClobbersOnFailure(t *testing.T) {
+func TestGitHealsARepository(t *testing.T) {
 	r := newRepository(t)
 	breakage := map[string]func(git string) error{
 		"no HEAD":    func(git string) error { return os.Remove(filepath.Join(git, "HEAD")) },
@@ -412,30 +412,27 @@ func TestGitClobbersOnFailure(t *testing.T) {
 	}
 	for name, smash := range breakage {
 		for _, mode := range [][2]string{{"incremental", ""}, {"full", "clean"}} {
-			for _, clobber := range []bool{true, false} {
-				t.Run(name+" "+mode[1], func(t *testing.T) {
-					f := newFarm(t)
-					outer := &repo{t: t, dir: f.dir}
-					outer.git("init", "-q", "-b", "outer")
-					outer.git("commit", "-q", "--allow-empty", "-m", "outer")
-					a := dormouse.Git{RepoURL: r.dir, Mode: mode[0], Method: mode[1], ClobberOnFailure: clobber}
-					f.mustCheckOut(t, a)
-					if err := smash(filepath.Join(f.dir, "x", "build", ".git")); err != nil {
-						t.Fatal(err)
-					}
-					m, out := f.checkOut(t, a, dormouse.SourceStamp{Branch: "topic"})
-					want := dormouse.Success
-					if !clobber {
-						want = dormouse.Failure
-					}
-					if out.Result != want || clobber && (f.file(t, "file") != "topic" || !strings.Contains(m.text(0), "to clone it anew")) {
-						t.Errorf("%+v, file %q\n%s", out, f.file(t, "file"), m.text(0))
-					}
-					if got := outer.git("branch", "-a"); got != "* outer" {
-						t.Errorf("the repository around it: %s", got)
-					}
-				})
-			}
+			t.Run(name+" "+mode[1], func(t *testing.T) {
+				f := newFarm(t)
+				outer := &repo{t: t, dir: f.dir}
+				outer.git("init", "-q", "-b", "outer")
+				outer.git("commit", "-q", "--allow-empty", "-m", "outer")
+				a := dormouse.Git{RepoURL: r.dir, Mode: mode[0], Method: mode[1]}
+				f.mustCheckOut(t, a)
+				if err := smash(filepath.Join(f.dir, "x", "build", ".git")); err != nil {
+					t.Fatal(err)
+				}
+				m, out := f.checkOut(t, a, dormouse.SourceStamp{Branch: "topic"})
+				if out.Result != dormouse.Success || f.file(t, "file") != "topic" {
+					t.Errorf("%+v, file %q\n%s", out, f.file(t, "file"), m.text(0))
+				}
+				if cloned := strings.Contains(m.text(0), "to clone it anew"); cloned == (name == "a lock") {
+					t.Errorf("cloned anew: %v\n%s", cloned, m.text(0))
+				}
+				if got := outer.git("branch", "-a"); got != "* outer" {
+					t.Errorf("the repository around it: %s", got)
+				}
+			})
 		}
 	}
 }
@@ -443,7 +440,7 @@ func TestGitClobbersOnFailure(t *testing.T) {
 func TestGitShowsWhatItIsAskedTo(t *testing.T) {
 	r, f := newRepository(t), newFarm(t)
 	m := f.mustCheckOut(t, dormouse.Git{RepoURL: r.dir, LogEnviron: true, Progress: true, Env: map[string]any{"SHOWN": "once"}})
-	if strings.Count(m.text(0), "  SHOWN=once") != 1 || !strings.Contains(m.text(0), "git clone --progress -- ") {
+	if strings.Count(m.text(0), "  SHOWN=once") != 1 || !strings.Contains(m.text(0), "git clone --progress --no-checkout ") {
 		t.Errorf("log:\n%s", m.text(0))
 	}
 	m = f.mustCheckOut(t, dormouse.Git{RepoURL: r.dir})

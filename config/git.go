@@ -82,10 +82,9 @@ func (a arguments) gitMethod(g *dormouse.Git) {
 	if g.Method == nil && g.Mode == "full" {
 		g.Method = "fresh"
 	}
-	_, modeLater := g.Mode.(dormouse.Renderable)
 	_, methodLater := g.Method.(dormouse.Renderable)
-	if g.Shallow > 0 && (g.Mode != "full" && !modeLater || g.Method != "clobber" && !methodLater) {
-		a.errorf("shallow", "add mode='full', method='clobber'", "shallow has a meaning in mode 'full' with method 'clobber' only")
+	if g.Shallow > 0 && g.Mode != "incremental" && g.Method != "clobber" && !methodLater {
+		a.errorf("shallow", "add method='clobber'", "shallow has a meaning in mode 'incremental', and in mode 'full' with method 'clobber' only")
 	}
 }
 
