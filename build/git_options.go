@@ -19,7 +19,7 @@ func (c *checkout) refuse() error {
 		return invalid("the repository's URL is empty")
 	case strings.HasPrefix(c.url, "-"), strings.HasPrefix(c.url, "ext::"), hasControl(c.url):
 		return invalid("%q is not a repository's URL", c.shown)
-	case !safeRef(c.branch):
+	case !safeRef(c.branch) || strings.ContainsAny(c.branch, "~^") || strings.Contains(c.branch, "@{"):
 		return invalid("%q is not a branch's name", c.branch)
 	case !safeRef(c.revision):
 		return invalid("%q is not a revision", c.revision)
@@ -97,10 +97,6 @@ func (c *checkout) filters() []string {
 	}
 	return out
 }
-
-// allTags reports whether tags are wanted that may have nothing to do with the
-// revision.
-func (c *checkout) allTags() bool { return c.Tags != nil && *c.Tags }
 
 // renderSecrets renders what is to be masked.
 func (c *checkout) renderSecrets() error {
