@@ -152,8 +152,7 @@ func (a arguments) builder() any {
 	if f, ok := a.field("factory"); ok {
 		o, isObject := f.v.(*object)
 		if isObject && o.class == factoryClass {
-			b.Steps, _ = a.r.value(o).([]dormouse.StepSpec)
-			b.Steps = slices.Clone(b.Steps)
+			b.Steps, _ = a.r.value(o).([]dormouse.StepSpec) // shared by all that have the factory
 		} else if !isObject || !o.class.later {
 			f.bad("made by util.BuildFactory")
 		}

@@ -119,12 +119,21 @@ func (o *object) Freeze() {
 		return
 	}
 	o.frozen = true
+	for _, v := range o.values() {
+		v.Freeze()
+	}
+}
+
+// values are all arguments'.
+func (o *object) values() []starlark.Value {
+	var out []starlark.Value
 	for _, a := range o.args {
-		a.value.Freeze()
+		out = append(out, a.value)
 	}
 	for _, a := range slices.Concat(o.rest, o.extra, o.steps) {
-		a.value.Freeze()
+		out = append(out, a.value)
 	}
+	return out
 }
 
 func (o *object) Truth() starlark.Bool  { return starlark.True }

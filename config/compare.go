@@ -81,6 +81,9 @@ type compared struct {
 
 // Binary compares.
 func (c compared) Binary(_ syntax.Token, other starlark.Value, _ starlark.Side) (starlark.Value, error) {
+	if err := limitSize(c.Value, other); err != nil {
+		return nil, err
+	}
 	later := cmp.Or(laterIn(c.Value), laterIn(other))
 	if later == nil {
 		is, err := starlark.Compare(c.op, c.Value, other)
@@ -147,7 +150,7 @@ func newMember(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ [
 	if o := laterIn(args[0]); o != nil {
 		return nil, fmt.Errorf("%s is known only when the build runs: compare it with ==, or look it up in a function, such as lambda step: step.getProperty('x') in ['y']", o.class.name)
 	}
-	return args[0], nil
+	return args[0], limitSize(args[0])
 }
 
 func newCondition(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {

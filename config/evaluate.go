@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
@@ -34,6 +36,8 @@ type reader struct {
 	short    map[string]bool          // secrets that were warned of
 	errs     []Error
 	warnings []Error
+	// stopped is why the reading has to end; nil while it need not.
+	stopped atomic.Pointer[string]
 }
 
 const readerKey = "reader"
@@ -55,6 +59,10 @@ func (r *reader) newError(at place, hint, message string) Error {
 	if at.via != "" {
 		hint = strings.TrimPrefix(hint+"; "+at.via, "; ")
 	}
+	const enough = 2000 // bytes: some lines, where a value is quoted that is a file
+	if len(message) > enough {
+		message = strings.ToValidUTF8(message[:enough], "") + "…"
+	}
 	return Error{File: r.file, Line: at.line, Column: at.col, Message: message, Hint: hint}
 }
 
@@ -71,11 +79,20 @@ func Parse(filename string, src []byte, opts Options) (*Master, error) {
 	if len(src) > maxSource {
 		return nil, Errors{{File: filename, Message: fmt.Sprintf("the configuration is larger than %d MiB", maxSource>>20)}}
 	}
-	globals, err := r.evaluate(src)
+	thread := &starlark.Thread{Name: filename}
+	stop := watch(opts.Context, readingTime, func(why string) {
+		r.stopped.CompareAndSwap(nil, &why)
+		thread.Cancel(why)
+	})
+	defer stop()
+	globals, err := r.evaluate(thread, src)
 	if err != nil {
 		return nil, r.failure(err)
 	}
-	m := r.master(globals)
+	m, err := r.configuration(globals)
+	if err != nil {
+		return nil, r.failure(err)
+	}
 	if len(r.errs) > 0 {
 		errs := Errors(sorted(r.errs))
 		if n := len(errs); n > maxErrors {
@@ -89,8 +106,41 @@ func Parse(filename string, src []byte, opts Options) (*Master, error) {
 
 func (m *mistake) Error() string { return m.message }
 
+// errStopped ends the reading of values, of which each asks whether it may go on.
+type errStopped struct{ why string }
+
+func (e errStopped) Error() string { return stoppedReading + e.why }
+
+const notWanted = "it is not wanted any more"
+
+const stoppedReading = "reading the configuration was stopped: "
+
+// goOn ends the reading when it has to end.
+func (r *reader) goOn() {
+	if r.opts.Context.Err() != nil {
+		panic(errStopped{notWanted})
+	}
+	if why := r.stopped.Load(); why != nil {
+		panic(errStopped{*why})
+	}
+}
+
+// configuration makes the configuration of what was evaluated.
+func (r *reader) configuration(globals starlark.StringDict) (m *Master, err error) {
+	defer func() {
+		switch e := recover().(type) {
+		case nil:
+		case errStopped:
+			err = e
+		default:
+			panic(e)
+		}
+	}()
+	return r.master(globals), nil
+}
+
 // evaluate runs the configuration and returns its global variables.
-func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
+func (r *reader) evaluate(thread *starlark.Thread, src []byte) (starlark.StringDict, error) {
 	w, m := rewrite(src)
 	if m != nil {
 		return nil, m
@@ -105,20 +155,21 @@ func (r *reader) evaluate(src []byte) (starlark.StringDict, error) {
 	if err != nil {
 		return nil, err
 	}
-	thread := &starlark.Thread{Name: r.file, Print: func(_ *starlark.Thread, msg string) {
+	thread.Print = func(_ *starlark.Thread, msg string) {
 		if r.opts.Print != nil {
 			r.opts.Print(msg)
 		}
-	}}
+	}
 	thread.SetLocal(readerKey, r)
 	thread.SetMaxExecutionSteps(maxSteps)
 	thread.OnMaxSteps = func(t *starlark.Thread) {
 		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", uint64(maxSteps)))
 	}
-	stop := watch(thread, readingTime)
-	defer stop()
 	r.program = &program{file: r.file, opts: r.opts, secrets: r.secrets, tokens: r.tokens, tree: r.tree}
 	globals, err := prog.Init(thread, predeclared)
+	if tooLarge := limitFreeze(globals); tooLarge != nil {
+		return nil, cmp.Or(err, tooLarge)
+	}
 	// Functions are called when builds run, by several goroutines.
 	globals.Freeze()
 	r.program.globals = globals
@@ -181,7 +232,7 @@ func (r *reader) evalFailure(eval *starlark.EvalError) Error {
 			calls = append(calls, fmt.Sprintf("called from line %d", frame.Pos.Line))
 		}
 	}
-	msg := strings.Replace(eval.Msg, "Starlark computation cancelled: ", "reading the configuration was stopped: ", 1)
+	msg := strings.Replace(eval.Msg, "Starlark computation cancelled: ", stoppedReading, 1)
 	return r.newError(where, strings.Join(calls, ", "), msg)
 }
 

@@ -277,6 +277,7 @@ const maxData = 2 << 20
 func (f field) data(dynamic bool) (any, bool) { return f.nested(dynamic, 0) }
 
 func (f field) nested(dynamic bool, depth int) (any, bool) {
+	f.r.goOn()
 	// What holds itself twice would go on for as good as ever.
 	if f.r.elements++; f.r.elements > maxData {
 		if f.r.elements == maxData+1 {

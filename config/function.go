@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -69,7 +70,7 @@ func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tu
 		mu.Lock()
 		defer mu.Unlock()
 		if !over {
-			watching = watch(thread, callTime)
+			watching = watch(context.Background(), callTime, thread.Cancel)
 		}
 	})
 	defer func() {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"runtime/metrics"
 	"slices"
@@ -32,9 +33,10 @@ const (
 // may reach later.
 var readingTime = maxTime
 
-// watch cancels thread when it runs longer than most or the heap grows too large. The
-// function that it returns ends the watch and waits for it.
-func watch(thread *starlark.Thread, most time.Duration) (stop func()) {
+// watch calls cancel when what it watches runs longer than most, the heap grows
+// too large, or ctx ends. The function that it returns ends the watch and waits
+// for it.
+func watch(ctx context.Context, most time.Duration, cancel func(why string)) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -45,12 +47,15 @@ func watch(thread *starlark.Thread, most time.Duration) (stop func()) {
 			select {
 			case <-done:
 				return
+			case <-ctx.Done():
+				cancel(notWanted)
+				return
 			case now := <-tick.C:
 				if now.Sub(start) > most {
-					thread.Cancel(fmt.Sprintf("it takes longer than %s", most))
+					cancel(fmt.Sprintf("it takes longer than %s", most))
 				}
 				if h := heap(); h > before+maxHeap {
-					thread.Cancel(fmt.Sprintf("it uses more than %d MiB of memory", maxHeap>>20))
+					cancel(fmt.Sprintf("it uses more than %d MiB of memory", maxHeap>>20))
 				}
 			}
 		}
@@ -77,14 +82,16 @@ func guard(n syntax.Node) {
 			n.X = guarded(n.X, n.OpPos)
 		}
 	case *syntax.CallExpr:
-		if dot, ok := n.Fn.(*syntax.DotExpr); ok && growing[dot.Name.Name] {
+		if dot, ok := n.Fn.(*syntax.DotExpr); ok && guardedMethods[dot.Name.Name] {
 			dot.X = guarded(dot.X, dot.Dot)
 		}
 	}
 }
 
-// growing are the methods of strings whose result can be much longer.
-var growing = wordSet("join replace format")
+// guardedMethods are the methods of strings whose result can be much longer, and
+// those of lists, dictionaries and sets that compare or look up.
+var guardedMethods = wordSet("join replace format index remove get pop setdefault update add discard " +
+	"difference intersection issubset issuperset symmetric_difference union")
 
 func guarded(e syntax.Expr, at syntax.Position) syntax.Expr { return wrapped(guardName, e, at) }
 
@@ -140,20 +147,30 @@ func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side
 	return starlark.Binary(op, x, y)
 }
 
-// Attr returns a method of what is guarded: of a string, one that is limited.
+// Attr returns a method of what is guarded: of Starlark's own values, one that is
+// limited.
 func (f factor) Attr(name string) (starlark.Value, error) {
 	h, ok := f.Value.(starlark.HasAttrs)
 	if !ok {
 		return nil, nil
 	}
 	v, err := h.Attr(name)
-	s, isText := f.Value.(starlark.String)
 	method, isMethod := v.(*starlark.Builtin)
-	if err != nil || !isText || !isMethod {
+	limit := limitArguments
+	switch x := f.Value.(type) {
+	case starlark.String:
+		limit = func(args starlark.Tuple, kwargs []starlark.Tuple) error {
+			return limitMethod(string(x), name, args, kwargs)
+		}
+	case *starlark.List, *starlark.Dict, *starlark.Set:
+	default:
+		isMethod = false
+	}
+	if err != nil || !isMethod {
 		return v, err
 	}
 	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		if err := limitMethod(string(s), name, args, kwargs); err != nil {
+		if err := limit(args, kwargs); err != nil {
 			return nil, err
 		}
 		return method.CallInternal(t, args, kwargs)
@@ -214,9 +231,12 @@ func limitFormat(format starlark.Value, mark string, values starlark.Value) erro
 	if !ok {
 		return nil
 	}
+	if err := limitSize(values); err != nil {
+		return err
+	}
 	longest, sum := 0, 0
 	add := func(v starlark.Value) {
-		size := max(starlark.Len(v), 0)
+		size := textOf(v)
 		longest, sum = max(longest, size), sum+size
 	}
 	_, byName := values.(*starlark.Dict)
@@ -239,6 +259,13 @@ func limitFormat(format starlark.Value, mark string, values starlark.Value) erro
 		return errTextLimit
 	}
 	return nil
+}
+
+// textOf is about how many bytes a value has that is written out.
+func textOf(v starlark.Value) int {
+	var u unfolded
+	u.add(v, 0)
+	return u.text + u.parts - 1
 }
 
 // limitSum refuses x + y when it would be too large.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -107,5 +108,105 @@ check([i * j for i in range(3) for j in range(2)], [0, 0, 0, 1, 0, 2])
 	_, err := Parse("m.star", []byte(src), testOptions())
 	if err == nil || !strings.Contains(err.Error(), "no workers") || strings.Contains(err.Error(), "want") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// What is small and endless when it is gone through, and what is long, is
+// refused at once, and says where.
+func TestLimitsOfOneStep(t *testing.T) {
+	unhurried(t)
+	list := "l = [1]\nfor i in range(60):\n    l = [l, l]\n"
+	tuple := "def f():\n    l = (1,)\n    for i in range(60):\n        l = (l, l)\n    return l\n"
+	many := func(first, each, last string) string {
+		return "x = " + first + strings.Repeat(each, 60_000) + last + "\n"
+	}
+	const large = "the value is too large for that"
+	for src, want := range map[string]string{
+		list + "x = repr(l)":                                           large,
+		list + "x = str([l])":                                          large,
+		list + "x = '%s' % [l]":                                        large,
+		list + "x = '%s %r' % (1, l)":                                  large,
+		list + "x = '%(l)s' % {'l': l}":                                large,
+		list + "x = '{}'.format(l)":                                    large,
+		list + "x = '{l}'.format(l=l)":                                 large,
+		list + "print(l)":                                              large,
+		list + "fail(l)":                                               large,
+		list + "x = l == [l]":                                          large,
+		list + "x = [l].index([l])":                                    large,
+		list + "x = l in [[l]]":                                        large,
+		list + "x = sorted([l, l])":                                    large,
+		list + "x = max(l, l)":                                         large,
+		"l = []\nl.append(l)\nx = str(l)":                              large,
+		tuple + "x = {f(): 1}":                                         large,
+		tuple + "x = {}\nx[f()] = 1":                                   large,
+		tuple + "x = {}.get(f())":                                      large,
+		tuple + "x = {}.setdefault(f(), 1)":                            large,
+		tuple + "x = {}[f()]":                                          large,
+		tuple + "x = dict([(f(), 1)])":                                 large,
+		tuple + "x = {k: 1 for k in [f()]}":                            large,
+		tuple + "x = set([f()])":                                       large,
+		tuple + "x = f() in {}":                                        large,
+		tuple + "x = hash(f())":                                        large,
+		tuple + "x = f() < f()":                                        large,
+		tuple + "x = f()":                                              "the value of x is too large",
+		tuple + "x = [f()]":                                            "the value of x is too large",
+		tuple + "def g(y=f()):\n    return 1":                          "the value of g is too large",
+		tuple + "def g():\n    y = f()\n    return lambda: y\nx = g()": "the value of x is too large",
+		"x = int('9' * 1000000)":                                       "is no number",
+		"x = " + strings.Repeat("9", 100_000):                          "more than 1000 digits",
+		many("1", "+1", ""):                                            "more than 5000 operators",
+		many("1", " and 1", ""):                                        "more than 5000 operators",
+		many("", "not ", "1"):                                          "more than 5000 operators",
+		many("", "lambda: ", "1"):                                      "more than 5000 operators",
+		many("", "1 if 1 else ", "1"):                                  "more than 5000 operators",
+		many("str", ".x", ""):                                          "more than 5000 operators",
+		many("str", "()", ""):                                          "more than 5000 operators",
+		many("str", "[0]", ""):                                         "more than 5000 operators",
+		many("[1", ",1", "]"):                                          "no workers are configured",
+		many("[1+1", ",1+1", "]"):                                      "no workers are configured",
+		"if 1:\n    pass\n" + strings.Repeat("elif 1:\n    pass\n", 60_000): "more than 5000 elif",
+	} {
+		_, err := Parse("m.star", []byte("c = BuildmasterConfig = {}\n"+src+"\n"), testOptions())
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 3000 {
+			t.Errorf("%.100q: %.300v, want %s", src, err, want)
+		}
+	}
+}
+
+// Builders that have a factory in common have its steps in common.
+func TestManyBuildersOfOneFactory(t *testing.T) {
+	unhurried(t)
+	src := `from buildbot.plugins import *
+c = BuildmasterConfig = {}
+c['protocols'] = {'msgpack_experimental_v7': {'port': 0}}
+c['workers'] = [worker.Worker('w', 'pw')]
+f = util.BuildFactory([steps.ShellCommand(command='true') for i in range(1000)])
+c['builders'] = [util.BuilderConfig(name='b%d' % i, workernames=['w'], factory=f) for i in range(2000)]
+`
+	m, err := Parse("m.star", []byte(src), testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, last := m.Builders[0].Steps, m.Builders[1999].Steps; &first[0] != &last[0] || len(last) != 1000 {
+		t.Error("each builder has steps of its own")
+	}
+}
+
+// A reading ends when it is not wanted any more, while it evaluates and while it
+// reads what came out.
+func TestReadingIsCancelled(t *testing.T) {
+	unhurried(t)
+	values := "from buildbot.plugins import *\nc = BuildmasterConfig = {}\nx = ['x'] * 1000\n" +
+		"c['workers'] = [worker.Worker('w%d' % i, 'pw', properties={'x': x}) for i in range(5000)]\n"
+	for name, src := range map[string]string{
+		"steps":  "def f():\n    for i in range(1000000):\n        pass\nprint('here')\nf()\n",
+		"values": values + "print('here')\n",
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		opts := testOptions()
+		opts.Context, opts.Print = ctx, func(string) { cancel() }
+		if _, err := Parse("m.star", []byte(src), opts); err == nil || !strings.Contains(err.Error(), "reading the configuration was stopped: it is not wanted any more") {
+			t.Errorf("%s: error is %v", name, err)
+		}
 	}
 }

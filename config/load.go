@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -11,7 +12,7 @@ import (
 
 // maxSource is far above any configuration written by a person or a
 // generator: a thousand workers are about 300 kB.
-const maxSource = 16 << 20
+const maxSource = 4 << 20
 
 // Options say what a configuration may see of its surroundings.
 type Options struct {
@@ -24,6 +25,8 @@ type Options struct {
 	// SecretsDir holds one file for each secret; the directory "secrets" in
 	// BaseDir when empty.
 	SecretsDir string
+	// Context ends the reading; nil does not.
+	Context context.Context
 	// Print gets what the configuration prints; nil discards it.
 	Print func(string)
 }
@@ -52,6 +55,9 @@ func readFile(path string) ([]byte, error) {
 }
 
 func (o Options) withDefaults(filename string) Options {
+	if o.Context == nil {
+		o.Context = context.Background()
+	}
 	if o.Env == nil {
 		o.Env = os.LookupEnv
 	}

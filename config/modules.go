@@ -105,7 +105,12 @@ var builtinNames = sync.OnceValue(func() starlark.StringDict {
 		guardName:     starlark.NewBuiltin("*", newFactor),
 		memberName:    starlark.NewBuiltin("in", newMember),
 		conditionName: starlark.NewBuiltin("if", newCondition),
+		keyName:       starlark.NewBuiltin("[]", newKey),
 		"range":       starlark.NewBuiltin("range", limitedRange),
+		"int":         starlark.NewBuiltin("int", limitedInt),
+	}
+	for _, name := range wholeReaders {
+		names[name] = newWholeReader(name)
 	}
 	for op, name := range comparedNames {
 		names[name] = newCompared(op)

@@ -57,6 +57,9 @@ func rewrite(src []byte) (*rewritten, *mistake) {
 	if failed != nil {
 		return nil, failed
 	}
+	if m := limitOperators(tokens); m != nil {
+		return nil, m
+	}
 	for start := 0; start < len(tokens); {
 		end := start + 1
 		if tokens[start].kind != tokNewline && tokens[start].kind != tokEOF && !tokens[start].is(";") {

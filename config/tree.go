@@ -46,6 +46,7 @@ func parseTree(filename string, w *rewritten) (*tree, error) {
 	t.index()
 	syntax.Walk(file, func(n syntax.Node) bool {
 		guard(n)
+		guardKeys(n)
 		compareLater(n, w.identities)
 		return true
 	})

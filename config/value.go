@@ -10,6 +10,7 @@ import (
 func (r *reader) value(o *object) any {
 	if !o.read && !o.class.later {
 		o.read = true
+		r.goOn()
 		o.value = r.read(o)
 	}
 	return o.value

@@ -17,7 +17,7 @@ import (
 const defaultConfig = "master.star"
 
 func newCheckconfigCommand() *cobra.Command {
-	var asJSON, ask bool
+	var asJSON, ask, limited bool
 	cmd := &cobra.Command{
 		Use:   "checkconfig [FILE]",
 		Short: "Check a configuration, and show every mistake in it",
@@ -36,13 +36,22 @@ would create is a warning; anything that is wrong makes the exit code 1.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	cmd.Flags().BoolVar(&ask, "online", false, "ask EC2, too, and change nothing there")
+	cmd.Flags().BoolVar(&limited, "limited", false, "end rather than take much memory, as the master has it before it reads the file itself")
+	_ = cmd.Flags().MarkHidden("limited")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if limited {
+			if err := limitMemory(); err != nil {
+				return err
+			}
+		}
 		file := defaultConfig
 		if len(args) > 0 {
 			file = args[0]
 		}
 		p := newPrinter(cmd)
-		m, err := config.Load(file, config.Options{Print: func(s string) { p.notef("%s\n", s) }})
+		m, err := config.Load(file, config.Options{
+			Context: cmd.Context(), Print: func(s string) { p.notef("%s\n", s) },
+		})
 		var mistakes config.Errors
 		if err != nil && !errors.As(err, &mistakes) {
 			return err

@@ -108,7 +108,7 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 	defer signal.Stop(hangups)
 	hangupReloads.Store(true)
 	defer hangupReloads.Store(false)
-	c, err := loadMaster(dir, log)
+	c, err := loadMaster(ctx, dir, log)
 	if err != nil {
 		return explainConfig(err)
 	}
@@ -151,29 +151,6 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 }
 
 // loadMaster reads the configuration of a directory, and says what it warns of.
-func loadMaster(dir string, log *slog.Logger) (*config.Master, error) {
-	c, err := config.Load(filepath.Join(dir, "master.star"), config.Options{Print: func(s string) { log.Info("master.star: " + s) }})
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range c.Warnings {
-		log.Warn(w.Error())
-	}
-	return c, nil
-}
-
-// reload puts the configuration as it is now in force; one with a mistake changes
-// nothing.
-func reload(ctx context.Context, m *master.Master, dir string, log *slog.Logger) {
-	c, err := loadMaster(dir, log)
-	if err == nil {
-		err = m.Reconfigure(ctx, c)
-	}
-	if err != nil {
-		log.Error("the configuration was not taken up; the one before stays in force", "error", err)
-	}
-}
-
 // hurriedStop is how long is waited for instances to end after a second signal:
 // long enough where EC2 answers, and where it does not, the next master goes on.
 const hurriedStop = 15 * time.Second

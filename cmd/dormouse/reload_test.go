@@ -102,6 +102,33 @@ func TestHangup(t *testing.T) {
 	}
 }
 
+// TestStopDuringHangup: a master that reads a configuration which takes long is
+// told to stop, and does.
+func TestStopDuringHangup(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "log")
+	plainMaster(t, dir, "one")
+	p := startProcess(t, log, "master", dir, "--json")
+	endless := "def f():\n    for i in range(1000000):\n        for j in range(1000000):\n            pass\nf()\n"
+	if err := os.WriteFile(filepath.Join(dir, "master.star"), []byte("c = BuildmasterConfig = {}\n"+endless), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.cmd.Process.Signal(syscall.SIGHUP), p.cmd.Process.Signal(syscall.SIGTERM)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the master ended: %v", err)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "more than 20000000 steps") || strings.Contains(string(text), "longer than") {
+		t.Errorf("the master read to the end before it stopped:\n%s", text)
+	}
+}
+
 // A master whose configuration has a mistake exits with another code than 0.
 func TestBuildbotDefect16WrongConfigurationExits0(t *testing.T) {
 	dir := t.TempDir()
