@@ -12,6 +12,9 @@
 //	Begin ── File or Directory ── (the last byte is in) ── Publish ── rows durable
 //	   └──────────── anything fails ──────────▶ Discard: nothing is left
 //
+// Where the disk has no room, Upload.Hold's function has the write repeated: the
+// worker waits, as it does for a store that is full.
+//
 // What a master that ended in between has left in .incoming is removed when the
 // next one opens the store.
 //

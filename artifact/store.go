@@ -187,7 +187,8 @@ func (s *Store) Begin(b dormouse.Build) (*Upload, error) {
 	if err != nil {
 		return nil, diskError("a place for the upload can not be made on the master", err)
 	}
-	return &Upload{store: s, build: b, name: name, root: root}, nil
+	once := func(try func() error) error { return try() }
+	return &Upload{store: s, build: b, name: name, root: root, hold: once}, nil
 }
 
 // diskError words what a disk refuses.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -34,8 +35,29 @@ type Upload struct {
 	// published are below the base directory.
 	published []string
 	bytes     int64
+	// hold repeats what finds no room on the disk; over is set by Discard, so that it
+	// ends.
+	hold func(try func() error) error
+	over atomic.Bool
 	// LeftOut are links in a directory that have no file to stand for, with why.
 	LeftOut []string
+}
+
+// Hold has what finds no room on the disk repeated by hold: a call of Write, or
+// Publish, then lasts until hold gives up, which it has to where try's error is
+// not [dormouse.Unavailable]. It comes before anything else is done.
+func (u *Upload) Hold(hold func(try func() error) error) { u.hold = hold }
+
+// try does something on the disk as often as it takes.
+func (u *Upload) try(do func() error) error {
+	return u.hold(func() error {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.over.Load() || u.root == nil {
+			return errGivenUp
+		}
+		return do()
+	})
 }
 
 // File is one file that is received. Write and Close are to be called in turn.
@@ -70,12 +92,15 @@ func (u *Upload) File(dest string, limit int64, mode fs.FileMode) (*File, error)
 	return u.file(dest, limit, mode.Perm())
 }
 
-func (u *Upload) file(dest string, limit int64, mode fs.FileMode) (*File, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.root == nil {
-		return nil, errGivenUp
-	}
+func (u *Upload) file(dest string, limit int64, mode fs.FileMode) (f *File, err error) {
+	err = u.try(func() (err error) {
+		f, err = u.open(dest, limit, mode)
+		return err
+	})
+	return f, err
+}
+
+func (u *Upload) open(dest string, limit int64, mode fs.FileMode) (*File, error) {
 	if len(u.files) >= MaxFiles {
 		return nil, dormouse.Errorf(dormouse.Invalid, "the upload has more than %d files: pack them into one", MaxFiles)
 	}
@@ -102,16 +127,17 @@ func (f *File) Write(_ context.Context, p []byte) error {
 	if f.limit > 0 && f.bytes+int64(len(p)) > f.limit {
 		return dormouse.Errorf(dormouse.Invalid, "%s is larger than maxsize, which is %d bytes", f.dest, f.limit)
 	}
-	f.up.mu.Lock()
-	defer f.up.mu.Unlock()
-	n, err := f.f.Write(p)
-	f.bytes += int64(n)
-	f.up.bytes += int64(n)
-	f.sum.Write(p[:n])
-	if err != nil {
-		return diskError(fmt.Sprintf("%s can not be written on the master", f.dest), err)
-	}
-	return nil
+	return f.up.try(func() error {
+		n, err := f.f.Write(p)
+		f.bytes += int64(n)
+		f.up.bytes += int64(n)
+		f.sum.Write(p[:n])
+		p = p[n:]
+		if err != nil {
+			return diskError(fmt.Sprintf("%s can not be written on the master", f.dest), err)
+		}
+		return nil
+	})
 }
 
 // Close comes after the last byte.
@@ -151,7 +177,7 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 			return nil, dormouse.Errorf(dormouse.Invalid, "a directory was not received to its end")
 		}
 	}
-	if err := u.resolve(); err != nil {
+	if err := u.try(u.resolve); err != nil {
 		return nil, err
 	}
 	base, err := os.OpenRoot(u.store.base)
@@ -167,11 +193,18 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 			return nil, dormouse.Errorf(dormouse.Invalid, "%s was not received to its end", f.dest)
 		}
 		to := filepath.Join(dirOf(u.build), filepath.FromSlash(f.dest))
-		if err := base.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return nil, diskError(fmt.Sprintf("%s can not be kept", f.dest), err)
-		}
-		if err := base.Rename(filepath.Join(u.name, filepath.FromSlash(f.dest)), to); err != nil {
-			return nil, diskError(fmt.Sprintf("%s can not be kept", f.dest), err)
+		err := u.try(func() error {
+			err := base.MkdirAll(filepath.Dir(to), 0o755)
+			if err == nil {
+				err = base.Rename(filepath.Join(u.name, filepath.FromSlash(f.dest)), to)
+			}
+			if err != nil {
+				return diskError(fmt.Sprintf("%s can not be kept", f.dest), err)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		u.published = append(u.published, to)
 		for dir := filepath.Dir(to); dir != "." && !dirs[dir]; dir = filepath.Dir(dir) {
@@ -216,6 +249,7 @@ func syncDir(root *os.Root, dir string) error {
 
 // Discard removes what was not published. It may be called twice.
 func (u *Upload) Discard() {
+	u.over.Store(true)
 	for _, d := range u.dirs {
 		_ = d.end(errGivenUp)
 	}
@@ -256,7 +290,8 @@ func (u *Upload) resolve() error {
 	for _, l := range u.links {
 		links[l.at] = l.target
 	}
-	for _, l := range u.links {
+	for len(u.links) > 0 { // it goes on where a full disk has stopped it
+		l := u.links[0]
 		target := l.target
 		for range maxChain {
 			next, ok := links[target]
@@ -268,6 +303,7 @@ func (u *Upload) resolve() error {
 		f, ok := byDest[target]
 		if !ok {
 			u.LeftOut = append(u.LeftOut, fmt.Sprintf("%s, a link to %s, which is no file of the upload", l.at, l.said))
+			u.links = u.links[1:]
 			continue
 		}
 		if dir := filepath.Dir(filepath.FromSlash(l.at)); dir != "." {
@@ -280,9 +316,8 @@ func (u *Upload) resolve() error {
 		}
 		same := *f
 		same.dest = l.at
-		u.files = append(u.files, &same)
+		u.files, u.links = append(u.files, &same), u.links[1:]
 	}
-	u.links = nil
 	return nil
 }
 

@@ -317,7 +317,9 @@ func (f *farm) runWith(t testing.TB, r build.Runner, m *memory, job build.Job, s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r.Log = slog.New(slog.DiscardHandler)
+	if r.Log == nil {
+		r.Log = slog.New(slog.DiscardHandler)
+	}
 	out := r.Run(ctx, job, stop)
 	if ctx.Err() != nil {
 		t.Fatalf("the build did not end; steps: %v", m.results())

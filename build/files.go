@@ -29,6 +29,9 @@ type File interface {
 
 // Upload takes files of a build. Nothing of them can be seen before Publish.
 type Upload interface {
+	// Hold has what finds no room repeated by hold, whose calls take as long as that
+	// takes. It comes first.
+	Hold(hold func(try func() error) error)
 	// File begins a file that goes to dest below the build's artifacts. limit is
 	// how many bytes it may have; 0 is no limit.
 	File(dest string, limit int64, mode fs.FileMode) (wire.FileWriter, error)

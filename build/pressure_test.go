@@ -2,8 +2,10 @@ package build_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,8 +87,35 @@ func TestWorkerVanishesInMidUpload(t *testing.T) {
 	}
 }
 
-// A full disk at the master is said, and leaves nothing that looks whole.
+// listener is a log that calls a function for what it is told.
+type listener struct {
+	slog.Handler
+	on func(message string)
+}
+
+func (l listener) Enabled(context.Context, slog.Level) bool { return true }
+func (l listener) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l listener) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.Value.String(); return true })
+	l.on(text)
+	return nil
+}
+
+// A full disk at the master holds an upload back, and says so: it goes on where
+// it was once there is room, and one that is stopped leaves nothing.
 func TestMasterDiskFull(t *testing.T) {
+	for name, up := range map[string]dormouse.Upload{
+		"file":      {Sources: []any{"out/big"}, Dest: "big"},
+		"directory": {Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "dir"},
+	} {
+		for _, stopped := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped %t", name, stopped), func(t *testing.T) { testDiskFull(t, up, stopped) })
+		}
+	}
+}
+
+func testDiskFull(t *testing.T, up dormouse.Upload, stopped bool) {
 	f, d, m := newFarm(t), newDisk(t), &memory{}
 	small := filepath.Join(d.BaseDir(), "artifacts")
 	if err := os.MkdirAll(small, 0o755); err != nil {
@@ -101,23 +130,38 @@ func TestMasterDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	job := f.job(
-		sh("make", "mkdir out; head -c 3000000 /dev/zero > out/big; echo fine > out/a"),
-		always(step("file", dormouse.Upload{Sources: []any{"out/big"}, Dest: "big"})),
-		always(step("directory", dormouse.Upload{Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "dir"})),
-		always(step("small", dormouse.Upload{Sources: []any{"out/a"}, Dest: "a"})),
-	)
-	f.files(t, m, d, job, nil)
-	if diff := cmp.Diff([]string{"make success", "file exception", "directory exception", "small success"}, m.results()); diff != "" {
-		t.Errorf("steps (-want +got):\n%s", diff)
-	}
-	for _, i := range []int{1, 2} {
-		if !strings.Contains(m.text(i), "the master's disk is full") {
-			t.Errorf("the log of %s:\n%s", m.steps[i].Name, m.text(i))
+	stop := make(chan string, 1)
+	held := 0
+	log := slog.New(listener{slog.DiscardHandler, func(text string) {
+		if !strings.Contains(text, "is held back") || !strings.Contains(text, "the master's disk is full") {
+			return
 		}
+		if held++; stopped {
+			stop <- "enough"
+		} else if err := syscall.Mount("tmpfs", small, "tmpfs", syscall.MS_REMOUNT, "size=16m"); err != nil {
+			t.Error(err)
+		}
+	}})
+	job := f.job(sh("make", "mkdir out; head -c 3000000 /dev/urandom > out/big; echo fine > out/a"), step("up", up))
+	out := f.runWith(t, build.Runner{Store: m, Announce: m.announce, Files: d, Log: log}, m, job, stop)
+	want, kept := dormouse.Success, map[string][]string{"big": {"big"}, "dir": {"dir/a", "dir/big"}}[up.Dest.(string)]
+	if stopped {
+		want, kept = dormouse.Cancelled, nil
 	}
-	if diff := cmp.Diff([]string{"a"}, d.paths()); diff != "" {
+	if out.Result != want || held != 1 {
+		t.Errorf("%+v, held back %d times: %s", out, held, m.text(1))
+	}
+	if diff := cmp.Diff(kept, d.paths()); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	for _, a := range d.kept {
+		sent, err := os.ReadFile(filepath.Join(f.dir, "x/build/out", filepath.Base(a.Path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := fmt.Sprintf("%x", sha256.Sum256(sent)); sum != a.SHA256 {
+			t.Errorf("%s is another file", a.Path)
+		}
 	}
 	d.nothingLeft(t)
 }

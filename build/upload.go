@@ -149,12 +149,18 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 		}
 	}
 	defer func() { discard() }()
+	hold := func(try func() error) error { return s.build.persist(ctx, ctx.Done(), try) }
 	c.transfer = func() (wire.Transfer, error) {
 		discard()
-		if up, err = files.Begin(s.build.job.Build); err != nil {
+		err := hold(func() (err error) {
+			up, err = files.Begin(s.build.job.Build)
+			return err
+		})
+		if err != nil {
 			up = nil
 			return wire.Transfer{}, err
 		}
+		up.Hold(hold)
 		if in, err = begin(up); err != nil {
 			return wire.Transfer{}, err
 		}
@@ -166,6 +172,7 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 		}
 		list, leftOut, err := up.Publish(s.row.ID)
 		if err != nil {
+			up.Withdraw()
 			return err
 		}
 		if err := s.build.persist(ctx, ctx.Done(), func() error { return files.Keep(ctx, s.build.job.Build.ID, list) }); err != nil {
@@ -176,7 +183,7 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 			return err
 		}
 		if a.named(dest, files.BaseDir()) {
-			if err := up.Name(); err != nil {
+			if err := hold(up.Name); err != nil {
 				return err
 			}
 		}
