@@ -91,7 +91,7 @@ func (c *circles) lacks(builder int) (text string, by []int) {
 	b := &c.builders[builder]
 	for _, n := range b.needs {
 		if u := c.held.uses[n.what]; u != nil && !n.admits(u) {
-			return n.what + ", which " + c.names(u.holders) + " holds", u.holders
+			return n.what + ", which " + c.who(u.holders, "holds", "hold"), u.holders
 		}
 	}
 	var texts []string
@@ -122,25 +122,29 @@ func (c *circles) lacksOn(b *builderNode, edge int, w *workerNode) (text string,
 		by = append(by, i)
 	}
 	if w.MaxBuilds > 0 && len(by) >= w.MaxBuilds {
-		return fmt.Sprintf("worker %s, which %s has", w.Name, c.names(by)), by
+		return fmt.Sprintf("worker %s, which %s", w.Name, c.who(by, "has", "have")), by
 	}
 	for _, n := range c.needsOn(b, edge) {
 		if n.never() {
 			return fmt.Sprintf("%d of %s, of which there are %d", n.count, n.what, n.most), nil
 		}
 		if u := c.held.uses[n.what]; u != nil && !n.admits(u) {
-			return n.what + ", which " + c.names(u.holders) + " holds", u.holders
+			return n.what + ", which " + c.who(u.holders, "holds", "hold"), u.holders
 		}
 	}
 	return "", nil
 }
 
-func (c *circles) names(holders []int) string {
+// who names builds, with what one of them does, or several do.
+func (c *circles) who(holders []int, does, do string) string {
+	if len(holders) > 1 {
+		does = do
+	}
 	names := make([]string, len(holders))
 	for i, h := range holders {
 		names[i] = c.holders[h].Build
 	}
-	return someOf(names)
+	return someOf(names) + " " + does
 }
 
 // why says of a request that waits for ever who waits for whom; "" of another.

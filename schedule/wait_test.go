@@ -153,6 +153,21 @@ func TestWhoIsWaitedFor(t *testing.T) {
 			},
 		},
 		{
+			name: "both places of a lock, held by parent and grandparent",
+			in: schedule.Input{
+				Requests: requests("grandkid"),
+				Holders: []schedule.Holder{
+					parent("a", locks(counts(pair, 1)), 101), {Build: "build kid/1", Builder: "kid", Request: 101, Worker: "b", Locks: locks(counts(pair, 1)), WaitsFor: []int64{1}},
+				},
+				Builders: []schedule.Builder{on("grandkid", locks(counts(pair, 1)), "c")},
+				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1, "kid"), ready("c", 1)},
+			},
+			assigned: map[int64]string{},
+			waiting: map[int64]string{
+				1: "it can never go on: it needs lock pair, which build parent/1, build kid/1 hold; build parent/1 waits for build kid/1; build kid/1 waits for this request. Stop one of these builds",
+			},
+		},
+		{
 			name: "itself",
 			in: schedule.Input{
 				Requests: requests("parent"), Holders: []schedule.Holder{parent("a", nil, 1)},
