@@ -393,7 +393,7 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	case b.storeErr != nil && !b.stopped && passes(b.storeErr):
 		return Outcome{
 			Result: dormouse.Retry, Cause: StoreFailed, Step: b.retryIn,
-			StateString: b.mask.apply("retry progress could not be stored: " + b.storeErr.Error()),
+			StateString: b.mask.apply("retry progress could not be stored" + b.inStep() + ": " + b.storeErr.Error()),
 		}
 	case b.storeErr != nil:
 		return Outcome{
@@ -403,9 +403,9 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	case b.stopped:
 		b.result = dormouse.Worst(b.result, dormouse.Cancelled)
 	case b.lost:
-		return Outcome{Result: dormouse.Retry, Cause: WorkerLost, Step: b.retryIn, StateString: "retry lost connection"}
+		return Outcome{Result: dormouse.Retry, Cause: WorkerLost, Step: b.retryIn, StateString: "retry lost connection" + b.inStep()}
 	case ctx.Err() != nil:
-		return Outcome{Result: dormouse.Retry, Cause: causeOf(ctx), Step: b.retryIn, StateString: "retry " + whyEnded(ctx)}
+		return Outcome{Result: dormouse.Retry, Cause: causeOf(ctx), Step: b.retryIn, StateString: "retry " + whyEnded(ctx) + b.inStep()}
 	}
 	var cause Cause
 	if b.result == dormouse.Retry {
@@ -417,7 +417,15 @@ func (b *running) outcome(ctx context.Context) Outcome {
 	if b.stopped {
 		text[0] += fmt.Sprintf(" (%s)", b.stopReason)
 	}
-	return Outcome{Result: b.result, Cause: cause, Step: b.retryIn, StateString: b.mask.apply(strings.Join(text, " "))}
+	return Outcome{Result: b.result, Cause: cause, Step: b.retryIn, StateString: b.mask.apply(strings.Join(text, " ") + b.inStep())}
+}
+
+// inStep names, after a text, the step that ended as RETRY.
+func (b *running) inStep() string {
+	if b.retryIn == "" {
+		return ""
+	}
+	return " in step " + b.retryIn
 }
 
 func (b *running) announce(kind dormouse.EventKind, fill func(*dormouse.Event)) {

@@ -249,7 +249,7 @@ func TestRunLosesTheWorker(t *testing.T) {
 	f := newFarm(t)
 	m := &memory{watch: when("started", f.kill)}
 	out := f.run(t, m, f.job(sh("a", "echo started; sleep 600"), always(sh("b", "true"))), nil)
-	if want := (build.Outcome{Result: dormouse.Retry, StateString: "retry lost connection", Cause: build.WorkerLost, Step: "a"}); out != want {
+	if want := (build.Outcome{Result: dormouse.Retry, StateString: "retry lost connection in step a", Cause: build.WorkerLost, Step: "a"}); out != want {
 		t.Errorf("outcome %+v, want %+v", out, want)
 	}
 	if diff := cmp.Diff([]string{"a retry"}, m.results()); diff != "" {

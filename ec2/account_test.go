@@ -1,12 +1,15 @@
 package ec2
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -133,5 +136,29 @@ func TestAssumeRoleRefused(t *testing.T) {
 		if Settled(err) || len(e.sent("RunInstances")) > 0 {
 			t.Errorf("%s: settled %v, sent %v", code, Settled(err), e.actions())
 		}
+	}
+}
+
+// TestAssumeRoleUnanswered: an STS that is away for now is no mistake of the
+// configuration.
+func TestAssumeRoleUnanswered(t *testing.T) {
+	noEnvironment(t)
+	for name, fault := range map[string]error{
+		"nobody answers": &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED},
+		"HTTP 503":       apiError{503, "", "oops"},
+		"its own error":  apiError{500, "InternalFailure", "oops"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, err := Open(t.Context(), Session{
+				AccessKeyID: "AKIA", SecretAccessKey: testSecret, EndpointURL: "http://ec2.test", RoleARN: "arn:aws:iam::1:role/ci",
+			}, "", Deployment{ID: "d"}, WithHTTPClient(&http.Client{Transport: &endpoint{answer: func(url.Values) (string, error) { return "", fault }}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Launch(t.Context(), testLaunch(t, 1), "t")
+			if code := dormouse.CodeOf(err); code != dormouse.Unavailable {
+				t.Errorf("%s: %q: %v", name, code, err)
+			}
+		})
 	}
 }

@@ -52,6 +52,11 @@ func (a *Account) reading(ctx context.Context, x *exchange, where string, err er
 			e.Remote = "" // EC2 has not seen the request: nothing is settled by it
 			return e
 		}
+		var op *smithy.OperationError
+		if errors.As(cred.err, &op) && (op.Service() == "STS" || strings.HasPrefix(op.Service(), "SSO")) &&
+			(neverConnected(cred.err) || httpStatus(cred.err) >= 500) {
+			return fail(dormouse.Unavailable, "no credentials, as %s does not answer: %v", op.Service(), innermost(cred.err))
+		}
 		return fail(dormouse.Configuration, "no usable AWS credentials: give identifier and secret_identifier, "+
 			"keys in ~/.aws/credentials or the environment, or an IAM role (%v)", innermost(cred.err))
 	}

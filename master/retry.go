@@ -50,9 +50,6 @@ func (rule retryRule) ending(o build.Outcome, b dormouse.Build, before []dormous
 		return e
 	}
 	e.Requeue = true
-	if o.Step != "" && o.Cause != build.StepAsked {
-		e.StateString += " in step " + o.Step
-	}
 	switch o.Cause {
 	case build.Interruption:
 		e.Interrupted = true
@@ -124,6 +121,9 @@ func (m *Master) judged(r *runningBuild, o build.Outcome) build.Outcome {
 	}
 	if why != "" {
 		o.StateString = "retry " + why
+		if o.Step != "" {
+			o.StateString += " in step " + o.Step
+		}
 	}
 	return o
 }

@@ -28,7 +28,7 @@ func TestRetryRule(t *testing.T) {
 	}{
 		{
 			"lost",
-			build.Outcome{Cause: build.WorkerLost, Step: "compile", StateString: "retry lost connection"},
+			build.Outcome{Cause: build.WorkerLost, Step: "compile", StateString: "retry lost connection in step compile"},
 			store.Ending{StateString: "retry lost connection in step compile", Requeue: true, Lost: true, NotBefore: ruleNow.Add(20 * time.Second)},
 		},
 		{
@@ -72,7 +72,7 @@ func TestRetryRule(t *testing.T) {
 // The last try is EXCEPTION, and says why, where, and on which machines.
 func TestLastTry(t *testing.T) {
 	t.Parallel()
-	lost := build.Outcome{Result: dormouse.Retry, Cause: build.WorkerLost, Step: "compile", StateString: "retry lost connection"}
+	lost := build.Outcome{Result: dormouse.Retry, Cause: build.WorkerLost, Step: "compile", StateString: "retry lost connection in step compile"}
 	before := []dormouse.Build{
 		{Try: 1, InstanceID: "i-1"},
 		{Try: 2, InstanceID: "i-taken"}, // EC2 took it back: the try after it is the same
