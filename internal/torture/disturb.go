@@ -120,8 +120,11 @@ func (r *run) ofWire(away time.Duration) disturbance {
 	}}
 }
 
+// halfOpen is how long a connection stays half open: a session's keepalives tell
+// the server that its client is gone after about so long. A proxy answers them.
+const halfOpen = 20 * time.Second
+
 // ofDatabase disturbs the connections between the masters and the database.
-// Those that are half open stay so until their user gives them up.
 func (r *run) ofDatabase(away time.Duration) disturbance {
 	seed := r.rng.Uint64()
 	kinds := []struct {
@@ -143,7 +146,10 @@ func (r *run) ofDatabase(away time.Duration) disturbance {
 		if kind.cut {
 			r.db.CutAll()
 		}
-		return func() { r.db.Use(nil) }
+		return func() {
+			r.db.Use(nil)
+			time.AfterFunc(halfOpen, func() { r.db.CutAll() })
+		}
 	}}
 }
 

@@ -18,7 +18,7 @@
 //	workers'   connections are cut, break in mid-message, or go deaf
 //	EC2        lies in every way that the endpoint knows
 //	PostgreSQL is away, hears nothing, and has connections that are cut, ended
-//	           in mid-message, or half open for ever
+//	           in mid-message, or half open
 //	the clock  of the masters jumps by up to five hours, ahead and back
 //
 // The master's limits of time are scaled down, so that hours fit into seconds.

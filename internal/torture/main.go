@@ -28,7 +28,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.runs, "runs", 50, "how many runs")
 	flag.DurationVar(&o.limit, "for", 0, "start no further run after so long (0: all of them)")
-	flag.IntVar(&o.parallel, "parallel", 4, "how many at a time")
+	flag.IntVar(&o.parallel, "parallel", 6, "how many at a time")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "what the lots are drawn from")
 	flag.StringVar(&o.store, "store", "sqlite", "where masters keep their state: sqlite or postgres")
 	flag.IntVar(&o.only, "run", 0, "play this one alone, and keep its directory")

@@ -88,7 +88,7 @@ func (r *run) image() (id, userData string) {
 func (r *run) stockScript() string {
 	watchdog := ""
 	if r.plan.watchdog {
-		watchdog = fmt.Sprintf("echo '%%(worker:password)s' > password\n%s watchdog --master %s --name '%%(worker:name)s' --password-file password "+
+		watchdog = fmt.Sprintf("umask 077\necho '%%(worker:password)s' > password\n%s watchdog --master %s --name '%%(worker:name)s' --password-file password "+
 			"--instance-id auto --lease %v --poweroff-command poweroff &\n", r.program, r.wire.Addr(), lease)
 	}
 	return fmt.Sprintf("#!/bin/sh\nexport PYTHONDONTWRITEBYTECODE=1\n%s%s create-worker --protocol=msgpack_experimental_v7 --maxdelay=1 worker %s '%%(worker:name)s' '%%(worker:password)s' &&\n"+
