@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 var ec2Class = &class{
@@ -76,7 +78,6 @@ const (
 
 var (
 	instanceTypeForm = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
-	regionForm       = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 	// A zone by its letter, or by its whole name as local zones have to be.
 	placementForm = regexp.MustCompile(`^([a-z]{2,}(-[a-z]+)+-[0-9]+(-[a-z]+-[0-9]+)?)?[a-z]$`)
 	keypairForm   = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
@@ -326,7 +327,7 @@ func (a arguments) region(s Session) string {
 	if region == "" {
 		return s.Region
 	}
-	if !regionForm.MatchString(region) {
+	if !dormouse.IsRegion(region) {
 		f, _ := a.field("region")
 		f.bad("a region's name, such as 'eu-central-1'")
 	}

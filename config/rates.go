@@ -6,7 +6,7 @@ import (
 
 // ratedActions are the actions of EC2 whose rates can be given: those that are
 // called.
-var ratedActions = wordSet(`AssociateAddress AttachVolume CancelSpotInstanceRequests CreateKeyPair CreateSecurityGroup DescribeAddresses DescribeImages
+var ratedActions = wordSet(`AssociateAddress AttachVolume CancelSpotInstanceRequests CreateKeyPair CreateSecurityGroup DescribeAddresses DescribeImages DescribeInstanceTypes
 	DescribeInstances DescribeKeyPairs DescribeLaunchTemplateVersions DescribeRegions DescribeSecurityGroups DescribeSpotInstanceRequests DescribeSpotPriceHistory
 	DescribeSubnets DescribeVolumes DisassociateAddress GetConsoleOutput RunInstances TerminateInstances`)
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 var sessionClass = &class{
@@ -90,7 +92,7 @@ func (a arguments) boto3Session() any {
 	if s.SessionToken != "" && !a.given("aws_access_key_id") {
 		a.errorf("aws_session_token", "", "aws_session_token is given without aws_access_key_id")
 	}
-	if s.Region != "" && !regionForm.MatchString(s.Region) {
+	if s.Region != "" && !dormouse.IsRegion(s.Region) {
 		f, _ := a.field("region_name")
 		f.bad("a region's name, such as 'eu-central-1'")
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -102,11 +101,6 @@ func WithRateScale(scale float64) Option { return func(o *options) { o.rateScale
 // [Actions].
 func WithRates(rates map[string]Rate) Option { return func(o *options) { o.rates = rates } }
 
-// regionForm is what every region's name looks like: "us-east-1",
-// "us-gov-west-1", "eusc-de-east-1". It keeps a mistake from becoming a part
-// of a host name.
-var regionForm = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-
 // Open prepares calls to EC2 in a region ("" for the session's, else the
 // environment's, else [DefaultRegion]). It calls nobody: credentials that are
 // missing or refused show at the first call, as [dormouse.Configuration].
@@ -181,7 +175,7 @@ func loadConfig(ctx context.Context, s Session, region string, o options) (aws.C
 	if cfg.Region == "" {
 		cfg.Region = DefaultRegion
 	}
-	if !regionForm.MatchString(cfg.Region) {
+	if !dormouse.IsRegion(cfg.Region) {
 		return cfg, dormouse.Errorf(dormouse.Configuration,
 			"%q is not the name of an AWS region: they look like us-east-1", cfg.Region)
 	}

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 // goodAnswers are, by action, those where everything is as it should be.
 func goodAnswers() map[string]any {
+	dry := apiError{412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."}
 	return map[string]any{
 		"GetCallerIdentity": "<GetCallerIdentityResult><Arn>arn:aws:iam::1:user/ci</Arn><Account>1</Account></GetCallerIdentityResult>",
 		"DescribeRegions": "<regionInfo><item><regionName>us-east-1</regionName><optInStatus>opt-in-not-required</optInStatus></item>" +
@@ -31,7 +33,19 @@ func goodAnswers() map[string]any {
 			"<launchTemplateName>ci</launchTemplateName><versionNumber>7</versionNumber></item></launchTemplateVersionSet>",
 		"DescribeSpotPriceHistory": "<spotPriceHistorySet><item><instanceType>m5.large</instanceType><spotPrice>0.050000</spotPrice>" +
 			"<timestamp>2020-01-01T00:00:00Z</timestamp><availabilityZone>us-east-1b</availabilityZone></item></spotPriceHistorySet>",
-		"RunInstances": apiError{412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."},
+		"DescribeInstanceTypes": func(form url.Values) (string, error) {
+			var items strings.Builder
+			for i := 1; form.Has(fmt.Sprintf("Filter.1.Value.%d", i)); i++ {
+				fmt.Fprintf(&items, "<item><instanceType>%s</instanceType><processorInfo><supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo></item>",
+					form.Get(fmt.Sprintf("Filter.1.Value.%d", i)))
+			}
+			return "<instanceTypeSet>" + items.String() + "</instanceTypeSet>", nil
+		},
+		"DescribeInstances":            "<reservationSet/>",
+		"DescribeSpotInstanceRequests": "<spotInstanceRequestSet/>",
+		"RunInstances":                 dry, "TerminateInstances": apiError{400, "InvalidInstanceID.NotFound", "The instance ID does not exist"},
+		"GetConsoleOutput": dry, "CreateKeyPair": dry, "CreateSecurityGroup": dry, "CancelSpotInstanceRequests": dry,
+		"AssociateAddress": dry, "DisassociateAddress": dry, "AttachVolume": dry,
 	}
 }
 
@@ -104,6 +118,23 @@ func TestExamine(t *testing.T) {
 			},
 		}},
 		{name: "low_bid", spec: plain, change: func(s *LaunchSpec) { s.SpotInstance, s.PriceMultiplier = true, new(0.001) }},
+		{name: "may_not_end", spec: full, answers: map[string]any{
+			"DescribeImages": images, "TerminateInstances": denied, "DisassociateAddress": denied, "AttachVolume": denied,
+			"GetConsoleOutput": denied, "CancelSpotInstanceRequests": denied,
+		}},
+		{name: "may_not_create", spec: plain, change: func(s *LaunchSpec) { s.KeypairName, s.SecurityName = "k", "g" }, answers: map[string]any{
+			"DescribeKeyPairs":       apiError{400, "InvalidKeyPair.NotFound", "x"},
+			"DescribeSecurityGroups": apiError{400, "InvalidGroup.NotFound", "x"},
+			"CreateKeyPair":          denied, "CreateSecurityGroup": denied,
+		}},
+		{name: "image_does_not_fit", spec: plain, change: func(s *LaunchSpec) { s.InstanceTypes = []string{"t4g.micro", "m5.large", "z9.none"} }, answers: map[string]any{
+			"DescribeImages": "<imagesSet><item><imageId>ami-1</imageId><imageLocation>123/ami-1</imageLocation><imageState>available</imageState><architecture>x86_64</architecture></item></imagesSet>",
+			"DescribeInstanceTypes": "<instanceTypeSet><item><instanceType>t4g.micro</instanceType><processorInfo><supportedArchitectures><item>arm64</item></supportedArchitectures></processorInfo></item>" +
+				"<item><instanceType>m5.large</instanceType><processorInfo><supportedArchitectures><item>x86_64</item></supportedArchitectures></processorInfo></item></instanceTypeSet>",
+		}},
+		{name: "not_on_spot", spec: plain, change: func(s *LaunchSpec) { s.SpotInstance, s.InstanceTypes = true, []string{"mac2.metal"} }, answers: map[string]any{
+			"DescribeInstanceTypes": "<instanceTypeSet><item><instanceType>mac2.metal</instanceType><supportedUsageClasses><item>on-demand</item></supportedUsageClasses></item></instanceTypeSet>",
+		}},
 		{name: "uncapped", spec: plain, change: func(s *LaunchSpec) { s.SpotInstance = true }},
 		{name: "no_dry_run", spec: plain, answers: map[string]any{
 			"RunInstances":       "<instancesSet>" + instanceXML("i-1", "pending", "d1") + "</instancesSet>",
@@ -155,10 +186,10 @@ func TestExamine(t *testing.T) {
 					t.Errorf("a launch that is no dry run: %v", form)
 				}
 			}
-			if calls := mutations(e); tt.name != "no_dry_run" {
-				for _, c := range calls {
-					if c != "RunInstances" && c != "GetCallerIdentity" {
-						t.Errorf("%s was called", c)
+			for _, c := range mutations(e) {
+				for _, form := range e.sent(c) {
+					if c != "GetCallerIdentity" && form.Get("DryRun") != "true" && tt.name != "no_dry_run" {
+						t.Errorf("%s was called, and not with DryRun", c)
 					}
 				}
 			}

@@ -19,6 +19,9 @@ type Image struct {
 	Location       string // owner or bucket, and name or manifest
 	State          string // "available" is the only one that can be launched
 	RootDeviceType string // "ebs" or "instance-store"
+	// What decides on which instance types it can run; "" where EC2 does not say.
+	Architecture, Virtualization, BootMode string
+	ENA                                    bool // it has the network driver that newer types need
 }
 
 // SortImages returns the available images whose location matches, in order of

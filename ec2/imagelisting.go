@@ -222,6 +222,10 @@ func (a *Account) listImages(ctx context.Context, key string, fresh time.Duratio
 					Location:       deref(i.ImageLocation),
 					State:          string(i.State),
 					RootDeviceType: string(i.RootDeviceType),
+					Architecture:   string(i.Architecture),
+					Virtualization: string(i.VirtualizationType),
+					BootMode:       string(i.BootMode),
+					ENA:            deref(i.EnaSupport),
 				})
 			}
 			if in.NextToken = out.NextToken; deref(in.NextToken) == "" {

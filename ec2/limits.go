@@ -54,7 +54,7 @@ type Rate struct {
 var (
 	Actions = []string{
 		"AssociateAddress", "AttachVolume", "CancelSpotInstanceRequests", "CreateKeyPair", "CreateSecurityGroup", "DescribeAddresses",
-		"DescribeImages", "DescribeInstances", "DescribeKeyPairs", "DescribeLaunchTemplateVersions", "DescribeRegions",
+		"DescribeImages", "DescribeInstanceTypes", "DescribeInstances", "DescribeKeyPairs", "DescribeLaunchTemplateVersions", "DescribeRegions",
 		"DescribeSecurityGroups", "DescribeSpotInstanceRequests", "DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DisassociateAddress", "GetConsoleOutput",
 		"RunInstances", "TerminateInstances",
 	}

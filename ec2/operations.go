@@ -56,6 +56,7 @@ type operations struct {
 	describeAddresses            operation[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
 	describeImages               operation[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
 	describeInstances            operation[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeInstanceTypes        operation[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	describeKeyPairs             operation[ec2.DescribeKeyPairsInput, ec2.DescribeKeyPairsOutput]
 	describeRegions              operation[ec2.DescribeRegionsInput, ec2.DescribeRegionsOutput]
 	describeSecurityGroups       operation[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
@@ -98,6 +99,7 @@ func newOperations(cfg aws.Config, t *transit) operations {
 		describeAddresses:            client.DescribeAddresses,
 		describeImages:               client.DescribeImages,
 		describeInstances:            client.DescribeInstances,
+		describeInstanceTypes:        client.DescribeInstanceTypes,
 		describeKeyPairs:             client.DescribeKeyPairs,
 		describeRegions:              client.DescribeRegions,
 		describeSecurityGroups:       client.DescribeSecurityGroups,

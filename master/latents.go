@@ -152,10 +152,7 @@ func (m *Master) account(ctx context.Context, s config.Session, region string) (
 	if a := m.accounts[key]; a != nil {
 		return a, nil
 	}
-	a, err := ec2.Open(ctx, ec2.Session{
-		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
-		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
-	}, region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithRates(Rates(m.now().config)), ec2.WithLogger(m.log))
+	a, err := ec2.Open(ctx, EC2Session(s), region, ec2.Deployment{ID: m.deployment.ID}, ec2.WithCallCounter(m.metrics.called), ec2.WithRates(Rates(m.now().config)), ec2.WithLogger(m.log))
 	if err != nil {
 		return nil, err
 	}

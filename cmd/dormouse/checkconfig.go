@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dormouse-ci/dormouse/config"
+	"github.com/dormouse-ci/dormouse/master"
 )
 
 // defaultConfig is the configuration's name where none is given.
@@ -22,13 +24,17 @@ func newCheckconfigCommand() *cobra.Command {
 		Use:   "checkconfig [FILE]",
 		Short: "Check a configuration, and show every mistake in it",
 		Long: `Check a configuration, and show every mistake in it. FILE is master.star where it
-is not given. Nothing is started and nobody is asked.
+is not given. Nothing is started and nobody is asked. What would keep a master from
+starting on this machine is a mistake, too, and so is a budget that will never admit
+a worker whose price is given.
 
 With --online, EC2 is asked, too, whether instances of each latent worker could be
 started: whose the credentials are, which images match and which one is taken, and
-whether everything that the worker names exists and is free. The launch itself is
-tried without being carried out (DryRun). Nothing is changed. What the first start
-would create is a warning; anything that is wrong makes the exit code 1.`,
+whether it fits the instance types, whether everything that the worker names exists
+and is free, and what the instances cost. The launch itself, and all else that a
+master will need, such as ending the instance, is tried without being carried out
+(DryRun). Nothing is changed. What the first start would create is a warning;
+anything that is wrong makes the exit code 1.`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"star"}, cobra.ShellCompDirectiveFilterFileExt
@@ -59,6 +65,13 @@ would create is a warning; anything that is wrong makes the exit code 1.`,
 		var warnings []config.Error
 		if m != nil {
 			warnings = m.Warnings
+		}
+		if m != nil && err == nil {
+			never, late := master.Check(cmd.Context(), m)
+			warnings = append(slices.Clone(warnings), late...)
+			if len(never) > 0 {
+				mistakes, err = never, config.Errors(never)
+			}
 		}
 		var answers *online
 		if ask && m != nil && err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/fleet"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/store/postgres"
@@ -71,7 +72,7 @@ func askEC2(ctx context.Context, m *config.Master) *online {
 		wg.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			o.Workers[i].examine(ctx, accounts)
+			o.Workers[i].examine(ctx, accounts, fleet.Budget(m.Budget))
 		})
 	}
 	wg.Wait()
@@ -79,7 +80,7 @@ func askEC2(ctx context.Context, m *config.Master) *online {
 	return o
 }
 
-func (e *examined) examine(ctx context.Context, accounts *examinedAccounts) {
+func (e *examined) examine(ctx context.Context, accounts *examinedAccounts, budget fleet.Budget) {
 	c := e.config.EC2
 	account, err := accounts.open(ctx, c.Session, c.Region)
 	if err != nil {
@@ -89,6 +90,9 @@ func (e *examined) examine(ctx context.Context, accounts *examinedAccounts) {
 	}
 	e.account, e.Region = account.Key(), account.Region()
 	e.Findings = account.Examine(ctx, master.LaunchSpec(e.Worker, c, account.Region()))
+	if len(e.Findings) > 0 && e.Findings[0].State != ec2.FindingWrong { // else nobody answers
+		e.Findings = append(e.Findings, master.ExaminePrices(ctx, account, c, budget)...)
+	}
 }
 
 // examinedAccounts shares accounts, and with them rate limits and what has been
@@ -104,12 +108,8 @@ func (a *examinedAccounts) open(ctx context.Context, s config.Session, region st
 	if account := a.opened[s][region]; account != nil {
 		return account, nil
 	}
-	session := ec2.Session{
-		AccessKeyID: s.Identifier, SecretAccessKey: s.SecretIdentifier, SessionToken: s.SessionToken,
-		Profile: s.Profile, Region: s.Region, EndpointURL: s.EndpointURL, RoleARN: s.RoleARN, ExternalID: s.ExternalID,
-	}
 	// Nothing is started, so the deployment's name is never seen.
-	account, err := ec2.Open(ctx, session, region, ec2.Deployment{ID: "checkconfig"})
+	account, err := ec2.Open(ctx, master.EC2Session(s), region, ec2.Deployment{ID: "checkconfig"})
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +161,8 @@ var findingArguments = map[string][]string{
 	"image":       {"ami", "ami_ssm_parameter", "valid_ami_location_regex", "valid_ami_owners", "ami_filters"},
 	"bid":         {"price_multiplier", "max_spot_price", "spot_instance"},
 	"launch":      {"instance_type"},
+	"budget":      {"price_per_hour", "instance_type"},
+	"permissions": {"session", "identifier"},
 	"region":      {"region", "placement", "session"},
 }
 

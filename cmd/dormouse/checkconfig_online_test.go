@@ -72,7 +72,12 @@ func noAWS(t *testing.T) {
 
 func simServer(t *testing.T) (sim *ec2sim.Server, url string) {
 	t.Helper()
-	sim, err := ec2sim.New(ec2sim.Options{})
+	return simServerWith(t, ec2sim.Options{})
+}
+
+func simServerWith(t *testing.T, o ec2sim.Options) (sim *ec2sim.Server, url string) {
+	t.Helper()
+	sim, err := ec2sim.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +133,9 @@ func TestCheckconfigOnline(t *testing.T) {
 	for _, f := range got.Online.Workers[1].Findings {
 		states[f.What] = f.State
 	}
-	if diff := cmp.Diff(map[string]ec2.FindingState{"credentials": "ok", "region": "ok", "image": "wrong", "launch": "warning"}, states); diff != "" {
+	if diff := cmp.Diff(map[string]ec2.FindingState{
+		"credentials": "ok", "region": "ok", "image": "wrong", "instance_type": "ok", "launch": "warning", "permissions": "ok", "budget": "ok",
+	}, states); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
@@ -198,5 +205,74 @@ func TestCheckconfigOnlineStranded(t *testing.T) {
 	if err != nil || strings.Count(out, "is still open") != 1 ||
 		!strings.Contains(out, "generation 2 of worker old is still open in account eu-west-1/default, which no worker of the configuration uses") {
 		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// armImage is an image that no x86_64 type runs.
+const armImage = "ami-0000000000000a64a"
+
+// TestCheckconfigOnlineSaysWhatWillNeverStart, and exits with 1: what a master would
+// run into only once a build waits.
+func TestCheckconfigOnlineSaysWhatWillNeverStart(t *testing.T) {
+	noAWS(t)
+	_, url := simServerWith(t, ec2sim.Options{Images: []ec2sim.Image{{ID: armImage, Name: "arm", Architecture: "arm64"}}})
+	good := fmt.Sprintf("'t3.micro', ami=%q", ec2sim.ScriptImageID)
+	budget := func(text string) string { return "\nc['budget'] = " + text + "\n" }
+	for _, tt := range []struct {
+		name, worker, more string
+		wrong              bool
+		want               string
+	}{
+		{"an image for another processor", fmt.Sprintf("['t4g.micro', 't3.micro'], ami=%q", armImage), "", true, "t3.micro can not run " + armImage},
+		{"an image that fits", fmt.Sprintf("'t4g.micro', ami=%q", armImage), "", false, "t4g.micro: arm64, as the image"},
+		{"a type that does not exist", fmt.Sprintf("'t3.gigantic', ami=%q", ec2sim.ScriptImageID), "", true, "t3.gigantic: there is no such type"},
+		{"a budget below an hour", good, budget("{'per_hour': 0.01}"), true, "more than the whole budget"},
+		{"a budget below an hour, on the spot", good + ", spot_instance=True", budget("{'per_hour': 0.0001}"), true, "more than the whole budget"},
+		{"a budget that one of two fits into", fmt.Sprintf("['c5.xlarge', 't3.micro'], ami=%q", ec2sim.ScriptImageID), budget("{'per_hour': 0.02}"), false, "more than the whole budget"},
+		{"a budget below a day", good, budget("{'per_day': 0.1}"), false, "none is launched before 14:24 UTC"},
+		{"a budget below a minute", good, budget("{'per_day': 0.0001}"), true, "first minute"},
+		{"a budget that fits", good, budget("{'per_hour': 1, 'per_day': 10}"), false, "t3.micro on-demand in any zone: $0.0104 an hour (AWS Price List)"},
+	} {
+		file := onlineConfig(t, url, tt.worker)
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, append(text, tt.more...), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := checkOnline(t, file)
+		if (err != nil) != tt.wrong || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: %v\n%s", tt.name, err, out)
+		}
+	}
+}
+
+// TestCheckconfigOnlineTriesWhatIsNeeded with DryRun: a right that is missing shows
+// before there is an instance that it is missing for.
+func TestCheckconfigOnlineTriesWhatIsNeeded(t *testing.T) {
+	noAWS(t)
+	sim, url := simServer(t)
+	file := onlineConfig(t, url, fmt.Sprintf("'t3.micro', ami=%q, keypair_name='k', security_name='g', spot_instance=True", ec2sim.ScriptImageID))
+	out, err := checkOnline(t, file)
+	if err != nil || !strings.Contains(out, "EC2 allows DescribeInstances, TerminateInstances, GetConsoleOutput, DescribeVolumes, CreateKeyPair, CreateSecurityGroup, DescribeSpotInstanceRequests, CancelSpotInstanceRequests") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for action, wrong := range map[string]bool{
+		"RunInstances": true, "TerminateInstances": true, "DescribeInstances": true, "CreateKeyPair": true, "CreateSecurityGroup": true,
+		"DescribeSpotPriceHistory": true, "GetConsoleOutput": false, "CancelSpotInstanceRequests": false, "DescribeSpotInstanceRequests": false,
+	} {
+		scenario, err := ec2sim.ParseScenario([]byte(`{"rules": [{"when": {"action": "` + action + `"}, "do": {"fail": {"code": "UnauthorizedOperation", "status": 403}}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sim.SetScenario(scenario)
+		out, err := checkOnline(t, file)
+		if (err != nil) != wrong || !strings.Contains(out, action+" in us-east-1") || !strings.Contains(out, "UnauthorizedOperation") {
+			t.Errorf("%s denied: %v\n%s", action, err, out)
+		}
+	}
+	if n := len(sim.Ledger().Instances); n != 0 {
+		t.Errorf("%d instances were started", n)
 	}
 }

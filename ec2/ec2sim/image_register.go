@@ -33,8 +33,8 @@ func (c *call) registerImage(in registerImageInput) (*registerImageOutput, error
 	if slices.ContainsFunc(c.images, func(i Image) bool { return i.Name == in.Name && i.OwnerID == c.opts.AccountID }) {
 		return nil, refuse("InvalidAMIName.Duplicate", "AMI name %s is already in use by this account", in.Name)
 	}
-	if arch := cmp.Or(in.Architecture, "x86_64"); arch != "x86_64" {
-		return nil, invalidValue("architecture", arch, "The types of this endpoint are x86_64.")
+	if arch := cmp.Or(in.Architecture, archX86); arch != archX86 && arch != archARM {
+		return nil, invalidValue("architecture", arch, "The types of this endpoint are x86_64 and arm64.")
 	}
 	if kind := cmp.Or(in.Virtualization, "hvm"); kind != "hvm" {
 		return nil, invalidValue("virtualizationType", kind, "Expecting hvm.")
@@ -46,7 +46,7 @@ func (c *call) registerImage(in registerImageInput) (*registerImageOutput, error
 		return nil, err
 	}
 	img := Image{
-		ID: newID("ami"), Name: in.Name, Description: in.Description, Location: in.Location, CreationDate: c.now,
+		ID: newID("ami"), Name: in.Name, Architecture: in.Architecture, Description: in.Description, Location: in.Location, CreationDate: c.now,
 		RootDeviceType: choose(in.Location == "", rootEBS, rootInstanceStore),
 	}
 	if err := img.complete(c.opts.AccountID); err != nil {

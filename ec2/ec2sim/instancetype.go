@@ -3,6 +3,7 @@ package ec2sim
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // instanceType is a type of instance that can be launched, with AWS's price
@@ -26,11 +27,13 @@ const priceSource = "AWS on-demand list price, Linux, us-east-1"
 var instanceTypes = []instanceType{
 	{"c5.large", 2, 4096, false, true, 0.085},
 	{"c5.xlarge", 4, 8192, false, true, 0.17},
+	{"c7g.large", 2, 4096, false, true, 0.0725},
 	{"m1.large", 2, 7680, false, false, 0.175},
 	{"m1.small", 1, 1741, false, false, 0.044},
 	{"m5.large", 2, 8192, false, true, 0.096},
 	{"m5.xlarge", 4, 16384, false, true, 0.192},
 	{"m6i.large", 2, 8192, false, true, 0.096},
+	{"m7g.large", 2, 8192, false, true, 0.0816},
 	{"m7i.large", 2, 8192, false, true, 0.1008},
 	{"t2.micro", 1, 1024, true, true, 0.0116},
 	{"t3.large", 2, 8192, true, true, 0.0832},
@@ -38,6 +41,25 @@ var instanceTypes = []instanceType{
 	{"t3.micro", 2, 1024, true, true, 0.0104},
 	{"t3.nano", 2, 512, true, true, 0.0052},
 	{"t3.small", 2, 2048, true, true, 0.0208},
+	{"t4g.micro", 2, 1024, true, true, 0.0084},
+	{"t4g.small", 2, 2048, true, true, 0.0168},
+}
+
+// The architectures of images and types.
+const (
+	archX86 = "x86_64"
+	archARM = "arm64"
+)
+
+// graviton are the families whose processors are AWS's own.
+var graviton = []string{"c7g", "m7g", "t4g"}
+
+func (t instanceType) architecture() string {
+	family, _, _ := strings.Cut(t.name, ".")
+	if slices.Contains(graviton, family) {
+		return archARM
+	}
+	return archX86
 }
 
 func typeNamed(name string) (instanceType, bool) {
@@ -81,7 +103,7 @@ var instanceTypeFields = fields[instanceType]{
 	"burstable-performance-supported":       one(func(t instanceType) string { return strconv.FormatBool(t.burstable) }),
 	"vcpu-info.default-vcpus":               one(func(t instanceType) string { return strconv.Itoa(t.vcpus) }),
 	"memory-info.size-in-mib":               one(func(t instanceType) string { return strconv.Itoa(t.memoryMiB) }),
-	"processor-info.supported-architecture": func(instanceType) []string { return []string{"x86_64"} },
+	"processor-info.supported-architecture": one(instanceType.architecture),
 }
 
 func (c *call) describeInstanceTypes(in describeInstanceTypesInput) (*describeInstanceTypesOutput, error) {
@@ -117,7 +139,7 @@ func describeType(t instanceType) instanceTypeInfo {
 		UsageClasses:         set[string]{[]string{"on-demand", "spot"}},
 		RootDeviceTypes:      set[string]{[]string{rootEBS}},
 		VirtualizationTypes:  set[string]{[]string{"hvm"}},
-		Architectures:        set[string]{[]string{"x86_64"}},
+		Architectures:        set[string]{[]string{t.architecture()}},
 		DefaultVCPUs:         t.vcpus,
 		MemoryMiB:            t.memoryMiB,
 		BurstablePerformance: t.burstable,

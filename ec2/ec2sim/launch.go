@@ -216,6 +216,10 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	if inst.kind = kind; !ok {
 		return inst, refuse("InvalidParameterValue", "Invalid value '%s' for InstanceType.", name)
 	}
+	if has, takes := inst.image.Architecture, kind.architecture(); has != takes {
+		return inst, refuse("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI. "+
+			"Specify an instance type and an AMI that have matching architectures, and try again.", takes, has)
+	}
 	if in.KeyName != "" && c.keyNamed(in.KeyName) == nil {
 		return inst, refuse("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", in.KeyName)
 	}

@@ -25,18 +25,19 @@ func TestRunInstancesRefuses(t *testing.T) {
 		change func(*ec2.RunInstancesInput)
 		code   string
 	}{
-		"no image":         {func(in *ec2.RunInstancesInput) { in.ImageId = nil }, "MissingParameter"},
-		"malformed image":  {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-zzz") }, "InvalidAMIID.Malformed"},
-		"unknown image":    {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-12345678") }, "InvalidAMIID.NotFound"},
-		"someone's image":  {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-00000003") }, "InvalidAMIID.NotFound"},
-		"unready image":    {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-00000001") }, "InvalidAMIID.Unavailable"},
-		"unknown type":     {func(in *ec2.RunInstancesInput) { in.InstanceType = "z9.mega" }, "InvalidParameterValue"},
-		"unknown key":      {func(in *ec2.RunInstancesInput) { in.KeyName = aws.String("nokey") }, "InvalidKeyPair.NotFound"},
-		"unknown group":    {func(in *ec2.RunInstancesInput) { in.SecurityGroups = []string{"nogroup"} }, "InvalidGroup.NotFound"},
-		"unknown group id": {func(in *ec2.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-12345678"} }, "InvalidGroup.NotFound"},
-		"malformed group":  {func(in *ec2.RunInstancesInput) { in.SecurityGroupIds = []string{"nogroup"} }, "InvalidGroupId.Malformed"},
-		"unknown subnet":   {func(in *ec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-12345678") }, "InvalidSubnetID.NotFound"},
-		"unknown zone":     {placed("us-east-1z"), "InvalidParameterValue"},
+		"no image":           {func(in *ec2.RunInstancesInput) { in.ImageId = nil }, "MissingParameter"},
+		"malformed image":    {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-zzz") }, "InvalidAMIID.Malformed"},
+		"unknown image":      {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-12345678") }, "InvalidAMIID.NotFound"},
+		"someone's image":    {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-00000003") }, "InvalidAMIID.NotFound"},
+		"wrong architecture": {func(in *ec2.RunInstancesInput) { in.InstanceType = types.InstanceTypeT4gMicro }, "InvalidParameterValue"},
+		"unready image":      {func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-00000001") }, "InvalidAMIID.Unavailable"},
+		"unknown type":       {func(in *ec2.RunInstancesInput) { in.InstanceType = "z9.mega" }, "InvalidParameterValue"},
+		"unknown key":        {func(in *ec2.RunInstancesInput) { in.KeyName = aws.String("nokey") }, "InvalidKeyPair.NotFound"},
+		"unknown group":      {func(in *ec2.RunInstancesInput) { in.SecurityGroups = []string{"nogroup"} }, "InvalidGroup.NotFound"},
+		"unknown group id":   {func(in *ec2.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-12345678"} }, "InvalidGroup.NotFound"},
+		"malformed group":    {func(in *ec2.RunInstancesInput) { in.SecurityGroupIds = []string{"nogroup"} }, "InvalidGroupId.Malformed"},
+		"unknown subnet":     {func(in *ec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-12345678") }, "InvalidSubnetID.NotFound"},
+		"unknown zone":       {placed("us-east-1z"), "InvalidParameterValue"},
 		"subnet in another": {func(in *ec2.RunInstancesInput) {
 			placed("us-east-1b")(in)
 			in.SubnetId = aws.String(s.zones[0].subnetID)

@@ -53,7 +53,7 @@ type Image struct {
 	Public         bool
 	State          string    // default "available"
 	RootDeviceType string    // "ebs" (default) or "instance-store"
-	Architecture   string    // default "x86_64"
+	Architecture   string    // "x86_64", which is the default, or "arm64"; programs run all the same
 	Description    string    //
 	CreationDate   time.Time // default: when the endpoint was made
 	// BootCommand is what an instance runs; empty: its user data, when that is
@@ -204,7 +204,7 @@ func (img *Image) complete(account string) error {
 	setDefault(&img.Location, img.OwnerID+"/"+img.Name)
 	setDefault(&img.State, "available")
 	setDefault(&img.RootDeviceType, rootEBS)
-	setDefault(&img.Architecture, "x86_64")
+	setDefault(&img.Architecture, archX86)
 	if img.CreationDate.IsZero() {
 		img.CreationDate = time.Now()
 	}
