@@ -78,6 +78,27 @@ func (u upload) Publish(stepID int64) ([]dormouse.Artifact, []string, error) {
 	return list, u.LeftOut, err
 }
 
+// checkFiles says where this master does not have what builds have kept: another
+// one, on another machine, has taken the database over without the directory.
+func (m *Master) checkFiles(ctx context.Context) error {
+	newest, err := m.db.NewestArtifacts(ctx)
+	if err != nil || len(newest) == 0 {
+		return err
+	}
+	b, err := m.db.Build(ctx, newest[0].BuildID)
+	if err != nil {
+		return err
+	}
+	f, err := m.files.Open(b, newest[0])
+	if err == nil {
+		return f.Close()
+	}
+	m.log.Error("the latest artifact is not in this master's directory: masters that take over from each other have to share it, "+
+		"as by NFS; until it is shared or copied here, what builds have kept cannot be read",
+		"artifact", newest[0].Path, "builder", b.Builder, "build", b.Number, "directory", m.files.Dir(b), "err", err)
+	return nil
+}
+
 // Artifacts implements web.Service.
 func (m *Master) Artifacts(ctx context.Context, buildID int64, after string, limit int) ([]dormouse.Artifact, error) {
 	return m.db.Artifacts(ctx, buildID, after, limit)
@@ -95,7 +116,8 @@ func (m *Master) OpenArtifact(ctx context.Context, buildID int64, path string) (
 	}
 	f, err := m.files.Open(b, a)
 	if dormouse.CodeOf(err) == dormouse.NotFound {
-		err = dormouse.Errorf(dormouse.NotFound, "the file of artifact %s has been removed from the master's disk", path)
+		err = dormouse.Errorf(dormouse.NotFound,
+			"the file of artifact %s is not at %s: it was removed, or kept by a master with another directory, which this one has to share", path, m.files.Dir(b))
 	}
 	if err != nil {
 		return a, nil, err

@@ -313,6 +313,9 @@ func (m *Master) recover(ctx context.Context) error {
 	if m.files, err = openFiles(m.now().config); err != nil {
 		return err
 	}
+	if err := m.checkFiles(ctx); err != nil {
+		return err
+	}
 	m.runner = &build.Runner{
 		Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log,
 		Files: files{m.files, m}, Triggers: triggers{m},

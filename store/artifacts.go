@@ -50,6 +50,17 @@ func (db *DB) Artifacts(ctx context.Context, buildID int64, after string, limit 
 	return artifacts, err
 }
 
+// NewestArtifacts returns a file of the latest build that has kept any; none
+// where no build has.
+func (db *DB) NewestArtifacts(ctx context.Context) (artifacts []dormouse.Artifact, err error) {
+	err = db.read(ctx, "reading the newest artifact", func(t *tx) (err error) {
+		artifacts, err = all(t, `SELECT `+artifactColumns+` FROM artifacts
+			WHERE build_id = (SELECT MAX(build_id) FROM artifacts) ORDER BY path LIMIT 1`, nil, scanArtifact)
+		return err
+	})
+	return artifacts, err
+}
+
 // Artifact returns one file that a build has kept.
 func (db *DB) Artifact(ctx context.Context, buildID int64, path string) (a dormouse.Artifact, err error) {
 	what := fmt.Sprintf("artifact %q of %s", path, buildName(buildID))

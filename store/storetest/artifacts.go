@@ -17,6 +17,9 @@ func testArtifacts(t *testing.T, f *fixture) {
 	check(t, f.AddArtifacts(ctx, f.fence, b.ID, nil))
 	check(t, f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{file("b/2", 2), file("a ☃", 0), file("b/1", 1<<40)}))
 	check(t, f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{file("b/1", 7)}))
+	if newest, err := f.NewestArtifacts(ctx); err != nil || len(newest) != 1 || newest[0].BuildID != b.ID {
+		t.Errorf("the newest is %+v, %v", newest, err)
+	}
 	got, err := f.Artifacts(ctx, b.ID, "", 0)
 	check(t, err)
 	same(t, "all", got, []dormouse.Artifact{file("a ☃", 0), file("b/1", 7), file("b/2", 2)})
