@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	// Tests only.
 	"ec2/ec2sim/strangers": {},
 	"fleet":                {},
+	"internal/boottime":    {},
 	"internal/brokenwire":  {},
 	"internal/listen":      {"internal/private"},
 	"internal/loopback":    {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 	"web/client":       {"web"},
 	"web/webtest":      {"web"},
 	"wire":             {"internal/listen"},
-	"worker":           {"wire", "internal/procs"},
+	"worker":           {"internal/boottime", "internal/procs", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/torture": {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
 	// These two assemble the others.

@@ -213,7 +213,7 @@ func (a *account) flush(b *batch) {
 		if rerr == nil {
 			rerr = err
 		}
-		if dormouse.CodeOf(rerr) == dormouse.NotFound && time.Since(r.LaunchedAt) > a.fleet.scaled(visibleWithin) {
+		if dormouse.CodeOf(rerr) == dormouse.NotFound && !young(r.LaunchedAt, time.Now(), a.fleet.scaled(visibleWithin)) {
 			rerr = nil // EC2 has forgotten it: the next listing closes its row
 		}
 		if rerr != nil {

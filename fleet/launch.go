@@ -403,7 +403,7 @@ func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again 
 	}
 	// Sent before, and now refused for a reason that may be new: credentials,
 	// an image that was removed since. Only the cloud itself can tell.
-	if time.Since(at.OpenedAt) < a.fleet.scaled(visibleWithin) {
+	if young(at.OpenedAt, time.Now(), a.fleet.scaled(visibleWithin)) {
 		return false, err
 	}
 	listed, lerr := a.cloud.List(ctx)

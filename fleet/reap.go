@@ -138,7 +138,7 @@ func leftovers(instances []dormouse.CloudInstance, things []dormouse.Belonging, 
 		switch age := j.now.Sub(i.LaunchTime); {
 		case !row.StoppingAt.IsZero():
 			l.Action, l.Why = dormouse.ReapWait, "EC2 accepted its end "+ago(j.now.Sub(row.StoppingAt))
-		case age < j.young:
+		case young(i.LaunchTime, j.now, j.young):
 			l.Action, l.Why = dormouse.ReapWait, "it was launched "+ago(age)+", and may be one whose launch is being answered"
 		}
 		strays[i.ID] = l
@@ -161,7 +161,7 @@ func leftovers(instances []dormouse.CloudInstance, things []dormouse.Belonging, 
 		case b.Kind == dormouse.LeftoverSpotRequest && b.Instance == "" && b.State == "open":
 			age := j.now.Sub(b.Since)
 			l.Action, l.Why = dormouse.ReapCancel, "it is open, and may yet start an instance that nobody waits for"
-			if age < j.young || j.unanswered(b.Tags[dormouse.TagLaunch]) {
+			if young(b.Since, j.now, j.young) || j.unanswered(b.Tags[dormouse.TagLaunch]) {
 				l.Action, l.Why = dormouse.ReapWait, "it was made "+ago(age)+", and its launch may be being answered"
 			}
 		default:

@@ -14,7 +14,10 @@ import (
 // one no more than leavePart is spent so.
 const (
 	leaveBefore = 30 * time.Second
-	leavePart   = 4
+	// noticeTime is the longest notice that EC2 gives (Amazon EC2 User Guide, "Spot
+	// Instance interruption notices"): more is a clock that is behind.
+	noticeTime = 2 * time.Minute
+	leavePart  = 4
 )
 
 // interrupted hears that EC2 takes a worker's instance back. No build is given
@@ -35,7 +38,7 @@ func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 		return
 	}
 	m.running.excuseAll(w.name, conn.Generation(), "EC2 takes the spot instance back at "+n.At.Format("15:04:05"), true)
-	left := time.Until(n.At)
+	left := min(time.Until(n.At), noticeTime) // whatever the clock of this machine says
 	wait := max(0, left-min(leaveBefore, left/leavePart))
 	m.aside.Go(func() {
 		select {

@@ -20,6 +20,7 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
 	"github.com/dormouse-ci/dormouse/fleet"
+	"github.com/dormouse-ci/dormouse/internal/boottime"
 	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/notify"
@@ -71,11 +72,10 @@ type Master struct {
 	startedAt time.Time
 	db        *store.DB
 	fence     store.Fence
-	// leasedUntil is until when no other master can own the store, in
-	// nanoseconds of Unix time.
-	leasedUntil atomic.Int64
-	lock        *os.File
-	deployment  store.Deployment
+	// belief is in the lease: while it holds, no other master can own the store.
+	belief     belief
+	lock       *os.File
+	deployment store.Deployment
 
 	bus    *bus
 	queue  *queue
@@ -258,11 +258,11 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	}
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
-	now := time.Now()
+	now, sent := time.Now(), boottime.Now()
 	if m.fence, err = m.db.AcquireLease(ctx, owner, m.scaled(leaseTime), now); err != nil {
 		return err
 	}
-	m.leasedUntil.Store(now.Add(m.scaled(leaseTime)).UnixNano())
+	m.belief.renewed(sent, m.scaled(leaseTime))
 	host, _, _ := strings.Cut(owner, " ")
 	return m.db.TakePlace(ctx, m.fence, host, now)
 }
@@ -514,18 +514,18 @@ func (m *Master) renewLease() {
 // inCharge renews the lease; an error says that another master may own the store
 // now.
 func (m *Master) inCharge(ctx context.Context) error {
-	now := time.Now()
-	if err := m.db.RenewLease(ctx, m.fence, m.scaled(leaseTime), now); err != nil {
+	sent := boottime.Now()
+	if err := m.db.RenewLease(ctx, m.fence, m.scaled(leaseTime), time.Now()); err != nil {
 		m.superseded(err)
 		return err
 	}
-	m.leasedUntil.Store(now.Add(m.scaled(leaseTime)).UnixNano())
+	m.belief.renewed(sent, m.scaled(leaseTime))
 	return nil
 }
 
 // leased reports whether the lease still runs: no other master owns the store.
 func (m *Master) leased() bool {
-	return !m.lost.Load() && time.Now().UnixNano() < m.leasedUntil.Load()
+	return !m.lost.Load() && m.belief.holds(boottime.Now())
 }
 
 var errNotInCharge = dormouse.Errorf(dormouse.Unavailable, "this master is not certain to be in charge any more: try again")

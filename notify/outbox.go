@@ -104,15 +104,20 @@ func (o *Outbox) round(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return next, err
 	}
+	tried := false
 	for _, m := range mails {
-		if m.NextAt.After(time.Now()) {
-			return m.NextAt, nil
+		if at := dueAt(m.NextAt, time.Now()); at.After(time.Now()) {
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+			continue
 		}
 		if err := o.send(ctx, m); err != nil {
 			return next, err
 		}
+		tried = true
 	}
-	if len(mails) > 0 {
+	if tried {
 		return time.Now(), nil // there may be more, and some were postponed
 	}
 	return next, nil
@@ -139,6 +144,16 @@ func (o *Outbox) send(ctx context.Context, m dormouse.Mail) error {
 		return o.store.PostponeMail(ctx, m.ID, m.Attempts+1, time.Now().Add(wait))
 	}
 	return o.store.RemoveMail(ctx, m.ID)
+}
+
+// dueAt is when a mail is sent that was to wait until a time. None waits longer than
+// the longest pause: a clock that was ahead, and has been set since, would have it
+// wait for as long as it was wrong.
+func dueAt(next, now time.Time) time.Time {
+	if next.Sub(now) > retryMost {
+		return now
+	}
+	return next
 }
 
 // pause is the wait after so many failed attempts before this one.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/boottime"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -100,6 +101,7 @@ type Watchdog struct {
 	cfg    WatchdogConfig
 	known  bool           // the configuration is complete
 	chance func() float64 // in [0, 1)
+	now    func() time.Time
 	shell  func(ctx context.Context, command string) error
 	notify notifier
 }
@@ -128,7 +130,7 @@ func NewWatchdog(c WatchdogConfig) (*Watchdog, error) {
 	}
 	environ := withoutSecrets(os.Environ())
 	return &Watchdog{
-		cfg: c, known: c.Discover == nil, chance: rand.Float64, notify: notifier{socket: c.NotifySocket, log: c.Log},
+		cfg: c, known: c.Discover == nil, chance: rand.Float64, now: boottime.Time, notify: notifier{socket: c.NotifySocket, log: c.Log},
 		shell: func(ctx context.Context, command string) error { return runPowerOff(ctx, command, "/", environ) },
 	}, nil
 }
@@ -137,14 +139,14 @@ func NewWatchdog(c WatchdogConfig) (*Watchdog, error) {
 // It is to be called once.
 func (d *Watchdog) Run(ctx context.Context) {
 	log := d.cfg.Log
-	w := watchFrom(time.Now(), d.cfg.Lease)
+	w := watchFrom(d.now(), d.cfg.Lease)
 	d.notify.send("READY=1\nSTATUS=asking the master for a lease")
 	log.Info("the watchdog is on", "lease", d.cfg.Lease)
 	for ctx.Err() == nil {
-		switch what, wait := w.duty(time.Now()); what {
+		switch what, wait := w.duty(d.now()); what {
 		case dutyWait:
 			select {
-			case <-time.After(wait):
+			case <-time.After(min(wait, lookAgain)):
 			case <-ctx.Done():
 			}
 		case dutyAsk:
@@ -158,7 +160,7 @@ func (d *Watchdog) Run(ctx context.Context) {
 
 // ask asks the master once, within what is left of the lease.
 func (d *Watchdog) ask(ctx context.Context, w watch) watch {
-	start := time.Now()
+	start := d.now()
 	limit := min(askPatience, w.until.Sub(start))
 	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -191,7 +193,7 @@ func (d *Watchdog) unanswered(ctx context.Context, w watch, err error) watch {
 	if ctx.Err() != nil {
 		return w // told to end
 	}
-	now := time.Now()
+	now := d.now()
 	text := "no lease from the master"
 	if dormouse.CodeOf(err) == dormouse.Conflict {
 		text = "the master has no more use for this machine"

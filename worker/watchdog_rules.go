@@ -13,6 +13,9 @@ const (
 	// overGrace is what a machine has left that the master has no more use for:
 	// time for EC2 to end it in the ordinary way, and to ask once more.
 	overGrace = 30 * time.Second
+	// lookAgain bounds a wait, whose timer stands still while the machine is
+	// suspended.
+	lookAgain = 10 * time.Second
 	// askAgain bounds the wait between attempts to renew a lease that failed: a
 	// lease has room for many.
 	askAgain = 30 * time.Second
@@ -35,8 +38,8 @@ const (
 //	               else: until stays, ask again after a back-off
 //	until is reached ──▶ power off
 //
-// Times are compared by the monotonic clock, which a corrected clock leaves
-// alone. It stands still while the machine does.
+// Times are those of package boottime: setting the clock leaves them alone, and a
+// machine that was suspended knows that its lease has run out meanwhile.
 type watch struct {
 	term     time.Duration // of the lease
 	until    time.Time     // the machine goes off then

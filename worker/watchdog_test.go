@@ -132,6 +132,7 @@ func TestWatchdogPowersOff(t *testing.T) {
 				defer cancel()
 				var off time.Duration
 				d.chance = func() float64 { return 0 }
+				d.now = time.Now // the bubble's
 				d.shell = func(_ context.Context, command string) error {
 					off = time.Since(m.begin)
 					if command != "off" {
@@ -215,6 +216,7 @@ func TestWatchdogDiscovers(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
+				d.now = time.Now // the bubble's
 				d.shell = func(_ context.Context, command string) error {
 					if at := time.Since(m.begin); at != tt.off || command != tt.command {
 						t.Errorf("%q after %v, want %q after %v", command, at, tt.command, tt.off)
@@ -248,6 +250,7 @@ func TestWatchdogInsists(t *testing.T) {
 			var commands []string
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour-time.Second)
 			defer cancel()
+			d.now = time.Now // the bubble's
 			d.shell = func(_ context.Context, command string) error {
 				commands = append(commands, command)
 				return errors.New("not permitted")

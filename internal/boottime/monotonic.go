@@ -1,0 +1,7 @@
+package boottime
+
+import "time"
+
+var start = time.Now()
+
+func sinceStart() time.Duration { return time.Since(start) }
