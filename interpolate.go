@@ -281,6 +281,31 @@ func (in *Interpolate) Names(selector string) []string {
 	return slices.Compact(names)
 }
 
+// Bare returns, sorted, the names that are used with a selector and have nothing in
+// their place where there is no such value.
+func (in *Interpolate) Bare(selector string) []string {
+	var names []string
+	in.collectBare(selector, &names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (in *Interpolate) collectBare(selector string, names *[]string) {
+	if in == nil {
+		return
+	}
+	for _, p := range in.pieces {
+		if p.sel == nil {
+			continue
+		}
+		if p.sel.selector == selector && p.sel.yes == nil && p.sel.no == nil {
+			*names = append(*names, p.sel.name)
+		}
+		p.sel.yes.collectBare(selector, names)
+		p.sel.no.collectBare(selector, names)
+	}
+}
+
 func (in *Interpolate) collect(selector string, names *[]string) {
 	if in == nil {
 		return

@@ -30,6 +30,11 @@ type WorkerStatus struct {
 	// Since is when the phase began.
 	Since time.Time `json:"since,omitzero"`
 	// Agent is how the attached worker introduced itself.
-	Agent    string   `json:"agent,omitempty"`
-	Builders []string `json:"builders,omitempty"`
+	Agent string `json:"agent,omitempty"`
+	// Admin, Host and AccessURI are what it says of itself while it is attached, from
+	// the files of its info directory.
+	Admin     string   `json:"admin,omitempty"`
+	Host      string   `json:"host,omitempty"`
+	AccessURI string   `json:"access_uri,omitempty"`
+	Builders  []string `json:"builders,omitempty"`
 }

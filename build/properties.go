@@ -1,7 +1,9 @@
 package build
 
 import (
+	"hash/fnv"
 	"maps"
+	"math"
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
@@ -34,13 +36,26 @@ func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 	return initialProperties(build, request, builder, worker.Name(), worker.Path)
 }
 
+// BuilderID is Buildbot's number of a builder: the same for a name for ever. It is
+// made of the name, so that it takes no place in the store.
+func BuilderID(name string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // it takes everything
+	return int(h.Sum32()&math.MaxInt32) | 1
+}
+
 func initialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker string, path func(...string) string) (dormouse.Properties, error) {
 	p := request.Properties.Clone()
 	if _, ok := p["reason"]; !ok && request.Reason != "" {
 		p.Set("reason", request.Reason, "Build")
 	}
 	p.Set("buildername", builder.Name, "Builder")
+	p.Set("builderid", BuilderID(builder.Name), "Builder")
 	p.Set("workername", worker, "Worker")
+	p.Set("basedir", path(), "Worker")
+	if build.InstanceID != "" {
+		p.Set("instance", build.InstanceID, "Worker")
+	}
 	p.Set("builddir", path(BuildDir(builder)), "Worker")
 	p.Set("buildnumber", build.Number, "Build")
 

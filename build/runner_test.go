@@ -354,7 +354,7 @@ func TestInitialProperties(t *testing.T) {
 	builder := dormouse.Builder{Name: "a/b c", Properties: map[string]any{
 		"flavour": render(func(s dormouse.Scope) (any, error) { return "of " + s.Worker["name"], nil }), "branch": "wrong",
 	}}
-	got, err := build.InitialProperties(dormouse.Build{Number: 3}, request, builder, f.worker)
+	got, err := build.InitialProperties(dormouse.Build{Number: 3, InstanceID: "i-1"}, request, builder, f.worker)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,10 @@ func TestInitialProperties(t *testing.T) {
 		"reason":      {Value: "because", Source: "Build"},
 		"buildername": {Value: "a/b c", Source: "Builder"},
 		"flavour":     {Value: "of bot1", Source: "Builder"},
+		"builderid":   {Value: build.BuilderID("a/b c"), Source: "Builder"},
 		"workername":  {Value: "bot1", Source: "Worker"},
+		"instance":    {Value: "i-1", Source: "Worker"},
+		"basedir":     {Value: f.dir, Source: "Worker"},
 		"builddir":    {Value: filepath.Join(f.dir, "a_b_c"), Source: "Worker"},
 		"buildnumber": {Value: 3, Source: "Build"},
 		"branch":      {Value: "main", Source: "Build"},

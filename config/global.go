@@ -85,6 +85,7 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 	g.schedulers(m)
 	g.services(m)
 	g.unused()
+	g.misspelt(m)
 	return m
 }
 

@@ -162,7 +162,9 @@ func (w *worker) status() dormouse.WorkerStatus {
 		Builders: d.builderNames(), Since: w.since, Paused: w.paused, Graceful: w.graceful,
 	}
 	if w.conn != nil {
+		info := w.conn.Info()
 		out.Agent = w.conn.Hello().Agent
+		out.Admin, out.Host, out.AccessURI = info.Admin, info.Host, info.AccessURI
 	}
 	if w.latent == nil {
 		out.Phase = "disconnected"

@@ -12,11 +12,13 @@ import (
 )
 
 func newWorkersCommand() *cobra.Command {
+	var long bool
 	cmd := &cobra.Command{
 		Use:   "workers",
 		Short: "List workers and how they are",
 		Args:  cobra.NoArgs,
 	}
+	cmd.Flags().BoolVar(&long, "long", false, "show what attached workers say of themselves")
 	connectionFlags(cmd)(func(ctx context.Context, c *connection, _ []string) error {
 		workers, err := c.Workers(ctx)
 		if err != nil {
@@ -27,6 +29,10 @@ func newWorkersCommand() *cobra.Command {
 		}
 		if len(workers) == 0 {
 			c.notef("The configuration has no workers.\n")
+			return nil
+		}
+		if long {
+			c.table([]string{"WORKER", "AGENT", "ADMIN", "HOST", "ACCESS"}, said(workers))
 			return nil
 		}
 		rows := make([][]string, len(workers))
@@ -45,6 +51,18 @@ func newWorkersCommand() *cobra.Command {
 	})
 	cmd.AddCommand(newWorkersRetryCommand())
 	return cmd
+}
+
+// said are what workers say of themselves, each in one line.
+func said(workers []dormouse.WorkerStatus) [][]string {
+	rows := make([][]string, len(workers))
+	for i, w := range workers {
+		rows[i] = []string{plain(w.Name)}
+		for _, text := range []string{w.Agent, w.Admin, w.Host, w.AccessURI} {
+			rows[i] = append(rows[i], dash(plain(strings.Join(strings.Fields(text), " "))))
+		}
+	}
+	return rows
 }
 
 func newWorkersRetryCommand() *cobra.Command {
