@@ -17,7 +17,7 @@ func TestAStoreThatFails(t *testing.T) {
 		{dormouse.Errorf(dormouse.Unavailable, "the disk is full"), false, dormouse.Retry},
 		{dormouse.Errorf(dormouse.Unanswered, "the connection broke"), false, dormouse.Retry},
 		{dormouse.Errorf(dormouse.Unavailable, "the disk is full"), true, dormouse.Cancelled},
-		{dormouse.Errorf(dormouse.Unanswered, "the connection broke"), true, dormouse.Exception},
+		{dormouse.Errorf(dormouse.Unanswered, "the connection broke"), true, dormouse.Cancelled}, // it was waited for until then
 		{dormouse.Errorf(dormouse.Conflict, "no such step"), false, dormouse.Exception},
 		{errors.New("a bug"), false, dormouse.Exception},
 	} {
