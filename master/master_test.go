@@ -79,10 +79,11 @@ forced([builder('b', ['bot'], 'echo hello')])
 func TestWhatEC2RefusesIsSaidOnTheRequestAndTheWorker(t *testing.T) {
 	for _, tc := range []struct {
 		name, worker, says string
+		passes             bool // it is tried again soon, and quarantines nobody
 	}{
-		{"an endpoint that is not there", `ec2('bot', session=session(url='http://127.0.0.1:9'))`, "connection refused"},
-		{"credentials that are wrong", `ec2('bot', session=session(secret='guessed'))`, "secret_identifier"},
-		{"an image that does not exist", `ec2('bot', ami='ami-00000000000000000')`, "ami-00000000000000000 does not exist"},
+		{"an endpoint that is not there", `ec2('bot', session=session(url='http://127.0.0.1:9'))`, "connection refused", true},
+		{"credentials that are wrong", `ec2('bot', session=session(secret='guessed'))`, "secret_identifier", false},
+		{"an image that does not exist", `ec2('bot', ami='ami-00000000000000000')`, "ami-00000000000000000 does not exist", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -93,13 +94,14 @@ forced([builder('b', ['bot'], 'true')])
 `)
 			id := r.force("b", 1)[0].ID
 			r.until("the reason", func() bool {
-				return strings.Contains(r.request(id).Waiting, tc.says) && strings.Contains(r.request(id).Waiting, "quarantined")
+				why := r.request(id).Waiting
+				return strings.Contains(why, tc.says) && strings.Contains(why, "trying again at") == tc.passes && strings.Contains(why, "quarantined") != tc.passes
 			})
 			if req := r.request(id); req.State != dormouse.RequestPending {
 				t.Errorf("the request is %s", req.State)
 			}
 			w := r.worker("bot")
-			if !strings.Contains(w.Reason, tc.says) || w.QuarantinedUntil.IsZero() {
+			if !strings.Contains(w.Reason, tc.says) || w.QuarantinedUntil.IsZero() != tc.passes {
 				t.Errorf("the worker says %q, quarantined until %v", w.Reason, w.QuarantinedUntil)
 			}
 			if started := s.endpoint.Ledger().Started; started != 0 {
