@@ -44,7 +44,9 @@ func compareLater(n syntax.Node, is map[position]bool) {
 		case syntax.AND, syntax.OR:
 			n.X = condition(n.X)
 		default:
-			if name, ok := comparedNames[n.Op]; ok && !is[at(n.OpPos)] {
+			if name, ok := comparedNames[n.Op]; ok && is[at(n.OpPos)] {
+				guardIdentity(n)
+			} else if ok {
 				n.X, n.Op = wrapped(name, n.X, n.OpPos), syntax.PIPE
 			}
 		}

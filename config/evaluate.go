@@ -155,11 +155,7 @@ func (r *reader) evaluate(thread *starlark.Thread, src []byte) (starlark.StringD
 	if err != nil {
 		return nil, err
 	}
-	thread.Print = func(_ *starlark.Thread, msg string) {
-		if r.opts.Print != nil {
-			r.opts.Print(msg)
-		}
-	}
+	thread.Print = limitedPrint(r.opts.Print)
 	thread.SetLocal(readerKey, r)
 	thread.SetMaxExecutionSteps(maxSteps)
 	thread.OnMaxSteps = func(t *starlark.Thread) {

@@ -52,11 +52,7 @@ func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starla
 func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
 	// A reader of its own: constructors in the function report to it.
 	r := &reader{file: p.file, opts: p.opts, secrets: p.secrets, tokens: p.tokens, tree: p.tree, program: p, locks: map[string]dormouse.Lock{}}
-	thread := &starlark.Thread{Name: p.file, Print: func(_ *starlark.Thread, msg string) {
-		if p.opts.Print != nil {
-			p.opts.Print(msg)
-		}
-	}}
+	thread := &starlark.Thread{Name: p.file, Print: limitedPrint(p.opts.Print)}
 	thread.SetLocal(readerKey, r)
 	thread.SetMaxExecutionSteps(steps)
 	thread.OnMaxSteps = func(t *starlark.Thread) {

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/metrics"
 	"slices"
@@ -24,6 +25,7 @@ const (
 	maxElements = 1 << 20   // of one list or range
 	maxText     = 4 << 20   // bytes of one string made by multiplication
 	maxIntBits  = 1 << 14   // of one integer made by multiplication
+	maxPrinted  = 1 << 20   // bytes, by print: they go to the log
 	// watchEvery is short enough that a string doubled in a loop is caught
 	// before it fills a small machine.
 	watchEvery = 10 * time.Millisecond
@@ -69,6 +71,20 @@ func heap() uint64 {
 	return sample[0].Value.Uint64()
 }
 
+// limitedPrint makes Starlark's print of one that takes texts, and may be nil.
+func limitedPrint(show func(string)) func(*starlark.Thread, string) {
+	printed := 0
+	return func(t *starlark.Thread, text string) {
+		if printed += len(text) + 1; printed > maxPrinted {
+			t.Cancel(fmt.Sprintf("it prints more than %d MiB", maxPrinted>>20))
+			return
+		}
+		if show != nil {
+			show(text)
+		}
+	}
+}
+
 // guardName is the predeclared function that guard calls.
 const guardName = "guarded factor"
 
@@ -81,16 +97,18 @@ func guard(n syntax.Node) {
 		if n.Op == syntax.STAR || n.Op == syntax.PLUS || n.Op == syntax.PERCENT {
 			n.X = guarded(n.X, n.OpPos)
 		}
-	case *syntax.CallExpr:
-		if dot, ok := n.Fn.(*syntax.DotExpr); ok && guardedMethods[dot.Name.Name] {
-			dot.X = guarded(dot.X, dot.Dot)
+	case *syntax.DotExpr: // called at once, or later
+		if guardedMethods[n.Name.Name] {
+			n.X = guarded(n.X, n.Dot)
 		}
 	}
 }
 
-// guardedMethods are the methods of strings whose result can be much longer, and
-// those of lists, dictionaries and sets that compare or look up.
-var guardedMethods = wordSet("join replace format index remove get pop setdefault update add discard " +
+// guardedMethods are the methods of strings whose result can be much longer, or
+// that go through their arguments for each character, and those of lists,
+// dictionaries and sets that grow, compare or look up.
+var guardedMethods = wordSet("join replace format startswith endswith strip lstrip rstrip " +
+	"extend index remove get pop setdefault update add discard " +
 	"difference intersection issubset issuperset symmetric_difference union")
 
 func guarded(e syntax.Expr, at syntax.Position) syntax.Expr { return wrapped(guardName, e, at) }
@@ -107,6 +125,10 @@ func guardAssign(stmt *syntax.AssignStmt) {
 	switch _, variable := stmt.LHS.(*syntax.Ident); {
 	case stmt.Op == syntax.STAR_EQ:
 		stmt.RHS = guarded(stmt.RHS, stmt.OpPos)
+	case stmt.Op == syntax.PERCENT_EQ && variable: // a text looks at no operand but itself
+		stmt.Op, stmt.RHS = syntax.EQ, &syntax.BinaryExpr{X: guarded(stmt.LHS, stmt.OpPos), OpPos: stmt.OpPos, Op: syntax.PERCENT, Y: stmt.RHS}
+	case stmt.Op == syntax.PERCENT_EQ:
+		stmt.RHS = wrapped(elementName, stmt.RHS, stmt.OpPos)
 	case stmt.Op == syntax.PLUS_EQ && variable:
 		// A list is added to in place, so that what stands there must stay what it
 		// is: it is only looked at.
@@ -116,6 +138,19 @@ func guardAssign(stmt *syntax.AssignStmt) {
 	}
 }
 
+// elementName is the predeclared function that wraps what is put into a text that
+// is not a variable's.
+const elementName = "limited values"
+
+// newElement limits the values of x[i] %= values, where nobody sees the text: a
+// dictionary's may be put in many times.
+func newElement(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if _, ok := args[0].(*starlark.Dict); ok {
+		return nil, errors.New("put the text into a variable first: only there %= takes a dictionary")
+	}
+	return args[0], limitSize(args[0])
+}
+
 func newFactor(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	if len(args) > 1 {
 		return args[0], limitSum(args[1], args[0])
@@ -123,26 +158,27 @@ func newFactor(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ [
 	return factor{args[0]}, nil
 }
 
-// factor is an operand of a multiplication or an addition whose result is
-// limited.
+// factor is what an operator or a method is applied to whose result is limited.
 type factor struct{ starlark.Value }
 
-// Binary multiplies or adds, once it is known that the result is not too large.
+// Binary multiplies, adds or formats, once it is known that the result is not too
+// large.
 func (f factor) Binary(op syntax.Token, other starlark.Value, side starlark.Side) (starlark.Value, error) {
-	if op == syntax.PERCENT {
-		if err := limitFormat(f.Value, "%", other); err != nil {
-			return nil, err
-		}
-	} else if op == syntax.PLUS {
-		if err := limitSum(f.Value, other); err != nil {
-			return nil, err
-		}
-	} else if err := cmp.Or(limitProduct(f.Value, other), limitProduct(other, f.Value)); err != nil {
-		return nil, err
-	}
 	x, y := f.Value, other
 	if side == starlark.Right {
 		x, y = y, x
+	}
+	var err error
+	switch op {
+	case syntax.PERCENT:
+		err = limitFormat(x, "%", y)
+	case syntax.PLUS:
+		err = limitSum(x, y)
+	default:
+		err = cmp.Or(limitProduct(x, y), limitProduct(y, x))
+	}
+	if err != nil {
+		return nil, err
 	}
 	return starlark.Binary(op, x, y)
 }
@@ -162,7 +198,11 @@ func (f factor) Attr(name string) (starlark.Value, error) {
 		limit = func(args starlark.Tuple, kwargs []starlark.Tuple) error {
 			return limitMethod(string(x), name, args, kwargs)
 		}
-	case *starlark.List, *starlark.Dict, *starlark.Set:
+	case *starlark.List:
+		if name == "extend" {
+			limit = func(args starlark.Tuple, _ []starlark.Tuple) error { return limitSums(x, args) }
+		}
+	case *starlark.Dict, *starlark.Set:
 	default:
 		isMethod = false
 	}
@@ -184,6 +224,10 @@ func (f factor) AttrNames() []string {
 	}
 	return nil
 }
+
+// maxStripped is how many bytes the characters may take that are stripped: each
+// character of the text is looked for among them.
+const maxStripped = 1000
 
 var errTextLimit = fmt.Errorf("the text would be longer than %d", maxText)
 
@@ -220,6 +264,12 @@ func limitMethod(s, name string, args starlark.Tuple, kwargs []starlark.Tuple) e
 			values = append(values, kv[1])
 		}
 		return limitFormat(starlark.String(s), "{", values)
+	case "startswith", "endswith":
+		return limitArguments(args, kwargs)
+	case "strip", "lstrip", "rstrip":
+		if len(args) > 0 && starlark.Len(args[0]) > maxStripped {
+			return fmt.Errorf("%s: more than %d characters to strip", name, maxStripped)
+		}
 	}
 	return nil
 }
@@ -277,6 +327,16 @@ func limitSum(x, y starlark.Value) error {
 	}
 	if n, m := starlark.Len(x), starlark.Len(y); n > 0 && m > 0 && n+m > limit {
 		return fmt.Errorf("the sum would be longer than %d", limit)
+	}
+	return nil
+}
+
+// limitSums is limitSum for each of ys.
+func limitSums(x starlark.Value, ys starlark.Tuple) error {
+	for _, y := range ys {
+		if err := limitSum(x, y); err != nil {
+			return err
+		}
 	}
 	return nil
 }

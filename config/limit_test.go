@@ -122,54 +122,101 @@ func TestLimitsOfOneStep(t *testing.T) {
 	}
 	const large = "the value is too large for that"
 	for src, want := range map[string]string{
-		list + "x = repr(l)":                                           large,
-		list + "x = str([l])":                                          large,
-		list + "x = '%s' % [l]":                                        large,
-		list + "x = '%s %r' % (1, l)":                                  large,
-		list + "x = '%(l)s' % {'l': l}":                                large,
-		list + "x = '{}'.format(l)":                                    large,
-		list + "x = '{l}'.format(l=l)":                                 large,
-		list + "print(l)":                                              large,
-		list + "fail(l)":                                               large,
-		list + "x = l == [l]":                                          large,
-		list + "x = [l].index([l])":                                    large,
-		list + "x = l in [[l]]":                                        large,
-		list + "x = sorted([l, l])":                                    large,
-		list + "x = max(l, l)":                                         large,
-		"l = []\nl.append(l)\nx = str(l)":                              large,
-		tuple + "x = {f(): 1}":                                         large,
-		tuple + "x = {}\nx[f()] = 1":                                   large,
-		tuple + "x = {}.get(f())":                                      large,
-		tuple + "x = {}.setdefault(f(), 1)":                            large,
-		tuple + "x = {}[f()]":                                          large,
-		tuple + "x = dict([(f(), 1)])":                                 large,
-		tuple + "x = {k: 1 for k in [f()]}":                            large,
-		tuple + "x = set([f()])":                                       large,
-		tuple + "x = f() in {}":                                        large,
-		tuple + "x = hash(f())":                                        large,
-		tuple + "x = f() < f()":                                        large,
-		tuple + "x = f()":                                              "the value of x is too large",
-		tuple + "x = [f()]":                                            "the value of x is too large",
-		tuple + "def g(y=f()):\n    return 1":                          "the value of g is too large",
-		tuple + "def g():\n    y = f()\n    return lambda: y\nx = g()": "the value of x is too large",
-		"x = int('9' * 1000000)":                                       "is no number",
-		"x = " + strings.Repeat("9", 100_000):                          "more than 1000 digits",
-		many("1", "+1", ""):                                            "more than 5000 operators",
-		many("1", " and 1", ""):                                        "more than 5000 operators",
-		many("", "not ", "1"):                                          "more than 5000 operators",
-		many("", "lambda: ", "1"):                                      "more than 5000 operators",
-		many("", "1 if 1 else ", "1"):                                  "more than 5000 operators",
-		many("str", ".x", ""):                                          "more than 5000 operators",
-		many("str", "()", ""):                                          "more than 5000 operators",
-		many("str", "[0]", ""):                                         "more than 5000 operators",
-		many("[1", ",1", "]"):                                          "no workers are configured",
-		many("[1+1", ",1+1", "]"):                                      "no workers are configured",
+		list + "x = repr(l)":                                                large,
+		list + "x = str([l])":                                               large,
+		list + "x = '%s' % [l]":                                             large,
+		list + "x = '%s %r' % (1, l)":                                       large,
+		list + "x = '%(l)s' % {'l': l}":                                     large,
+		list + "x = '{}'.format(l)":                                         large,
+		list + "x = '{l}'.format(l=l)":                                      large,
+		list + "print(l)":                                                   large,
+		list + "fail(l)":                                                    large,
+		list + "x = l == [l]":                                               large,
+		list + "x = [l].index([l])":                                         large,
+		list + "x = l in [[l]]":                                             large,
+		list + "x = sorted([l, l])":                                         large,
+		list + "x = max(l, l)":                                              large,
+		"l = []\nl.append(l)\nx = str(l)":                                   large,
+		tuple + "x = {f(): 1}":                                              large,
+		tuple + "x = {}\nx[f()] = 1":                                        large,
+		tuple + "x = {}.get(f())":                                           large,
+		tuple + "x = {}.setdefault(f(), 1)":                                 large,
+		tuple + "x = {}[f()]":                                               large,
+		tuple + "x = dict([(f(), 1)])":                                      large,
+		tuple + "x = {k: 1 for k in [f()]}":                                 large,
+		tuple + "x = set([f()])":                                            large,
+		tuple + "x = f() in {}":                                             large,
+		tuple + "x = hash(f())":                                             large,
+		tuple + "x = f() < f()":                                             large,
+		tuple + "x = f()":                                                   "the value of x is too large",
+		tuple + "x = [f()]":                                                 "the value of x is too large",
+		tuple + "def g(y=f()):\n    return 1":                               "the value of g is too large",
+		tuple + "def g():\n    y = f()\n    return lambda: y\nx = g()":      "the value of x is too large",
+		"x = int('9' * 1000000)":                                            "is no number",
+		"x = " + strings.Repeat("9", 100_000):                               "more than 1000 digits",
+		list + "x = 1 if l is [l] else 2":                                   large,
+		list + "f = [l].index\nx = f([l])":                                  large,
+		list + "x = getattr([l], 'index')([l])":                             large,
+		list + "x = sorted([1, 2], key=lambda i: [l, i])":                   large,
+		list + "x = sorted([1, 2], lambda i: [l, i])":                       large,
+		list + "x = max([1, 2], key=lambda i: [l, i])":                      large,
+		list + "x = '%s'\nx %= l":                                           large,
+		list + "x = ['%s']\nx[0] %= l":                                      large,
+		"x = repr([b'a' * 1000000] * 1000)":                                 large,
+		"x = 1 << 500\nx *= x\nx *= x\nx = repr([x] * 1000000)":             large,
+		"x = 'a'.startswith(('a' * 1000000,) * 1000)":                       large,
+		"x = 'a'.strip('b' * 1000000)":                                      "more than 1000 characters to strip",
+		"f = ('a' * 3000).replace\nx = f('a', 'b' * 3000)":                  "the text would be longer than",
+		"x = (('a' * 3000).replace)('a', 'b' * 3000)":                       "the text would be longer than",
+		"x = getattr('a' * 3000, 'replace')('a', 'b' * 3000)":               "the text would be longer than",
+		"x = ['%(a)s' * 100000]\nx[0] %= {'a': 'b' * 1000000}":              "only there %= takes a dictionary",
+		"x = [1]\nfor i in range(60):\n    x.extend(x)":                     "the sum would be longer than",
+		"x = zip(*([range(1000000)] * 100))":                                "zip: the result would have more than",
+		"for i in range(100000):\n    print('x' * 1000000)":                 "it prints more than 1 MiB",
+		many("1", "+1", ""):                                                 "more than 5000 operators",
+		many("1", " and 1", ""):                                             "more than 5000 operators",
+		many("", "not ", "1"):                                               "more than 5000 operators",
+		many("", "lambda: ", "1"):                                           "more than 5000 operators",
+		many("", "1 if 1 else ", "1"):                                       "more than 5000 operators",
+		many("str", ".x", ""):                                               "more than 5000 operators",
+		many("str", "()", ""):                                               "more than 5000 operators",
+		many("str", "[0]", ""):                                              "more than 5000 operators",
+		many("[1", ",1", "]"):                                               "no workers are configured",
+		many("[1+1", ",1+1", "]"):                                           "no workers are configured",
 		"if 1:\n    pass\n" + strings.Repeat("elif 1:\n    pass\n", 60_000): "more than 5000 elif",
 	} {
 		_, err := Parse("m.star", []byte("c = BuildmasterConfig = {}\n"+src+"\n"), testOptions())
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 3000 {
 			t.Errorf("%.100q: %.300v, want %s", src, err, want)
 		}
+	}
+}
+
+// What is limited does what it did.
+func TestLimitedFunctionsWork(t *testing.T) {
+	src := `c = BuildmasterConfig = {}
+def check(got, want):
+    if got != want: fail("got %r, want %r" % (got, want))
+check(zip([1, 2], ['a', 'b', 'c']), [(1, 'a'), (2, 'b')]); check(zip(), [])
+check(sorted([2, 1], key=lambda i: -i), [2, 1]); check(max([1, 2], key=lambda i: -i), 1)
+check(getattr('a,b', 'split')(','), ['a', 'b']); check(getattr('-', 'join')(['a', 'b']), 'a-b'); check(getattr('a', 'no', 3), 3)
+check('xxaxx'.strip('x') + 'a'.strip(), 'aa'); check('ab'.startswith(('b', 'a')), True)
+f = lambda: 1
+check(dict(key=f)['key'] == f, True)
+x = 'a%s'
+x %= 'b'
+y = {'n': 7, 't': '%s-%s'}
+y['n'] %= 4
+y['t'] %= (1, 2)
+check([x, y], ['ab', {'n': 3, 't': '1-2'}])
+l = [1]
+m = l
+l.extend([2])
+check(m is l, True); check(m, [1, 2]); check(l is None, False)
+`
+	_, err := Parse("m.star", []byte(src), testOptions())
+	if err == nil || !strings.Contains(err.Error(), "no workers") || strings.Contains(err.Error(), "want") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -106,8 +106,12 @@ var builtinNames = sync.OnceValue(func() starlark.StringDict {
 		memberName:    starlark.NewBuiltin("in", newMember),
 		conditionName: starlark.NewBuiltin("if", newCondition),
 		keyName:       starlark.NewBuiltin("[]", newKey),
+		elementName:   starlark.NewBuiltin("%=", newElement),
+		comparedName:  starlark.NewBuiltin("is", newLimited),
 		"range":       starlark.NewBuiltin("range", limitedRange),
 		"int":         starlark.NewBuiltin("int", limitedInt),
+		"zip":         starlark.NewBuiltin("zip", limitedZip),
+		"getattr":     starlark.NewBuiltin("getattr", limitedGetattr),
 	}
 	for _, name := range wholeReaders {
 		names[name] = newWholeReader(name)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -29,8 +30,15 @@ func (u *unfolded) add(v starlark.Value, depth int) bool {
 		v = f.Value
 	}
 	u.parts++
-	if s, ok := v.(starlark.String); ok {
-		u.text += len(s)
+	switch v := v.(type) {
+	case starlark.String:
+		u.text += len(v)
+	case starlark.Bytes:
+		u.text += len(v)
+	case starlark.Int:
+		if _, small := v.Int64(); !small {
+			u.text += v.BigInt().BitLen() / 3 // digits, or some more
+		}
 	}
 	if u.parts > maxElements || u.text > maxText || depth > maxUnfold {
 		return false
@@ -99,8 +107,68 @@ func newWholeReader(name string) *starlark.Builtin {
 		if err := limitArguments(args, kwargs); err != nil {
 			return nil, err
 		}
+		if name == "sorted" || name == "min" || name == "max" {
+			args, kwargs = limitKeys(args, kwargs)
+		}
 		return own.CallInternal(t, args, kwargs)
 	})
+}
+
+// limitKeys limits what the key function of sorted, min or max returns: all that is
+// compared with each other in one step. Only sorted may have it as its second
+// argument; the others compare it, which fails.
+func limitKeys(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Tuple, []starlark.Tuple) {
+	var all unfolded
+	args, kwargs = slices.Clone(args), slices.Clone(kwargs)
+	for i, arg := range args {
+		if key, ok := arg.(starlark.Callable); ok && i == 1 {
+			args[i] = all.limited(key)
+		}
+	}
+	for i, kv := range kwargs {
+		if key, ok := kv[1].(starlark.Callable); ok {
+			kwargs[i] = starlark.Tuple{kv[0], all.limited(key)}
+		}
+	}
+	return args, kwargs
+}
+
+// limited is a function for all of whose results together there is a limit.
+func (u *unfolded) limited(key starlark.Callable) starlark.Callable {
+	return starlark.NewBuiltin(key.Name(), func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		v, err := starlark.Call(t, key, args, kwargs)
+		if err == nil && !u.add(v, 0) {
+			err = errTooMuch
+		}
+		return v, err
+	})
+}
+
+// limitedZip is Starlark's zip, which makes as many tuples as its shortest argument
+// is long, each of as many values as there are arguments.
+func limitedZip(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	shortest := maxElements
+	for _, arg := range args {
+		if n := starlark.Len(arg); n >= 0 {
+			shortest = min(shortest, n)
+		}
+	}
+	if len(args) > 0 && shortest > maxElements/len(args) {
+		return nil, fmt.Errorf("zip: the result would have more than %d values", maxElements)
+	}
+	return starlark.Universe["zip"].(*starlark.Builtin).CallInternal(t, args, kwargs)
+}
+
+// limitedGetattr is Starlark's getattr, whose methods have the limits that those
+// have which are written with a dot.
+func limitedGetattr(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	if len(args) > 1 {
+		if name, ok := args[1].(starlark.String); ok && guardedMethods[string(name)] {
+			args = slices.Clone(args)
+			args[0] = factor{args[0]}
+		}
+	}
+	return starlark.Universe["getattr"].(*starlark.Builtin).CallInternal(t, args, kwargs)
 }
 
 // maxDigits of an integer that is written as a text. More than a machine's word
@@ -157,6 +225,25 @@ func limitOperators(tokens []token) *mistake {
 
 // keyName is the predeclared function that guardKeys calls.
 const keyName = "limited key"
+
+// comparedName is the predeclared function that guardIdentity calls.
+const comparedName = "limited value"
+
+// guardIdentity wraps the operands of what was "is" in the text, which compares
+// at once. Nothing is gone through for None, True and False.
+func guardIdentity(n *syntax.BinaryExpr) {
+	constants := wordSet("None True False")
+	for _, e := range []syntax.Expr{n.X, n.Y} {
+		if id, ok := e.(*syntax.Ident); ok && constants[id.Name] {
+			return
+		}
+	}
+	n.X, n.Y = wrapped(comparedName, n.X, n.OpPos), wrapped(comparedName, n.Y, n.OpPos)
+}
+
+func newLimited(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	return args[0], limitSize(args[0])
+}
 
 // guardKeys wraps what something is looked up by. Of what can be a key only
 // tuples hold others.
