@@ -150,7 +150,6 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 	}
 }
 
-// loadMaster reads the configuration of a directory, and says what it warns of.
 // hurriedStop is how long is waited for instances to end after a second signal:
 // long enough where EC2 answers, and where it does not, the next master goes on.
 const hurriedStop = 15 * time.Second

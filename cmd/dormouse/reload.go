@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 )
 
 // loadMaster reads the configuration of a master's directory, and logs what it
-// is warned of.
+// is warned of, also that a worker is never started. That ends no master: the
+// other workers are of use.
 func loadMaster(ctx context.Context, dir string, log *slog.Logger) (*config.Master, error) {
 	c, err := config.Load(filepath.Join(dir, defaultConfig), config.Options{
 		Context: ctx, Print: func(s string) { log.Info(defaultConfig + ": " + s) },
@@ -24,7 +26,8 @@ func loadMaster(ctx context.Context, dir string, log *slog.Logger) (*config.Mast
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range c.Warnings {
+	never, late := master.Check(ctx, c)
+	for _, w := range slices.Concat(c.Warnings, never, late) {
 		log.Warn(w.Error())
 	}
 	return c, nil

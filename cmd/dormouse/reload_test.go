@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,34 @@ c['schedulers'] = []
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestLoadingWarns: a master says of its configuration, each time that it reads it,
+// which workers the budget never admits, and begins all the same.
+func TestLoadingWarns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := `
+from buildbot.plugins import schedulers, steps, util, worker
+c = BuildmasterConfig = {}
+c['protocols'] = {'msgpack_experimental_v7': {'port': 'tcp:0:interface=127.0.0.1'}}
+c['budget'] = {'per_hour': 0.05}
+c['workers'] = [worker.EC2LatentWorker('dear', 'EGOUYEFRXV6QD2DZNCHTIGB7EM', 'm5.large', ami='ami-1', region='us-west-2',
+    identifier='AKIAEXAMPLE', secret_identifier='secret', price_per_hour=0.1)]
+c['builders'] = [util.BuilderConfig(name='b', workernames=['dear'], factory=util.BuildFactory([steps.ShellCommand(command='true')]))]
+c['schedulers'] = [schedulers.ForceScheduler(name='force', builderNames=['b'])]
+`
+	if err := os.WriteFile(filepath.Join(dir, "master.star"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	c, err := loadMaster(t.Context(), dir, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil || len(c.Workers) != 1 {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "worker dear will never be started: an instance at $0.1000 per hour is more than the whole budget") {
+		t.Errorf("said %s", said.String())
 	}
 }
 
