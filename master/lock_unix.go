@@ -13,26 +13,34 @@ import (
 )
 
 // ownerName names this directory's master for the lease of the database: this
-// machine, for people, and something random that is kept in the lock file, so
-// that two directories are never taken for one.
+// machine, for people, and something random that is kept in the lock file, with
+// that file's number, so that two directories are never taken for one: in a copy
+// of a directory the file has what the original's has, and another number.
 func ownerName(lock *os.File) (string, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return "", fmt.Errorf("asking for this machine's name: %w", err)
+	}
+	fi, err := lock.Stat()
+	if err != nil {
+		return "", fmt.Errorf("looking at %s: %w", lock.Name(), err)
+	}
+	var number uint64
+	if stat, ok := fi.Sys().(*syscall.Stat_t); ok {
+		number = stat.Ino
 	}
 	var id [26]byte // what rand.Text gives
 	n, err := lock.ReadAt(id[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("reading %s: %w", lock.Name(), err)
 	}
-	if n == len(id) {
-		return host + " " + string(id[:]), nil
+	if n < len(id) {
+		copy(id[:], rand.Text())
+		if _, err := lock.WriteAt(id[:], 0); err != nil {
+			return "", fmt.Errorf("writing %s: %w", lock.Name(), err)
+		}
 	}
-	text := rand.Text()
-	if _, err := lock.WriteAt([]byte(text), 0); err != nil {
-		return "", fmt.Errorf("writing %s: %w", lock.Name(), err)
-	}
-	return host + " " + text, nil
+	return fmt.Sprintf("%s %s %d", host, id[:], number), nil
 }
 
 // lockDir takes the base directory for this process. The lock goes with the
