@@ -35,7 +35,7 @@ func (p Properties) Clone() Properties {
 // runs. A builder's own property of that name has no effect.
 func IsBuildFact(name string) bool {
 	switch name {
-	case "workername", "builddir", "basedir", "buildnumber", "branch", "revision", "repository", "project", "codebase":
+	case "workername", "builddir", "basedir", "buildnumber", "artifactsdir", "branch", "revision", "repository", "project", "codebase":
 		return true
 	}
 	return false

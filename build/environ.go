@@ -3,6 +3,7 @@ package build
 import (
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/wire"
@@ -44,14 +45,20 @@ func (s *step) variable(name string, v any) (any, error) {
 // literalProperties are the build's properties with ${ marked in all values but
 // those that stand in the configuration as they are.
 func (b *running) literalProperties() dormouse.Properties {
+	written := append([]map[string]any{b.job.Builder.Properties, b.job.Builder.DefaultProperties}, b.job.ConfiguredProperties...)
+	for _, spec := range b.job.Builder.Steps {
+		if set, ok := spec.Action.(dormouse.SetProperty); ok {
+			all, _ := set.All.(map[string]any)
+			written = append(written, set.Values, all)
+		}
+	}
 	out := b.props.Clone()
 	for name, p := range out {
-		written := false
-		for _, from := range []map[string]any{b.job.Builder.Properties, b.job.Builder.DefaultProperties, b.job.WorkerProperties} {
+		stands := slices.ContainsFunc(written, func(from map[string]any) bool {
 			v, there := from[name]
-			written = written || there && reflect.DeepEqual(v, p.Value)
-		}
-		if !written {
+			return there && reflect.DeepEqual(v, p.Value)
+		})
+		if !stands {
 			out.Set(name, literal(p.Value), p.Source)
 		}
 	}

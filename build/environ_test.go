@@ -12,7 +12,7 @@ import (
 func testLiteralVariables(t *testing.T, f *farm) {
 	const odd = "p${HOME}\\q \\044${}$x\n\n"
 	d := newDisk(t)
-	show := `printf '%s|%s|%s|%s|%s|%s|' "$WRITTEN" "$FORCED" "$MIXED" "$BRANCH" "$LIST" "$OWN"`
+	show := `printf '%s|%s|%s|%s|%s|%s|%s|%s|' "$WRITTEN" "$FORCED" "$MIXED" "$BRANCH" "$LIST" "$OWN" "$SET" "$RENDERED"`
 	line := sh("line", show)
 	argv := line
 	argv.Name = "argv"
@@ -22,23 +22,34 @@ func testLiteralVariables(t *testing.T, f *farm) {
 		"MIXED":   text(t, "${NOSUCH_}<%(prop:forced)s|%(secret:key)s>"),
 		"BRANCH":  text(t, "%(src::branch)s"),
 		"LIST":    []any{"a${NOSUCH_}", dormouse.PropertyRef{Name: "forced"}},
-		"OWN":     dormouse.PropertyRef{Name: "own"},
+		"OWN":     []any{dormouse.PropertyRef{Name: "own"}, dormouse.PropertyRef{Name: "all"}},
+		// By a step.
+		"SET":      dormouse.PropertyRef{Name: "set"},
+		"RENDERED": dormouse.PropertyRef{Name: "rendered"},
 	}
 	action := argv.Action.(dormouse.ShellCommand)
 	action.Command = []any{"sh", "-c", show}
 	argv.Action = action
 	m := &memory{}
-	job := f.job(line, argv, step("master", dormouse.MasterShellCommand{Command: show, Env: env}))
+	job := f.job(
+		step("set", dormouse.SetProperty{Values: map[string]any{"set": "${NOSUCH_}set"}}),
+		step("render", dormouse.SetProperty{All: map[string]any{"rendered": dormouse.PropertyRef{Name: "forced"}}}),
+		line, argv, step("master", dormouse.MasterShellCommand{Command: show, Env: env}))
 	job.Builder.Env = env
 	job.Builder.Properties = map[string]any{"own": "${NOSUCH_}own"}
+	job.ConfiguredProperties = []map[string]any{{"all": "${NOSUCH_}all"}}
+	job.Build.Properties.Set("all", "${NOSUCH_}all", "Config")
 	job.Build.Properties.Set("own", "${NOSUCH_}own", "Builder")
 	job.Build.Properties.Set("forced", odd, "Force Build Form")
 	job.Request.Sources = []dormouse.SourceStamp{{Branch: "b${HOME}"}}
 	job.Secret = func(string) (string, error) { return "s${HOME}ecret", nil }
 	f.files(t, m, d, job, nil)
-	want := "written|" + odd + "|<" + odd + "|<key>>|b${HOME}|a:" + odd + "|own|"
+	want := "written|" + odd + "|<" + odd + "|<key>>|b${HOME}|a:" + odd + "|own:all|set|" + odd + "|"
 	for i, s := range m.steps {
 		got := m.stdout(i)
+		if i < 2 {
+			continue // they set properties
+		}
 		if strings.TrimRight(got, "\n") != want {
 			t.Errorf("%s printed %q, want %q\n%s", s.Name, got, want, m.text(i))
 		}

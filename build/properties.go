@@ -30,34 +30,25 @@ func BuildDir(b dormouse.Builder) string {
 // builder and its worker's name. An error says which of the builder's
 // properties could not be rendered.
 //
+// artifacts is where the master keeps the build's files.
+//
 // A build of exactly one codebase has branch, revision, repository, project
 // and codebase as plain properties; those that are not known are nil.
-func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker Worker) (dormouse.Properties, error) {
-	return initialProperties(build, request, builder, worker.Name(), worker.Path)
-}
-
-// BuilderID is Buildbot's number of a builder: the same for a name for ever. It is
-// made of the name, so that it takes no place in the store.
-func BuilderID(name string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(name)) // it takes everything
-	return int(h.Sum32()&math.MaxInt32) | 1
-}
-
-func initialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker string, path func(...string) string) (dormouse.Properties, error) {
+func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, builder dormouse.Builder, worker Worker, artifacts string) (dormouse.Properties, error) {
 	p := request.Properties.Clone()
 	if _, ok := p["reason"]; !ok && request.Reason != "" {
 		p.Set("reason", request.Reason, "Build")
 	}
 	p.Set("buildername", builder.Name, "Builder")
 	p.Set("builderid", BuilderID(builder.Name), "Builder")
-	p.Set("workername", worker, "Worker")
-	p.Set("basedir", path(), "Worker")
+	p.Set("workername", worker.Name(), "Worker")
+	p.Set("basedir", worker.Path(), "Worker")
 	if build.InstanceID != "" {
 		p.Set("instance", build.InstanceID, "Worker")
 	}
-	p.Set("builddir", path(BuildDir(builder)), "Worker")
+	p.Set("builddir", worker.Path(BuildDir(builder)), "Worker")
 	p.Set("buildnumber", build.Number, "Build")
+	p.Set("artifactsdir", artifacts, "Build")
 
 	sources := request.Sources
 	if len(sources) == 0 {
@@ -74,7 +65,7 @@ func initialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 
 	// The builder's own may speak of all the others, but not of each other:
 	// they have no order.
-	scope := dormouse.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker}}
+	scope := dormouse.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker.Name()}}
 	own := maps.Clone(builder.Properties)
 	for name, v := range builder.DefaultProperties {
 		_, there := p[name]
@@ -90,11 +81,19 @@ func initialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 		if err != nil {
 			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)
 		}
-		if !dormouse.IsBuildFact(name) {
+		if !dormouse.IsBuildFact(name) && (name != "instance" || build.InstanceID == "") {
 			p.Set(name, out, "Builder")
 		}
 	}
 	return p, nil
+}
+
+// BuilderID is Buildbot's number of a builder: the same for a name for ever. It is
+// made of the name, so that it takes no place in the store.
+func BuilderID(name string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // it takes everything
+	return int(h.Sum32()&math.MaxInt32) | 1
 }
 
 func orNil(s string) any {

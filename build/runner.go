@@ -91,6 +91,9 @@ type Job struct {
 	// ended by itself, unless the build was asked to stop. When it fails, the
 	// build is left as it is.
 	Abandon func() error
+	// ConfiguredProperties are those that the configuration gives builds, besides
+	// the builder's own.
+	ConfiguredProperties []map[string]any
 	// WorkerProperties are what the configuration gives the worker's builds, which
 	// %(worker:…)s can name too.
 	WorkerProperties map[string]any

@@ -352,34 +352,35 @@ func TestInitialProperties(t *testing.T) {
 		Properties: dormouse.Properties{"scheduler": {Value: "force", Source: "Scheduler"}, "workername": {Value: "mine", Source: "Force Build Form"}},
 	}
 	builder := dormouse.Builder{Name: "a/b c", Properties: map[string]any{
-		"flavour": render(func(s dormouse.Scope) (any, error) { return "of " + s.Worker["name"], nil }), "branch": "wrong",
+		"flavour": render(func(s dormouse.Scope) (any, error) { return "of " + s.Worker["name"], nil }), "branch": "wrong", "instance": "wrong", "artifactsdir": "wrong",
 	}}
-	got, err := build.InitialProperties(dormouse.Build{Number: 3, InstanceID: "i-1"}, request, builder, f.worker)
+	got, err := build.InitialProperties(dormouse.Build{Number: 3, InstanceID: "i-1"}, request, builder, f.worker, "/base/artifacts/a/3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := dormouse.Properties{
-		"scheduler":   {Value: "force", Source: "Scheduler"},
-		"reason":      {Value: "because", Source: "Build"},
-		"buildername": {Value: "a/b c", Source: "Builder"},
-		"flavour":     {Value: "of bot1", Source: "Builder"},
-		"builderid":   {Value: build.BuilderID("a/b c"), Source: "Builder"},
-		"workername":  {Value: "bot1", Source: "Worker"},
-		"instance":    {Value: "i-1", Source: "Worker"},
-		"basedir":     {Value: f.dir, Source: "Worker"},
-		"builddir":    {Value: filepath.Join(f.dir, "a_b_c"), Source: "Worker"},
-		"buildnumber": {Value: 3, Source: "Build"},
-		"branch":      {Value: "main", Source: "Build"},
-		"revision":    {Value: nil, Source: "Build"},
-		"repository":  {Value: "r", Source: "Build"},
-		"project":     {Value: "", Source: "Build"},
-		"codebase":    {Value: "", Source: "Build"},
+		"scheduler":    {Value: "force", Source: "Scheduler"},
+		"reason":       {Value: "because", Source: "Build"},
+		"buildername":  {Value: "a/b c", Source: "Builder"},
+		"flavour":      {Value: "of bot1", Source: "Builder"},
+		"builderid":    {Value: build.BuilderID("a/b c"), Source: "Builder"},
+		"workername":   {Value: "bot1", Source: "Worker"},
+		"instance":     {Value: "i-1", Source: "Worker"},
+		"basedir":      {Value: f.dir, Source: "Worker"},
+		"builddir":     {Value: filepath.Join(f.dir, "a_b_c"), Source: "Worker"},
+		"buildnumber":  {Value: 3, Source: "Build"},
+		"artifactsdir": {Value: "/base/artifacts/a/3", Source: "Build"},
+		"branch":       {Value: "main", Source: "Build"},
+		"revision":     {Value: nil, Source: "Build"},
+		"repository":   {Value: "r", Source: "Build"},
+		"project":      {Value: "", Source: "Build"},
+		"codebase":     {Value: "", Source: "Build"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("properties (-want +got):\n%s", diff)
 	}
 	builder.Properties["bad"] = render(func(dormouse.Scope) (any, error) { return nil, errors.New("no such thing") })
-	if _, err := build.InitialProperties(dormouse.Build{}, request, builder, f.worker); err == nil || !strings.Contains(err.Error(), "property bad of builder a/b c") {
+	if _, err := build.InitialProperties(dormouse.Build{}, request, builder, f.worker, ""); err == nil || !strings.Contains(err.Error(), "property bad of builder a/b c") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // everyBuildHas are the properties that a build has without anybody's doing, or
 // by that of its source step or its scheduler.
-var everyBuildHas = strings.Fields(`basedir branch builddir builderid buildername buildnumber codebase got_revision
+var everyBuildHas = strings.Fields(`artifactsdir basedir branch builddir builderid buildername buildnumber codebase got_revision
 	instance owner owners project reason repository revision scheduler workername`)
 
 // misspelt warns of the name of a property that nothing sets, and that is nearly

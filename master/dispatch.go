@@ -398,16 +398,18 @@ func (m *Master) requeue(request dormouse.BuildRequest) {
 }
 
 func (m *Master) runSteps(r *runningBuild) build.Outcome {
+	worker := r.worker.defined().config
 	job := build.Job{
 		Build: r.build, Request: r.request, Builder: r.builder, Secret: m.now().config.Secrets.Lookup,
 		Resumable: r.session != "", Past: r.past,
 		Reattach: func(ctx context.Context) (build.Worker, error) { return m.reattach(ctx, r) },
 		Abandon:  func() error { return m.abandon(r) },
 
-		WorkerProperties: r.worker.defined().config.Properties,
+		WorkerProperties:     worker.Properties,
+		ConfiguredProperties: []map[string]any{m.now().config.Properties, worker.Properties, worker.DefaultProperties},
 	}
 	if r.past == nil {
-		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn)
+		properties, err := build.InitialProperties(r.build, r.request, r.builder, r.conn, m.files.Dir(r.build))
 		if err == nil {
 			err = addWorkerProperties(properties, r)
 		}
