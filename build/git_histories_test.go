@@ -34,6 +34,10 @@ func newServer(t testing.TB) *server {
 	s.git("init", "-q", "-b", "main")
 	s.git("config", "protocol.file.allow", "always")
 	s.git("config", "advice.detachedHead", "false")
+	for _, dir := range []string{s.dir, s.bare} { // what git cleans up by itself takes longer than all the rest
+		s.git("-C", dir, "config", "maintenance.auto", "false")
+		s.git("-C", dir, "config", "receive.autogc", "false")
+	}
 	s.first = s.commit("one")
 	s.second = s.commit("two")
 	s.publish()
@@ -126,41 +130,53 @@ func (k checkoutKind) kept() string {
 func TestGitHistories(t *testing.T) {
 	t.Parallel()
 	for _, h := range slices.Concat(refHistories(), brokenHistories(), submoduleHistories()) {
-		for _, kind := range checkoutKinds() {
-			if h.kept && (kind.method == "clobber" || kind.shallow > 0 && kind.mode == "full") {
-				continue
-			}
-			t.Run(h.name+"/"+kind.String(), func(t *testing.T) {
-				t.Parallel()
-				live(t, h, kind)
-			})
-		}
+		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
+			live(t, h)
+		})
 	}
 }
 
-func live(t *testing.T, h history, kind checkoutKind) {
-	s, f := newServer(t), newFarm(t)
+// live has all kinds of checkout follow one server.
+func live(t *testing.T, h history) {
+	s := newServer(t)
+	farms := map[checkoutKind]*farm{}
+	for _, kind := range checkoutKinds() {
+		if !h.kept || kind.method != "clobber" && (kind.shallow == 0 || kind.mode != "full") {
+			farms[kind] = newFarm(t)
+		}
+	}
 	for i, b := range h.builds {
 		if b.change != nil {
 			b.change(s)
 			s.publish()
 		}
-		if at := filepath.Join(f.dir, "x", kind.kept()); b.smash != nil {
-			b.smash(t, at, filepath.Join(at, ".git"))
+		theirs := (&repo{t: t, dir: s.bare}).refs()
+		theirs["HEAD"] = s.git("-C", s.bare, "symbolic-ref", "HEAD")
+		if b.want != "" {
+			theirs["want"] = s.git("rev-parse", b.want+"^{commit}")
 		}
-		v := visit{server: s, farm: f, kind: kind, built: b, git: dormouse.Git{
-			RepoURL: s.url, Mode: kind.mode, Method: kind.method, Shallow: kind.shallow,
-			Submodules: h.submodules || kind.method == "clean", Config: allowFiles,
-		}}
-		if !v.build(t, fmt.Sprint("build ", i)) {
-			return
+		if what, ok := strings.CutPrefix(b.revision, "="); ok {
+			b.revision = s.git(append([]string{"rev-parse"}, strings.Fields(what)...)...)
+		}
+		for kind, f := range farms {
+			if at := filepath.Join(f.dir, "x", kind.kept()); b.smash != nil {
+				b.smash(t, at, filepath.Join(at, ".git"))
+			}
+			v := visit{theirs: theirs, farm: f, kind: kind, built: b, git: dormouse.Git{
+				RepoURL: s.url, Mode: kind.mode, Method: kind.method, Shallow: kind.shallow,
+				Submodules: h.submodules || kind.method == "clean", Config: allowFiles,
+			}}
+			if !v.build(t, fmt.Sprintf("%v, build %d", kind, i)) {
+				delete(farms, kind)
+			}
 		}
 	}
 }
 
 // visit is one build.
 type visit struct {
-	server *server
+	theirs map[string]string // the server's refs, its HEAD, and the commit to be built as "want"
 	farm   *farm
 	kind   checkoutKind
 	built  built
@@ -168,11 +184,8 @@ type visit struct {
 }
 
 func (v visit) build(t *testing.T, name string) bool {
-	b, s := v.built, v.server
+	b := v.built
 	stamp := dormouse.SourceStamp{Branch: b.branch, Revision: b.revision}
-	if what, ok := strings.CutPrefix(b.revision, "="); ok {
-		stamp.Revision = s.git(append([]string{"rev-parse"}, strings.Fields(what)...)...)
-	}
 	m := &memory{}
 	job := v.farm.job(gitStep(v.git))
 	job.Request.Sources = []dormouse.SourceStamp{stamp}
@@ -188,7 +201,7 @@ func (v visit) build(t *testing.T, name string) bool {
 	if fails {
 		return true
 	}
-	if want := s.git("rev-parse", b.want+"^{commit}"); m.props["got_revision"].Value != want {
+	if want := v.theirs["want"]; m.props["got_revision"].Value != want {
 		t.Errorf("%s: built %v, want %s\n%s", name, m.props["got_revision"].Value, want, m.text(0))
 		return false
 	}
@@ -202,13 +215,27 @@ func (v visit) build(t *testing.T, name string) bool {
 	return !t.Failed()
 }
 
-// refsOf are a repository's refs below a prefix, without it.
-func (r *repo) refsOf(prefix string) map[string]string {
+// refs are a repository's refs, and what each is at.
+func (r *repo) refs() map[string]string {
 	r.t.Helper()
 	out := map[string]string{}
-	for line := range strings.Lines(r.git("for-each-ref", "--format=%(refname) %(objectname)", prefix)) {
+	for line := range strings.Lines(r.git("for-each-ref", "--format=%(refname) %(objectname) %(symref)")) {
 		name, at, _ := strings.Cut(strings.TrimSpace(line), " ")
-		out[strings.TrimPrefix(name, prefix)] = at
+		if _, symbolic, ok := strings.Cut(at, " "); ok {
+			at = symbolic
+		}
+		out[name] = at
+	}
+	return out
+}
+
+// below are the refs below a prefix, without it.
+func below(refs map[string]string, prefix string) map[string]string {
+	out := map[string]string{}
+	for name, at := range refs {
+		if name, ok := strings.CutPrefix(name, prefix); ok {
+			out[name] = at
+		}
 	}
 	return out
 }
@@ -216,7 +243,7 @@ func (r *repo) refsOf(prefix string) map[string]string {
 // checkRefs checks that the checkout has the server's refs and no other.
 func (v visit) checkRefs(t *testing.T, name string) {
 	t.Helper()
-	here, bare := &repo{t: t, dir: filepath.Join(v.farm.dir, "x", "build")}, &repo{t: t, dir: v.server.bare}
+	here := &repo{t: t, dir: filepath.Join(v.farm.dir, "x", "build")}
 	if status := here.git("status", "--porcelain", "--untracked-files=no"); status != "" {
 		t.Errorf("%s: the tree is changed: %s", name, status)
 	}
@@ -225,24 +252,25 @@ func (v visit) checkRefs(t *testing.T, name string) {
 	if branch != v.built.on && (onBranch || v.built.on != "") {
 		t.Errorf("%s: HEAD is %s, want %q", name, head, v.built.on)
 	}
-	for local := range here.refsOf("refs/heads/") {
+	ours := here.refs()
+	for local := range below(ours, "refs/heads/") {
 		if local != v.built.on {
 			t.Errorf("%s: local branch %s, want %q", name, local, v.built.on)
 		}
 	}
-	branches, tags := here.refsOf("refs/remotes/origin/"), here.refsOf("refs/tags/")
+	branches, tags := below(ours, "refs/remotes/origin/"), below(ours, "refs/tags/")
+	byDefault := branches["HEAD"]
 	delete(branches, "HEAD")
-	theirs := bare.refsOf("refs/heads/")
+	theirs := below(v.theirs, "refs/heads/")
 	if v.kind.shallow == 0 {
 		if diff := cmp.Diff(theirs, branches); diff != "" {
 			t.Errorf("%s: branches (-server +here):\n%s", name, diff)
 		}
-		if diff := cmp.Diff(bare.refsOf("refs/tags/"), tags); diff != "" {
+		if diff := cmp.Diff(below(v.theirs, "refs/tags/"), tags); diff != "" {
 			t.Errorf("%s: tags (-server +here):\n%s", name, diff)
 		}
-		want := strings.Replace(bare.git("symbolic-ref", "HEAD"), "heads", "remotes/origin", 1)
-		if got := here.git("symbolic-ref", "refs/remotes/origin/HEAD"); got != want {
-			t.Errorf("%s: the default branch is %s, want %s", name, got, want)
+		if want := strings.Replace(v.theirs["HEAD"], "heads", "remotes/origin", 1); byDefault != want {
+			t.Errorf("%s: the default branch is %s, want %s", name, byDefault, want)
 		}
 		return
 	}
