@@ -251,9 +251,11 @@ func TestPlanAgainAfterApplying(t *testing.T) {
 		if sum(first.Demand) != sum(second.Demand) {
 			t.Fatalf("demand was %v, then %v", first.Demand, second.Demand)
 		}
-		for name := range second.Demand {
-			if first.Demand[name] == 0 {
-				t.Fatalf("worker %s is wanted only after %v", name, slices.Sorted(maps.Keys(first.Demand)))
+		// One that was starting already may be wanted for a request that could as well
+		// wait for another.
+		for _, w := range in.Workers {
+			if !w.Starting && second.Demand[w.Name] > 0 && first.Demand[w.Name] == 0 {
+				t.Fatalf("worker %s is to be started only after %v", w.Name, slices.Sorted(maps.Keys(first.Demand)))
 			}
 		}
 	})
