@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
 // shells are those that are /bin/sh somewhere. Busybox's is not among them: it
@@ -91,7 +93,7 @@ func (m *machine) without(names ...string) {
 // stub puts a script into the image.
 func (m *machine) stub(name, text string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.bin, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+	if err := procs.WriteProgram(filepath.Join(m.bin, name), []byte("#!/bin/sh\n"+text+"\n")); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -130,7 +132,7 @@ func (m *machine) environ(more ...string) []string {
 func (m *machine) boot(script []byte) (code int, output string) {
 	m.t.Helper()
 	path := filepath.Join(filepath.Dir(m.bin), "part-001")
-	if err := os.WriteFile(path, script, 0o700); err != nil {
+	if err := procs.WriteProgram(path, script); err != nil {
 		m.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(m.t.Context(), m.shell[0], append(slices.Clone(m.shell[1:]), path)...)

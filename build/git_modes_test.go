@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dormouse-ci/dormouse/internal/procs"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
@@ -191,7 +193,7 @@ func TestGitDescribes(t *testing.T) {
 		f := newFarm(t)
 		f.mustCheckOut(t, dormouse.Git{RepoURL: r.dir})
 		hook := filepath.Join(f.dir, "x", "build", ".git", "hooks", "post-checkout")
-		if err := os.WriteFile(hook, []byte("#!/bin/sh\necho changed >>file\n"), 0o755); err != nil {
+		if err := procs.WriteProgram(hook, []byte("#!/bin/sh\necho changed >>file\n")); err != nil {
 			t.Fatal(err)
 		}
 		m := f.mustCheckOut(t, dormouse.Git{RepoURL: r.dir, Description: describe(dormouse.GitDescription{Dirty: new("-soiled"), Match: []string{"v1"}})})

@@ -95,7 +95,7 @@ func newPretender(t testing.TB, key, knownHosts string) *pretender {
 
 func (p *pretender) write(t testing.TB, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o755); err != nil {
+	if err := procs.WriteProgram(filepath.Join(p.dir, name), []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }

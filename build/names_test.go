@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dormouse-ci/dormouse/internal/procs"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
@@ -15,7 +17,7 @@ import (
 func TestUploadsHaveNames(t *testing.T) {
 	f, d := newFarm(t), newDisk(t)
 	base := d.BaseDir()
-	if err := os.WriteFile(filepath.Join(base, "publish.sh"), []byte("cat pub/$1\n"), 0o700); err != nil {
+	if err := procs.WriteProgram(filepath.Join(base, "publish.sh"), []byte("cat pub/$1\n")); err != nil {
 		t.Fatal(err)
 	}
 	upload := func(dest string) dormouse.Upload { return dormouse.Upload{Sources: []any{"out/a"}, Dest: dest} }

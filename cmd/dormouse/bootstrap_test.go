@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dormouse-ci/dormouse/internal/procs"
+
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/bootstrap"
 	"github.com/dormouse-ci/dormouse/wire"
@@ -85,7 +87,7 @@ func TestBootstrap(t *testing.T) {
 		"systemctl": "exit 0", "poweroff": "exit 0", "shutdown": "exit 0", "halt": "exit 0", "sleep": "exit 0",
 		"id": "exit 1", "useradd": `mkdir "$DORMOUSE_BOOTSTRAP_ROOT/var/lib/dormouse"`,
 	} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		if err := procs.WriteProgram(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text+"\n")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dormouse-ci/dormouse/internal/procs"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -117,7 +118,7 @@ func TestExampleCDistributions(t *testing.T) {
 			t.Errorf("%s: the installed file is %q", d, got)
 		}
 		path := filepath.Join(t.TempDir(), "tally")
-		if err := os.WriteFile(path, files[d+"/usr/bin/tally"], 0o755); err != nil {
+		if err := procs.WriteProgram(path, files[d+"/usr/bin/tally"]); err != nil {
 			t.Fatal(err)
 		}
 		program := exec.Command(path)

@@ -3,11 +3,12 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dormouse-ci/dormouse/internal/procs"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -67,7 +68,7 @@ func TestExampleGoSpot(t *testing.T) {
 	sum := sha256.Sum256(program)
 	b.has(map[string]any{"version": version, "got_revision": revision, "program": "hello", "sha256": hex.EncodeToString(sum[:])})
 	path := filepath.Join(t.TempDir(), "hello")
-	if err := os.WriteFile(path, program, 0o755); err != nil {
+	if err := procs.WriteProgram(path, program); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(path).Output(); err != nil || string(out) != "hello, "+version+"\n" {

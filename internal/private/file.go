@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 // maxSize holds any key or token; the limit keeps a mistaken path (a device, an
@@ -41,11 +42,28 @@ func Read(path string) ([]byte, error) {
 
 func check(path string, info os.FileInfo) error {
 	mode := info.Mode()
-	if !mode.IsRegular() || mode.Perm()&0o077 == 0 || runtime.GOOS == "windows" { // where modes mean nothing
+	if !mode.IsRegular() || runtime.GOOS == "windows" { // where modes mean nothing
+		return nil
+	}
+	owner := -1
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(s.Uid)
+	}
+	if allowed(mode.Perm(), owner, os.Geteuid()) {
 		return nil
 	}
 	return fmt.Errorf("others may read or change %s (its mode is %04o), and it holds a secret: chmod 600 %s, and renew what is in it if others use this machine",
 		path, mode.Perm(), quote(path))
+}
+
+// allowed is PostgreSQL's rule for the keys of its server: a file of root's may
+// also be read by its group, which is how a user who is not root gets it (Debian's
+// group ssl-cert, Kubernetes' fsGroup).
+func allowed(mode os.FileMode, owner, user int) bool {
+	if owner == 0 && user != 0 {
+		return mode&0o037 == 0
+	}
+	return mode&0o077 == 0
 }
 
 // quote makes one word of a shell's of a path.

@@ -69,3 +69,29 @@ func TestReadPipe(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 }
+
+func TestAllowed(t *testing.T) {
+	t.Parallel()
+	const root, us = 0, 1000
+	for _, tc := range []struct {
+		mode        os.FileMode
+		owner, user int
+		want        bool
+	}{
+		{0o600, us, us, true},
+		{0o400, us, us, true},
+		{0o640, us, us, false},
+		{0o604, us, us, false},
+		{0o640, root, us, true},
+		{0o440, root, us, true},
+		{0o660, root, us, false},
+		{0o644, root, us, false},
+		{0o640, root, root, false},
+		{0o600, root, root, true},
+		{0o640, -1, us, false},
+	} {
+		if got := allowed(tc.mode, tc.owner, tc.user); got != tc.want {
+			t.Errorf("mode %04o of user %d, read by %d: allowed %v, want %v", tc.mode, tc.owner, tc.user, got, tc.want)
+		}
+	}
+}
