@@ -23,7 +23,7 @@ import (
 func (u *Upload) Name() error {
 	base, err := os.OpenRoot(u.store.base)
 	if err != nil {
-		return diskError("the master's directory can not be opened", err)
+		return diskError("the master's directory cannot be opened", err)
 	}
 	defer base.Close()
 	dirs := map[string]bool{}
@@ -35,16 +35,16 @@ func (u *Upload) Name() error {
 		}
 		dir := filepath.Dir(name)
 		if err := base.MkdirAll(dir, 0o755); err != nil {
-			return diskError(fmt.Sprintf("masterdest: a directory for %s can not be made below %s", f.dest, u.store.base), err)
+			return diskError(fmt.Sprintf("masterdest: a directory for %s cannot be made below %s", f.dest, u.store.base), err)
 		}
 		if err := u.link(base, filepath.Join(dirOf(u.build), name), name); err != nil {
-			return diskError(fmt.Sprintf("masterdest: %s can not be made below %s", f.dest, u.store.base), err)
+			return diskError(fmt.Sprintf("masterdest: %s cannot be made below %s", f.dest, u.store.base), err)
 		}
 		dirs[dir] = true
 	}
 	for dir := range dirs {
 		if err := syncDir(base, dir); err != nil {
-			return diskError("the names of what was uploaded can not be made durable", err)
+			return diskError("the names of what was uploaded cannot be made durable", err)
 		}
 	}
 	return nil
