@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// StepAction is what a step does: one of the types below.
+// StepAction is what a step does: one of the types below. Where a field may be
+// Renderable, its value may be known only when the build runs: see package expr.
 type StepAction interface{ stepAction() }
 
 // ShellCommand runs a command on the worker.
@@ -100,7 +101,7 @@ type SetPropertyFromCommand struct {
 	IncludeStdout, IncludeStderr bool
 }
 
-// Extractor makes properties of what a command printed. It is [Identified], too, for
+// Extractor makes properties of what a command printed. It is an Identified of package expr, too, for
 // a build to go on with.
 type Extractor interface {
 	Extract(code int, stdout, stderr string) (map[string]any, error)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // action is what a step does. Run returns the step's result; an error with it
@@ -99,7 +100,7 @@ func (s *step) text(what string, v any) (string, error) {
 }
 
 func (s *step) render(what string, v any) (any, error) {
-	out, err := dormouse.Render(v, s.scope())
+	out, err := expr.Render(v, s.scope())
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.CodeOf(err), "%s can not be rendered: %w", what, err)
 	}

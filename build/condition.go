@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // holds says whether a condition holds; def is what there is without one.
@@ -17,7 +18,7 @@ func (s *step) holds(what string, condition any, def bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return dormouse.Truthy(v), nil
+	return expr.Truthy(v), nil
 }
 
 // lines makes log lines of texts, which may have several each.
@@ -35,7 +36,7 @@ func lines(texts []string) []dormouse.LogLine {
 // traceback are the calls that led to the failure of a function of the
 // configuration, if that is what err is.
 func traceback(err error) []string {
-	var f *dormouse.FunctionError
+	var f *expr.FunctionError
 	if errors.As(err, &f) {
 		return f.Traceback
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -35,7 +36,7 @@ func (s *step) variable(name string, v any) (any, error) {
 			return value, err
 		}
 	}
-	out, err := dormouse.Render(v, scope)
+	out, err := expr.Render(v, scope)
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.CodeOf(err), "environment variable %s can not be rendered: %w", name, err)
 	}

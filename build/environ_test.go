@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // What a secret, a property or a source stamp has of ${NAME} arrives as it is;
@@ -18,14 +19,14 @@ func testLiteralVariables(t *testing.T, f *farm) {
 	argv.Name = "argv"
 	env := map[string]any{
 		"WRITTEN": "${NOSUCH_}written",
-		"FORCED":  dormouse.PropertyRef{Name: "forced"},
+		"FORCED":  expr.PropertyRef{Name: "forced"},
 		"MIXED":   text(t, "${NOSUCH_}<%(prop:forced)s|%(secret:key)s>"),
 		"BRANCH":  text(t, "%(src::branch)s"),
-		"LIST":    []any{"a${NOSUCH_}", dormouse.PropertyRef{Name: "forced"}},
-		"OWN":     []any{dormouse.PropertyRef{Name: "own"}, dormouse.PropertyRef{Name: "all"}},
+		"LIST":    []any{"a${NOSUCH_}", expr.PropertyRef{Name: "forced"}},
+		"OWN":     []any{expr.PropertyRef{Name: "own"}, expr.PropertyRef{Name: "all"}},
 		// By a step.
-		"SET":      dormouse.PropertyRef{Name: "set"},
-		"RENDERED": dormouse.PropertyRef{Name: "rendered"},
+		"SET":      expr.PropertyRef{Name: "set"},
+		"RENDERED": expr.PropertyRef{Name: "rendered"},
 	}
 	action := argv.Action.(dormouse.ShellCommand)
 	action.Command = []any{"sh", "-c", show}
@@ -33,7 +34,7 @@ func testLiteralVariables(t *testing.T, f *farm) {
 	m := &memory{}
 	job := f.job(
 		step("set", dormouse.SetProperty{Values: map[string]any{"set": "${NOSUCH_}set"}}),
-		step("render", dormouse.SetProperty{All: map[string]any{"rendered": dormouse.PropertyRef{Name: "forced"}}}),
+		step("render", dormouse.SetProperty{All: map[string]any{"rendered": expr.PropertyRef{Name: "forced"}}}),
 		line, argv, step("master", dormouse.MasterShellCommand{Command: show, Env: env}))
 	job.Builder.Env = env
 	job.Builder.Properties = map[string]any{"own": "${NOSUCH_}own"}
@@ -67,7 +68,7 @@ func TestShortSecretsHideNothing(t *testing.T) {
 	f := newFarm(t)
 	m := &memory{}
 	job := f.job(sh("show", `printf '{"a": [1]} and }\nabc\n%s\n' "$S"`))
-	job.Builder.Env = map[string]any{"S": dormouse.SecretRef{Name: "json"}, "T": dormouse.SecretRef{Name: "short"}}
+	job.Builder.Env = map[string]any{"S": expr.SecretRef{Name: "json"}, "T": expr.SecretRef{Name: "short"}}
 	job.Secret = func(name string) (string, error) {
 		if name == "short" {
 			return "abc", nil
@@ -85,7 +86,7 @@ func TestSecretInACommit(t *testing.T) {
 	f, r := newFarm(t), newRepository(t)
 	m := &memory{}
 	job := f.job(sh("secret", "true"), gitStep(dormouse.Git{RepoURL: r.dir}))
-	job.Builder.Env = map[string]any{"S": dormouse.SecretRef{Name: "pin"}}
+	job.Builder.Env = map[string]any{"S": expr.SecretRef{Name: "pin"}}
 	job.Secret = func(string) (string, error) { return r.second[:4], nil }
 	f.run(t, m, job, nil)
 	if got := m.props["got_revision"].Value; got != r.second {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // hosting serves repositories over HTTP, as hosting sites do.
@@ -146,7 +147,7 @@ func secretToken(name string) (string, error) {
 }
 
 func tokenCredentials() *dormouse.GitCredentials {
-	return &dormouse.GitCredentials{User: hostingUser, Password: dormouse.SecretRef{Name: "token"}}
+	return &dormouse.GitCredentials{User: hostingUser, Password: expr.SecretRef{Name: "token"}}
 }
 
 func TestGitWithAToken(t *testing.T) {
@@ -266,7 +267,7 @@ func TestGitRefusesCredentials(t *testing.T) {
 		},
 		{
 			"an empty token",
-			dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: dormouse.PropertyRef{Name: "none"}}},
+			dormouse.Git{RepoURL: url, Credentials: &dormouse.GitCredentials{User: "me", Password: expr.PropertyRef{Name: "none"}}},
 			dormouse.Exception, "is empty",
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // write writes a file of the checkout.
@@ -131,7 +132,7 @@ func TestGitCopiesFromSource(t *testing.T) {
 // build.
 func TestGitRendersMode(t *testing.T) {
 	r, f := newRepository(t), newFarm(t)
-	a := dormouse.Git{RepoURL: r.dir, Mode: dormouse.PropertyRef{Name: "mode", Default: "full"}, Method: dormouse.PropertyRef{Name: "method"}}
+	a := dormouse.Git{RepoURL: r.dir, Mode: expr.PropertyRef{Name: "mode", Default: "full"}, Method: expr.PropertyRef{Name: "method"}}
 	f.mustCheckOut(t, a)
 	for want, props := range map[string]dormouse.Properties{
 		"absent":    {},
@@ -331,7 +332,7 @@ func TestGitConfig(t *testing.T) {
 	r.git("add", ".gitmodules")
 	r.git("commit", "-q", "-m", "submodule")
 	m := f.mustCheckOut(t, dormouse.Git{RepoURL: "moved:" + r.dir, Submodules: true, Config: map[string]any{
-		"protocol.allow": "always", "url." + lib.dir + ".insteadOf": "moved:lib", "url./.insteadOf": dormouse.PropertyRef{Name: "old", Default: "moved:/"},
+		"protocol.allow": "always", "url." + lib.dir + ".insteadOf": "moved:lib", "url./.insteadOf": expr.PropertyRef{Name: "old", Default: "moved:/"},
 	}})
 	if f.file(t, "lib/file") != "two" {
 		t.Errorf("no submodule\n%s", m.text(0))

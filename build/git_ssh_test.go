@@ -16,6 +16,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/internal/procs"
 )
 
@@ -166,7 +167,7 @@ func TestGitWithAKey(t *testing.T) {
 				p := newPretender(t, key, tt.wrote)
 				a := dormouse.Git{
 					RepoURL: "git@example.org:" + r.dir, Mode: tt.mode, Method: tt.method, WorkDir: tt.workDir, Submodules: true,
-					Env: p.env, SSHPrivateKey: dormouse.SecretRef{Name: "key"}, LogEnviron: true, Timeout: time.Minute,
+					Env: p.env, SSHPrivateKey: expr.SecretRef{Name: "key"}, LogEnviron: true, Timeout: time.Minute,
 				}
 				if tt.hostKey != "" {
 					a.SSHHostKey = tt.hostKey
@@ -313,7 +314,7 @@ func TestGitRefusesKeys(t *testing.T) {
 	r := newRepository(t)
 	key, host := newKey()
 	for says, a := range map[string]dormouse.Git{
-		"sshPrivateKey is empty":             {SSHPrivateKey: dormouse.PropertyRef{Name: "none"}},
+		"sshPrivateKey is empty":             {SSHPrivateKey: expr.PropertyRef{Name: "none"}},
 		"need sshPrivateKey":                 {SSHHostKey: host},
 		"not both":                           {SSHPrivateKey: key, SSHHostKey: host, SSHKnownHosts: "x " + host},
 		"sshHostKey is not a host's key":     {SSHPrivateKey: key, SSHHostKey: "AAAA"},

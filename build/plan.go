@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // Plan stands for what a builder does: builders whose plans are the same run
@@ -32,12 +33,12 @@ func describe(w io.Writer, v reflect.Value) {
 		fmt.Fprint(w, "nil;")
 		return
 	}
-	if in, ok := v.Interface().(*dormouse.Interpolate); ok && in != nil {
+	if in, ok := v.Interface().(*expr.Interpolate); ok && in != nil {
 		fmt.Fprintf(w, "interpolate %q", in.String())
 		describe(w, reflect.ValueOf(in.Arguments()))
 		return
 	}
-	if same, ok := v.Interface().(dormouse.Identified); ok && (v.Kind() != reflect.Pointer || !v.IsNil()) {
+	if same, ok := v.Interface().(expr.Identified); ok && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 		fmt.Fprintf(w, "identity %q", same.Identity())
 		if called, ok := same.(interface{ Arguments() []any }); ok {
 			describe(w, reflect.ValueOf(called.Arguments()))

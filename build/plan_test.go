@@ -5,13 +5,14 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // TestPlan changes one thing at a time: each makes another plan, but for what
 // the steps do not depend on.
 func TestPlan(t *testing.T) {
-	interpolate := func(format string, kw map[string]any) *dormouse.Interpolate {
-		in, err := dormouse.ParseInterpolate(format, nil, kw)
+	interpolate := func(format string, kw map[string]any) *expr.Interpolate {
+		in, err := expr.ParseInterpolate(format, nil, kw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestPlan(t *testing.T) {
 		shell("make check"), shell([]any{"make"}), shell([]any{"make", "check"}), shell([]any{[]any{"make"}, "check"}), shell(nil),
 		shell(interpolate("%(prop:a)s", nil)), shell(interpolate("%(prop:b)s", nil)),
 		shell(interpolate("%(kw:a)s", map[string]any{"a": "1"})), shell(interpolate("%(kw:a)s", map[string]any{"a": "2"})),
-		shell(dormouse.PropertyRef{Name: "a"}), shell(dormouse.SecretRef{Name: "a"}),
+		shell(expr.PropertyRef{Name: "a"}), shell(expr.SecretRef{Name: "a"}),
 	} {
 		p := build.Plan(b)
 		if before, ok := plans[p]; ok {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // BuildDir returns the builder's directory below a worker's base directory: the
@@ -65,7 +66,7 @@ func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 
 	// The builder's own may speak of all the others, but not of each other:
 	// they have no order.
-	scope := dormouse.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker.Name()}}
+	scope := expr.Scope{Properties: p.Clone(), Sources: request.Sources, Worker: map[string]string{"name": worker.Name()}}
 	own := maps.Clone(builder.Properties)
 	for name, v := range builder.DefaultProperties {
 		_, there := p[name]
@@ -77,7 +78,7 @@ func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 		}
 	}
 	for name, v := range own {
-		out, err := dormouse.Render(v, scope)
+		out, err := expr.Render(v, scope)
 		if err != nil {
 			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 func TestRun(t *testing.T) {
@@ -99,21 +100,21 @@ func TestRun(t *testing.T) {
 }
 
 // render is a Renderable made of a function.
-type render func(dormouse.Scope) (any, error)
+type render func(expr.Scope) (any, error)
 
-func (r render) Render(s dormouse.Scope) (any, error) { return r(s) }
+func (r render) Render(s expr.Scope) (any, error) { return r(s) }
 
 func TestRunRenders(t *testing.T) {
 	f := newFarm(t)
 	spec := sh("a", "")
 	spec.Pos = "master.star:7:3"
 	spec.Action = dormouse.ShellCommand{
-		Command: []any{"sh", []any{"-c", `echo "$WHO $LIST $0 [$(cat)] $(basename "$PWD")"`}, render(func(s dormouse.Scope) (any, error) {
+		Command: []any{"sh", []any{"-c", `echo "$WHO $LIST $0 [$(cat)] $(basename "$PWD")"`}, render(func(s expr.Scope) (any, error) {
 			return s.Properties["p"].Value, nil
 		})},
 		WorkDir:      "elsewhere",
-		Env:          map[string]any{"WHO": render(func(s dormouse.Scope) (any, error) { return s.Worker["name"], nil })},
-		InitialStdin: render(func(s dormouse.Scope) (any, error) { return s.Secret("key") }),
+		Env:          map[string]any{"WHO": render(func(s expr.Scope) (any, error) { return s.Worker["name"], nil })},
+		InitialStdin: render(func(s expr.Scope) (any, error) { return s.Secret("key") }),
 		WantStdout:   true, WantStderr: true, LogEnviron: true,
 	}
 	job := f.job(spec)
@@ -131,7 +132,7 @@ func TestRunRenders(t *testing.T) {
 		t.Errorf("the log shows the secret:\n%s", m.text(0))
 	}
 
-	spec.Action = dormouse.ShellCommand{Command: render(func(dormouse.Scope) (any, error) {
+	spec.Action = dormouse.ShellCommand{Command: render(func(expr.Scope) (any, error) {
 		return nil, errors.New("property flavour is not set")
 	})}
 	m = &memory{}
@@ -352,7 +353,7 @@ func TestInitialProperties(t *testing.T) {
 		Properties: dormouse.Properties{"scheduler": {Value: "force", Source: "Scheduler"}, "workername": {Value: "mine", Source: "Force Build Form"}},
 	}
 	builder := dormouse.Builder{Name: "a/b c", Properties: map[string]any{
-		"flavour": render(func(s dormouse.Scope) (any, error) { return "of " + s.Worker["name"], nil }), "branch": "wrong", "instance": "wrong", "artifactsdir": "wrong",
+		"flavour": render(func(s expr.Scope) (any, error) { return "of " + s.Worker["name"], nil }), "branch": "wrong", "instance": "wrong", "artifactsdir": "wrong",
 	}}
 	got, err := build.InitialProperties(dormouse.Build{Number: 3, InstanceID: "i-1"}, request, builder, f.worker, "/base/artifacts/a/3")
 	if err != nil {
@@ -379,7 +380,7 @@ func TestInitialProperties(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("properties (-want +got):\n%s", diff)
 	}
-	builder.Properties["bad"] = render(func(dormouse.Scope) (any, error) { return nil, errors.New("no such thing") })
+	builder.Properties["bad"] = render(func(expr.Scope) (any, error) { return nil, errors.New("no such thing") })
 	if _, err := build.InitialProperties(dormouse.Build{}, request, builder, f.worker, ""); err == nil || !strings.Contains(err.Error(), "property bad of builder a/b c") {
 		t.Errorf("error %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // sequenceAction runs commands one after the other.
@@ -21,7 +22,7 @@ func (a sequenceAction) shell(command any) shellAction {
 // reveal implements action.
 func (a sequenceAction) reveal(s *step) {
 	for _, arg := range a.Commands {
-		if command, err := s.render("command", arg.Command); err == nil && dormouse.Truthy(command) {
+		if command, err := s.render("command", arg.Command); err == nil && expr.Truthy(command) {
 			a.shell(command).reveal(s)
 		}
 	}
@@ -52,7 +53,7 @@ func (a sequenceAction) one(ctx context.Context, s *step, arg dormouse.ShellArg)
 	if err != nil {
 		return dormouse.Exception, err
 	}
-	if !dormouse.Truthy(rendered) {
+	if !expr.Truthy(rendered) {
 		return dormouse.Success, nil
 	}
 	log, err := s.text("logname", arg.LogName)

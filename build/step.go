@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -282,8 +283,8 @@ func (b *running) facts() map[string]string {
 	facts := b.worker.Facts()
 	for name, v := range b.job.WorkerProperties {
 		_, own := facts[name]
-		if _, later := v.(dormouse.Renderable); !own && !later {
-			facts[name] = dormouse.PythonText(v)
+		if _, later := v.(expr.Renderable); !own && !later {
+			facts[name] = expr.PythonText(v)
 		}
 	}
 	return facts
@@ -291,12 +292,12 @@ func (b *running) facts() map[string]string {
 
 // scope is what the step's Renderables may look at. Secrets they ask for are
 // masked from then on.
-func (s *step) scope() dormouse.Scope {
+func (s *step) scope() expr.Scope {
 	b := s.build
-	scope := dormouse.Scope{
+	scope := expr.Scope{
 		Properties: b.props, Sources: b.job.Request.Sources,
 		Worker: b.facts(),
-		Step:   dormouse.StepScope{Name: s.row.Name, BuildResult: b.result, Builder: b.job.Builder.Name},
+		Step:   expr.StepScope{Name: s.row.Name, BuildResult: b.result, Builder: b.job.Builder.Name},
 	}
 	if s.row.Result != nil {
 		scope.Step.Result = *s.row.Result

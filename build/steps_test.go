@@ -11,12 +11,13 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // scoped is a Renderable that looks at its scope.
-type scoped func(dormouse.Scope) (any, error)
+type scoped func(expr.Scope) (any, error)
 
-func (f scoped) Render(s dormouse.Scope) (any, error) { return f(s) }
+func (f scoped) Render(s expr.Scope) (any, error) { return f(s) }
 
 // extract is an extractor.
 type extract func(code int, stdout, stderr string) (map[string]any, error)
@@ -29,9 +30,9 @@ func step(name string, a dormouse.StepAction) dormouse.StepSpec {
 	return dormouse.StepSpec{Name: name, FlunkOnFailure: true, Action: a}
 }
 
-func text(t *testing.T, format string) *dormouse.Interpolate {
+func text(t *testing.T, format string) *expr.Interpolate {
 	t.Helper()
-	in, err := dormouse.ParseInterpolate(format, nil, nil)
+	in, err := expr.ParseInterpolate(format, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +46,8 @@ func TestConditions(t *testing.T) {
 		s.HaltOnFailure, s.DoStepIf, s.HideStepIf = false, do, hide
 		return s
 	}
-	failing := scoped(func(dormouse.Scope) (any, error) {
-		return nil, &dormouse.FunctionError{Message: "division by zero", Traceback: []string{"master.star:3:5: in f", "master.star:1:9: in g"}}
+	failing := scoped(func(expr.Scope) (any, error) {
+		return nil, &expr.FunctionError{Message: "division by zero", Traceback: []string{"master.star:3:5: in f", "master.star:1:9: in g"}}
 	})
 	bad := conditioned("bad", nil, nil)
 	bad.Action = dormouse.ShellCommand{Command: "exit 1"}
@@ -55,10 +56,10 @@ func TestConditions(t *testing.T) {
 		conditioned("never", false, nil),
 		conditioned("property", text(t, "%(prop:go:-)s"), nil),
 		bad,
-		conditioned("build so far", scoped(func(s dormouse.Scope) (any, error) {
+		conditioned("build so far", scoped(func(s expr.Scope) (any, error) {
 			return s.Step.BuildResult == dormouse.Failure && s.Step.Name == "build so far" && s.Step.Builder == "x", nil
-		}), scoped(func(s dormouse.Scope) (any, error) { return s.Step.Result == dormouse.Success, nil })),
-		conditioned("skipped and hidden", 0, scoped(func(s dormouse.Scope) (any, error) { return s.Step.Result == dormouse.Skipped, nil })),
+		}), scoped(func(s expr.Scope) (any, error) { return s.Step.Result == dormouse.Success, nil })),
+		conditioned("skipped and hidden", 0, scoped(func(s expr.Scope) (any, error) { return s.Step.Result == dormouse.Skipped, nil })),
 		conditioned("hide fails", nil, failing),
 		always(conditioned("do fails", failing, nil)),
 	)
@@ -103,8 +104,8 @@ func TestSetProperty(t *testing.T) {
 	}
 	job := f.job(
 		step("SetProperty", dormouse.SetProperty{Values: map[string]any{"a": text(t, "%(prop:x)s-1"), "n": 7}}),
-		step("SetProperties", dormouse.SetProperty{All: dormouse.PropertyRef{Name: "map"}}),
-		step("leak", dormouse.SetProperty{Values: map[string]any{"leak": []any{dormouse.SecretRef{Name: "s"}}}}),
+		step("SetProperties", dormouse.SetProperty{All: expr.PropertyRef{Name: "map"}}),
+		step("leak", dormouse.SetProperty{Values: map[string]any{"leak": []any{expr.SecretRef{Name: "s"}}}}),
 		step("stdout", command("echo '  out '; echo err >&2", func(c *dormouse.SetPropertyFromCommand) { c.Property = "stdout" })),
 		step("both", command("echo out; echo err >&2", func(c *dormouse.SetPropertyFromCommand) {
 			c.Property, c.Strip, c.IncludeStderr = "both", false, true
@@ -117,7 +118,7 @@ func TestSetProperty(t *testing.T) {
 		})),
 		step("too much", command("head -c 100000 /dev/zero | tr '\\0' x", nil)),
 		step("extract fails", command("true", func(c *dormouse.SetPropertyFromCommand) {
-			c.Extract = extract(func(int, string, string) (map[string]any, error) { return nil, &dormouse.FunctionError{Message: "oh"} })
+			c.Extract = extract(func(int, string, string) (map[string]any, error) { return nil, &expr.FunctionError{Message: "oh"} })
 		})),
 	)
 	for i := range job.Builder.Steps {
@@ -197,7 +198,7 @@ func TestShellSequence(t *testing.T) {
 		Common: dormouse.ShellCommand{WantStdout: true, WantStderr: true, Env: map[string]any{"A": "b"}},
 		Commands: []dormouse.ShellArg{
 			{Command: "echo one $A", LogName: "first"},
-			{Command: dormouse.PropertyRef{Name: "nosuch"}, FlunkOnFailure: true},
+			{Command: expr.PropertyRef{Name: "nosuch"}, FlunkOnFailure: true},
 			{Command: []any{"sh", "-c", "echo two; exit 1"}, WarnOnFailure: true},
 			{Command: "echo three; exit 2", FlunkOnFailure: true, HaltOnFailure: true},
 			{Command: "echo four"},
@@ -228,7 +229,7 @@ func TestFileCommands(t *testing.T) {
 		step("directory", do(dormouse.FileExists, "copy")),
 		step("remove", do(dormouse.RemoveDirectory, "build/made")),
 		step("gone", do(dormouse.FileExists, "build/made/file")),
-		step("nothing", do(dormouse.MakeDirectory, dormouse.PropertyRef{Name: "nosuch"})),
+		step("nothing", do(dormouse.MakeDirectory, expr.PropertyRef{Name: "nosuch"})),
 	)
 	job.Build.Properties.Set("d", "made", "test")
 	f.run(t, m, job, nil)
@@ -259,7 +260,7 @@ func testTransfers(t *testing.T, f *farm) {
 		step("file", dormouse.Upload{Sources: []any{"out/a"}, Dest: text(t, "%(prop:v)s/a"), Mode: 0o600, KeepStamp: true}),
 		step("plain directory", dormouse.Upload{Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "plain"}),
 		step("packed directory", dormouse.Upload{Kind: dormouse.UploadDirectory, Sources: []any{"out"}, Dest: "gz", Compress: "gz"}),
-		step("several", dormouse.Upload{Kind: dormouse.UploadFiles, Sources: []any{"out/sub", dormouse.PropertyRef{Name: "more"}}, Dest: "many"}),
+		step("several", dormouse.Upload{Kind: dormouse.UploadFiles, Sources: []any{"out/sub", expr.PropertyRef{Name: "more"}}, Dest: "many"}),
 		step("patterns", dormouse.Upload{Kind: dormouse.UploadFiles, Sources: []any{"out/sub/*", "no*such"}, Dest: "glob", Glob: true}),
 		step("no match", dormouse.Upload{Kind: dormouse.UploadFiles, Sources: []any{"no*such"}, Dest: "glob", Glob: true}),
 		step("too large", dormouse.Upload{Sources: []any{"big"}, Dest: "big", MaxSize: 1000}),
@@ -268,7 +269,7 @@ func testTransfers(t *testing.T, f *farm) {
 		step("leaves", dormouse.Upload{Sources: []any{"out/a"}, Dest: "../../x"}),
 		step("download", dormouse.Download{Source: "input", Dest: "in/put", Mode: 0o640, HasMode: true}),
 		step("text", dormouse.Download{HasText: true, Text: text(t, "v is %(prop:v)s\n"), Dest: "text"}),
-		step("json", dormouse.Download{HasText: true, JSON: map[string]any{"v": dormouse.PropertyRef{Name: "v"}}, Dest: "json"}),
+		step("json", dormouse.Download{HasText: true, JSON: map[string]any{"v": expr.PropertyRef{Name: "v"}}, Dest: "json"}),
 		step("not there", dormouse.Download{Source: "nosuch", Dest: "x"}),
 		step("secret", dormouse.Download{Source: "secrets/key", Dest: "x"}),
 		step("outside", dormouse.Download{Source: "/etc/passwd", Dest: "x"}),
@@ -396,7 +397,7 @@ func TestTrigger(t *testing.T) {
 			"unimportant": {dormouse.Trigger{Schedulers: names("failure", "success"), Unimportant: names("failure"), WaitForFinish: true}, dormouse.Success, ""},
 			"not waited":  {dormouse.Trigger{Schedulers: names("failure")}, dormouse.Success, "triggered failure"},
 			"no such":     {dormouse.Trigger{Schedulers: names("success", "nosuch")}, dormouse.Exception, ""},
-			"none":        {dormouse.Trigger{Schedulers: names(dormouse.PropertyRef{Name: "none", Default: []any{}})}, dormouse.Exception, ""},
+			"none":        {dormouse.Trigger{Schedulers: names(expr.PropertyRef{Name: "none", Default: []any{}})}, dormouse.Exception, ""},
 		} {
 			m, out := run(t, &farmhand{}, c.tr, nil)
 			if *m.steps[0].Result != c.want || c.state != "" && m.steps[0].StateString != c.state {
@@ -421,7 +422,7 @@ func TestTrigger(t *testing.T) {
 		}
 		hand = &farmhand{}
 		run(t, hand, dormouse.Trigger{Schedulers: names("success"), AlwaysUseLatest: true}, nil)
-		run(t, hand, dormouse.Trigger{Schedulers: names("success"), SourceStamps: []any{map[string]any{"branch": dormouse.PropertyRef{Name: "p"}, "revision": nil}}}, nil)
+		run(t, hand, dormouse.Trigger{Schedulers: names("success"), SourceStamps: []any{map[string]any{"branch": expr.PropertyRef{Name: "p"}, "revision": nil}}}, nil)
 		if len(hand.orders[0].Sources) != 0 || !cmp.Equal(hand.orders[1].Sources, []dormouse.SourceStamp{{Branch: "v"}}) {
 			t.Errorf("sources %+v, %+v", hand.orders[0].Sources, hand.orders[1].Sources)
 		}

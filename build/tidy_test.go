@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // leaves is a command that starts a daemon, and prints its number.
@@ -96,7 +97,7 @@ func TestLongLinesOnTheMaster(t *testing.T) {
 	const secret = "hunter2-é-and-more"
 	f, d, m := newFarm(t), newDisk(t), &memory{}
 	long := `i=0; while [ $i -lt 30 ]; do printf "é%s" "$S"; printf "%02185d" 1 | tr 0 é | head -c $((4370 + i)); i=$((i+1)); done`
-	j := f.job(step("a", dormouse.MasterShellCommand{Command: long, Env: map[string]any{"S": dormouse.SecretRef{Name: "s"}, "PATH": "${PATH}"}}))
+	j := f.job(step("a", dormouse.MasterShellCommand{Command: long, Env: map[string]any{"S": expr.SecretRef{Name: "s"}, "PATH": "${PATH}"}}))
 	j.Secret = func(string) (string, error) { return secret, nil }
 	f.files(t, m, d, j, nil)
 	got := m.stdout(0)

@@ -16,6 +16,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 const buildbotPage = "../docs/buildbot.md"
@@ -318,7 +319,7 @@ func TestBuildbotPageForm(t *testing.T) {
 		}
 	}
 	for what, v := range map[string]starlark.HasAttrs{
-		"props": newProperties(dormouse.Scope{}).(mapping), "a step": newStep(dormouse.Scope{}).(*record),
+		"props": newProperties(expr.Scope{}).(mapping), "a step": newStep(expr.Scope{}).(*record),
 		"a request": newRequest(dormouse.BuildRequest{}), "a worker": newWorker("w"),
 	} {
 		for _, name := range v.AttrNames() {

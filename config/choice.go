@@ -6,6 +6,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // choices reads the functions that decide over a builder's requests.
@@ -32,7 +33,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 					return id, nil
 				}
 			}
-			return 0, &dormouse.FunctionError{Message: f.Name() + " must return one of the requests that it is given, or None"}
+			return 0, &expr.FunctionError{Message: f.Name() + " must return one of the requests that it is given, or None"}
 		}
 	}
 	if f := a.choice("nextWorker", 3, "def nextWorker(builder, workers, request): …"); f != nil {
@@ -52,7 +53,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 					return name, nil
 				}
 			}
-			return "", &dormouse.FunctionError{Message: f.Name() + " must return one of the workers that it is given, or None"}
+			return "", &expr.FunctionError{Message: f.Name() + " must return one of the workers that it is given, or None"}
 		}
 	}
 	if f := a.choice("canStartBuild", 3, "def canStartBuild(builder, worker, request): …"); f != nil {
@@ -119,5 +120,5 @@ func (p *program) decide(f starlark.Callable, args ...starlark.Value) (bool, err
 	case starlark.Bool, starlark.NoneType, starlark.Int, starlark.String, *starlark.List, *starlark.Dict:
 		return bool(v.Truth()), nil
 	}
-	return false, &dormouse.FunctionError{Message: fmt.Sprintf("%s must return True or False, not a value of type %s", f.Name(), v.Type())}
+	return false, &expr.FunctionError{Message: fmt.Sprintf("%s must return True or False, not a value of type %s", f.Name(), v.Type())}
 }

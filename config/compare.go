@@ -8,7 +8,7 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
-	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // comparedNames are the predeclared functions that wrap the left operand of a
@@ -145,7 +145,7 @@ func (a arguments) comparison() any {
 	if !okX || !okY {
 		return nil
 	}
-	return dormouse.Comparison{Left: x, Op: string(a.o.args["op"].value.(starlark.String)), Right: y}
+	return expr.Comparison{Left: x, Op: string(a.o.args["op"].value.(starlark.String)), Right: y}
 }
 
 func newMember(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {

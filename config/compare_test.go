@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // TestComparisons compares what is known when the configuration is read.
@@ -59,7 +59,7 @@ func TestLaterComparisons(t *testing.T) {
 		"lambda step: util.Property('branch') == 'main'":                true,
 	} {
 		m := read(t, withSteps("", "steps.ShellCommand(command='x', doStepIf="+value+")"))
-		got, err := dormouse.Render(m.Builders[0].Steps[0].DoStepIf, scope)
+		got, err := expr.Render(m.Builders[0].Steps[0].DoStepIf, scope)
 		if got != want || err != nil {
 			t.Errorf("%s: it yields %v, %v", value, got, err)
 		}

@@ -34,7 +34,7 @@
 // of a builder that choose among requests are called when builds run. Once the
 // configuration is evaluated all its values are frozen, so that any goroutine may
 // call them; a call has a limit of steps and of time, no effects, and a reader of
-// its own for what it constructs. A failure is a [dormouse.FunctionError] with the
+// its own for what it constructs. A failure is a [expr.FunctionError] with the
 // calls that led to it. A decorator @util.renderer is rewritten: a def, and an
 // assignment of what the decorator makes of it.
 //

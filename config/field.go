@@ -10,7 +10,7 @@ import (
 
 	"go.starlark.net/starlark"
 
-	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // field is a value to be judged, with its name for messages and its place.
@@ -343,7 +343,7 @@ func (f field) nested(dynamic bool, depth int) (any, bool) {
 
 // allowed passes on a part that is known only later, where there may be one.
 // rendered is nil when it was wrong itself, which has been reported.
-func (f field) allowed(rendered dormouse.Renderable, dynamic bool) (any, bool) {
+func (f field) allowed(rendered expr.Renderable, dynamic bool) (any, bool) {
 	if !dynamic {
 		f.bad("known when the configuration is read")
 		return nil, false
@@ -370,7 +370,7 @@ func (f field) dynamicText() (any, bool) {
 // when it is wrong.
 func (f field) secretText() string {
 	if o, ok := f.v.(*object); ok && o.class == secretClass {
-		ref, ok := f.r.value(o).(dormouse.SecretRef)
+		ref, ok := f.r.value(o).(expr.SecretRef)
 		if !ok {
 			return ""
 		}

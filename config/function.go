@@ -13,6 +13,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // What one call of a function may use while builds run: a function computes a
@@ -43,7 +44,7 @@ type program struct {
 }
 
 // call calls a function of the configuration. Its error is a
-// *dormouse.FunctionError.
+// *expr.FunctionError.
 func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
 	return p.callWithin(callSteps, f, args, kwargs)
 }
@@ -83,10 +84,10 @@ func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tu
 	}
 	out, ok := field{r, "what " + f.Name() + " returns", v, p.place(f), false}.data(true)
 	if len(r.errs) > 0 {
-		return nil, &dormouse.FunctionError{Message: Errors(sorted(r.errs)).Error()}
+		return nil, &expr.FunctionError{Message: Errors(sorted(r.errs)).Error()}
 	}
 	if !ok {
-		return nil, &dormouse.FunctionError{Message: "what " + f.Name() + " returns can not be used"}
+		return nil, &expr.FunctionError{Message: "what " + f.Name() + " returns can not be used"}
 	}
 	return out, nil
 }
@@ -101,7 +102,7 @@ func (p *program) place(f starlark.Callable) place {
 
 // failure words the failure of a function, with the calls that led to it.
 func (p *program) failure(f starlark.Callable, err error) error {
-	out := &dormouse.FunctionError{Message: f.Name() + ": " + err.Error()}
+	out := &expr.FunctionError{Message: f.Name() + ": " + err.Error()}
 	var eval *starlark.EvalError
 	if !errors.As(err, &eval) {
 		return out
@@ -142,12 +143,12 @@ const (
 )
 
 // Render calls the function. What it returns may be known only then, too.
-func (c *called) Render(scope dormouse.Scope) (any, error) {
+func (c *called) Render(scope expr.Scope) (any, error) {
 	if scope.Calls == nil {
-		scope.Calls = &dormouse.Calls{Since: time.Now()}
+		scope.Calls = &expr.Calls{Since: time.Now()}
 	}
 	if scope.Calls.Count++; scope.Calls.Count > maxCalls || time.Since(scope.Calls.Since) > renderTime {
-		return nil, &dormouse.FunctionError{Message: fmt.Sprintf("%s: functions return functions in turn, more than %d, or for longer than %s", c.f.Name(), maxCalls, renderTime)}
+		return nil, &expr.FunctionError{Message: fmt.Sprintf("%s: functions return functions in turn, more than %d, or for longer than %s", c.f.Name(), maxCalls, renderTime)}
 	}
 	var args starlark.Tuple
 	switch c.role {
@@ -162,7 +163,7 @@ func (c *called) Render(scope dormouse.Scope) (any, error) {
 	seen := scope
 	seen.Secret = nil
 	for _, v := range c.args {
-		rendered, err := dormouse.Render(v, seen)
+		rendered, err := expr.Render(v, seen)
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +171,7 @@ func (c *called) Render(scope dormouse.Scope) (any, error) {
 	}
 	var kwargs []starlark.Tuple
 	for _, name := range sortedKeys(c.kw) {
-		rendered, err := dormouse.Render(c.kw[name], seen)
+		rendered, err := expr.Render(c.kw[name], seen)
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +181,7 @@ func (c *called) Render(scope dormouse.Scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dormouse.Render(out, scope)
+	return expr.Render(out, scope)
 }
 
 // MarshalText is the function's name, for those who look at a configuration.
@@ -190,8 +191,8 @@ func (c *called) MarshalText() ([]byte, error) { return []byte(c.f.Name()), nil 
 type flattened struct{ Value any }
 
 // Render flattens what the value comes to.
-func (l flattened) Render(scope dormouse.Scope) (any, error) {
-	v, err := dormouse.Render(l.Value, scope)
+func (l flattened) Render(scope expr.Scope) (any, error) {
+	v, err := expr.Render(l.Value, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -456,7 +457,7 @@ func (e *extractor) Extract(code int, stdout, stderr string) (map[string]any, er
 	}
 	out, ok := v.(map[string]any)
 	if !ok {
-		return nil, &dormouse.FunctionError{Message: e.f.Name() + " must return a dictionary of properties"}
+		return nil, &expr.FunctionError{Message: e.f.Name() + " must return a dictionary of properties"}
 	}
 	return out, nil
 }

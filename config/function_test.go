@@ -11,6 +11,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // withSteps is a configuration with definitions, and steps of one builder that
@@ -36,13 +37,13 @@ func read(t *testing.T, src []byte) *Master {
 }
 
 // command is what the first step's command is rendered to.
-func command(t *testing.T, defs, expr string, scope dormouse.Scope) (any, error) {
+func command(t *testing.T, defs, value string, scope expr.Scope) (any, error) {
 	t.Helper()
-	m := read(t, withSteps(defs, "steps.ShellCommand(command="+expr+")"))
-	return dormouse.Render(m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command, scope)
+	m := read(t, withSteps(defs, "steps.ShellCommand(command="+value+")"))
+	return expr.Render(m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command, scope)
 }
 
-var scope = dormouse.Scope{
+var scope = expr.Scope{
 	Properties: dormouse.Properties{
 		"branch": {Value: "main", Source: "Build"}, "n": {Value: int64(3), Source: "x"}, "none": {Value: nil, Source: "x"},
 		"list": {Value: []any{"a", map[string]any{"k": 1.5}}, Source: "x"}, "workername": {Value: "w", Source: "Worker"},
@@ -53,9 +54,9 @@ var scope = dormouse.Scope{
 
 func TestRenderer(t *testing.T) {
 	for name, c := range map[string]struct {
-		defs, expr string
-		want       any
-		fails      string
+		defs, value string
+		want        any
+		fails       string
 	}{
 		"decorated": {
 			defs: `
@@ -63,20 +64,20 @@ func TestRenderer(t *testing.T) {
 def f(props):
     # a comment
     return ['make', props.getProperty('branch'), str(props['n'] + 1)]
-`, expr: "f", want: []any{"make", "main", "4"},
+`, value: "f", want: []any{"make", "main", "4"},
 		},
 		"imported": {
-			defs: "from buildbot.process.properties import renderer\n@renderer\ndef f(props): return 'x'\n", expr: "f", want: "x",
+			defs: "from buildbot.process.properties import renderer\n@renderer\ndef f(props): return 'x'\n", value: "f", want: "x",
 		},
-		"called":   {expr: "util.renderer(lambda props: 'on ' + props.getProperty('workername'))", want: "on w"},
-		"in lists": {expr: "['a', util.renderer(lambda p: p.getProperty('nosuch', 'def'))]", want: []any{"a", "def"}},
+		"called":   {value: "util.renderer(lambda props: 'on ' + props.getProperty('workername'))", want: "on w"},
+		"in lists": {value: "['a', util.renderer(lambda p: p.getProperty('nosuch', 'def'))]", want: []any{"a", "def"}},
 		"returns what is known later": {
-			defs: "@util.renderer\ndef f(props):\n    return [util.Interpolate('%(prop:branch)s!'), util.Property('n')]\n", expr: "f", want: []any{"main!", int64(3)},
+			defs: "@util.renderer\ndef f(props):\n    return [util.Interpolate('%(prop:branch)s!'), util.Property('n')]\n", value: "f", want: []any{"main!", int64(3)},
 		},
-		"returns a function": {defs: "g = util.renderer(lambda p: 'g')\n@util.renderer\ndef f(props):\n    return g\n", expr: "f", want: "g"},
+		"returns a function": {defs: "g = util.renderer(lambda p: 'g')\n@util.renderer\ndef f(props):\n    return g\n", value: "f", want: "g"},
 		"with arguments": {
-			defs: "@util.renderer\ndef f(props, a, b=None):\n    return '%s %s' % (a, b)\n",
-			expr: "f.withArgs(util.Property('branch'), b=util.Interpolate('%(prop:n)s'))", want: "main 3",
+			defs:  "@util.renderer\ndef f(props, a, b=None):\n    return '%s %s' % (a, b)\n",
+			value: "f.withArgs(util.Property('branch'), b=util.Interpolate('%(prop:n)s'))", want: "main 3",
 		},
 		"properties": {
 			defs: `
@@ -90,27 +91,27 @@ def f(p):
         fail('wrong')
     s = p.sourcestamps[0]
     return [s.repository, s['branch'], str(s.revision), p.getProperty('list')[1]['k']]
-`, expr: "f", want: []any{"r", "main", "None", 1.5},
+`, value: "f", want: []any{"r", "main", "None", 1.5},
 		},
 		"transform": {
-			defs: "def f(a, b, c='x'):\n    return a + b + c\n", expr: "util.Transform(f, util.Property('branch'), '-', c=util.Interpolate('%(prop:n)s'))", want: "main-3",
+			defs: "def f(a, b, c='x'):\n    return a + b + c\n", value: "util.Transform(f, util.Property('branch'), '-', c=util.Interpolate('%(prop:n)s'))", want: "main-3",
 		},
-		"transform by a builtin": {expr: "util.Transform(str, util.Property('n'))", want: "3"},
-		"flattened":              {expr: "['x', util.FlattenList([['a', ['b']], util.Property('list', ['c'])])]", want: []any{"x", []any{"a", "b", "a", map[string]any{"k": 1.5}}}},
-		"raises":                 {defs: "def inner(x):\n    fail('no good: ' + x)\n@util.renderer\ndef f(props):\n    inner('y')\n", expr: "f", fails: "no good: y"},
-		"no such property":       {defs: "@util.renderer\ndef f(props):\n    return props['nosuch']\n", expr: "f", fails: "nosuch"},
-		"no such attribute":      {defs: "@util.renderer\ndef f(props):\n    return props.getProprty('x')\n", expr: "f", fails: "did you mean getProperty"},
-		"has effects":            {defs: "@util.renderer\ndef f(props):\n    props.setProperty('x', 'y', 'z')\n", expr: "f", fails: "can not change a build"},
-		"changes a global":       {defs: "l = []\n@util.renderer\ndef f(props):\n    l.append(1)\n", expr: "f", fails: "frozen"},
-		"endless":                {defs: "@util.renderer\ndef f(props):\n    for i in range(1000):\n        for j in range(1000):\n            for k in range(1000):\n                x = 1\n", expr: "f", fails: "endless loop"},
-		"returns itself":         {defs: "def f(props):\n    return util.renderer(f)\n", expr: "util.renderer(f)", fails: "in turn"},
-		"returns nonsense":       {defs: "@util.renderer\ndef f(props):\n    return util.BuildFactory()\n", expr: "f", fails: "what f returns must be"},
-		"makes nonsense":         {defs: "@util.renderer\ndef f(props):\n    return util.Interpolate(5)\n", expr: "f", fails: "fmtstring must be a string"},
+		"transform by a builtin": {value: "util.Transform(str, util.Property('n'))", want: "3"},
+		"flattened":              {value: "['x', util.FlattenList([['a', ['b']], util.Property('list', ['c'])])]", want: []any{"x", []any{"a", "b", "a", map[string]any{"k": 1.5}}}},
+		"raises":                 {defs: "def inner(x):\n    fail('no good: ' + x)\n@util.renderer\ndef f(props):\n    inner('y')\n", value: "f", fails: "no good: y"},
+		"no such property":       {defs: "@util.renderer\ndef f(props):\n    return props['nosuch']\n", value: "f", fails: "nosuch"},
+		"no such attribute":      {defs: "@util.renderer\ndef f(props):\n    return props.getProprty('x')\n", value: "f", fails: "did you mean getProperty"},
+		"has effects":            {defs: "@util.renderer\ndef f(props):\n    props.setProperty('x', 'y', 'z')\n", value: "f", fails: "can not change a build"},
+		"changes a global":       {defs: "l = []\n@util.renderer\ndef f(props):\n    l.append(1)\n", value: "f", fails: "frozen"},
+		"endless":                {defs: "@util.renderer\ndef f(props):\n    for i in range(1000):\n        for j in range(1000):\n            for k in range(1000):\n                x = 1\n", value: "f", fails: "endless loop"},
+		"returns itself":         {defs: "def f(props):\n    return util.renderer(f)\n", value: "util.renderer(f)", fails: "in turn"},
+		"returns nonsense":       {defs: "@util.renderer\ndef f(props):\n    return util.BuildFactory()\n", value: "f", fails: "what f returns must be"},
+		"makes nonsense":         {defs: "@util.renderer\ndef f(props):\n    return util.Interpolate(5)\n", value: "f", fails: "fmtstring must be a string"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := command(t, c.defs, c.expr, scope)
+			got, err := command(t, c.defs, c.value, scope)
 			if c.fails != "" {
-				var f *dormouse.FunctionError
+				var f *expr.FunctionError
 				if !errors.As(err, &f) || !strings.Contains(err.Error(), c.fails) {
 					t.Fatalf("%v, %v; want %q", got, err, c.fails)
 				}
@@ -142,10 +143,10 @@ steps.ShellCommand(name='b', command='x', doStepIf=lambda s: s.build.results == 
 steps.ShellCommand(name='c', command='x', doStepIf=util.Property('n'), hideStepIf=False),
 steps.ShellCommand(name='d', command='x', doStepIf=False, hideStepIf=True),
 `))
-	at := func(v any, step dormouse.StepScope) any {
+	at := func(v any, step expr.StepScope) any {
 		s := scope
 		s.Step = step
-		out, err := dormouse.Render(v, s)
+		out, err := expr.Render(v, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,14 +154,14 @@ steps.ShellCommand(name='d', command='x', doStepIf=False, hideStepIf=True),
 	}
 	steps := m.Builders[0].Steps
 	for i, got := range []any{
-		at(steps[0].DoStepIf, dormouse.StepScope{}), at(steps[0].HideStepIf, dormouse.StepScope{Name: "a", Result: dormouse.Skipped}),
-		at(steps[1].DoStepIf, dormouse.StepScope{BuildResult: dormouse.Failure, Builder: "b"}),
+		at(steps[0].DoStepIf, expr.StepScope{}), at(steps[0].HideStepIf, expr.StepScope{Name: "a", Result: dormouse.Skipped}),
+		at(steps[1].DoStepIf, expr.StepScope{BuildResult: dormouse.Failure, Builder: "b"}),
 	} {
 		if got != true {
 			t.Errorf("%d: %v", i, got)
 		}
 	}
-	if at(steps[0].HideStepIf, dormouse.StepScope{Name: "a", Result: dormouse.Failure}) != false {
+	if at(steps[0].HideStepIf, expr.StepScope{Name: "a", Result: dormouse.Failure}) != false {
 		t.Error("a failure is hidden")
 	}
 	if steps[2].HideStepIf != nil || steps[3].DoStepIf != false || steps[3].HideStepIf != true {
@@ -271,16 +272,16 @@ func TestFunctionMistakes(t *testing.T) {
 // A build can be gone on with under a configuration that was read again where its
 // functions do the same.
 func TestIdentity(t *testing.T) {
-	identity := func(defs, expr string) string {
+	identity := func(defs, value string) string {
 		t.Helper()
-		m := read(t, withSteps(defs, "steps.ShellCommand(command="+expr+")"))
-		return m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command.(dormouse.Identified).Identity()
+		m := read(t, withSteps(defs, "steps.ShellCommand(command="+value+")"))
+		return m.Builders[0].Steps[0].Action.(dormouse.ShellCommand).Command.(expr.Identified).Identity()
 	}
 	const f = "K = 1\ndef g(x):\n    return str(x)\n@util.renderer\ndef f(props):\n    return g(K) + 'a'\n"
 	first := identity(f, "f")
 	for name, c := range map[string]struct {
-		defs, expr string
-		same       bool
+		defs, value string
+		same        bool
 	}{
 		"again":            {f, "f", true},
 		"elsewhere":        {"\n\n# a comment\nOTHER = 5\n" + f, "f", true},
@@ -290,7 +291,7 @@ func TestIdentity(t *testing.T) {
 		"another function": {strings.Replace(f, "str(x)", "repr(x)", 1), "f", false},
 		"with arguments":   {f, "f.withArgs()", true},
 	} {
-		if got := identity(c.defs, c.expr); (got == first) != c.same {
+		if got := identity(c.defs, c.value); (got == first) != c.same {
 			t.Errorf("%s: the same is %v, want %v", name, got == first, c.same)
 		}
 	}
@@ -301,9 +302,9 @@ func TestIdentity(t *testing.T) {
 	if one == other || one != same {
 		t.Error("what a function is bound to does not count")
 	}
-	plan := func(expr string) string {
+	plan := func(value string) string {
 		t.Helper()
-		return build.Plan(read(t, withSteps("@util.renderer\ndef f(props, *args, **kw):\n    return 'x'\n", "steps.ShellCommand(command="+expr+")")).Builders[0])
+		return build.Plan(read(t, withSteps("@util.renderer\ndef f(props, *args, **kw):\n    return 'x'\n", "steps.ShellCommand(command="+value+")")).Builders[0])
 	}
 	plans := map[string]string{}
 	for _, expr := range []string{
@@ -329,7 +330,7 @@ func TestFunctionsAtOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				got, err := dormouse.Render(c, scope)
+				got, err := expr.Render(c, scope)
 				if diff := cmp.Diff([]any{"main", "[1, 2]"}, got); err != nil || diff != "" {
 					t.Errorf("%v %s", err, diff)
 					return
@@ -359,7 +360,7 @@ func TestFunctionsReturnTooMuch(t *testing.T) {
 		return read(t, withSteps("", "steps.SetPropertyFromCommand(command='x', extract_fn=lambda a, b, c: {'a': "+result+"})"))
 	}
 	id := func(m *Master) string {
-		return m.Builders[0].Steps[0].Action.(dormouse.SetPropertyFromCommand).Extract.(dormouse.Identified).Identity()
+		return m.Builders[0].Steps[0].Action.(dormouse.SetPropertyFromCommand).Extract.(expr.Identified).Identity()
 	}
 	if one, same, other := id(m("'1'")), id(m("'1'")), id(m("'2'")); one != same || one == other {
 		t.Error("extract_fn does not tell what it does")

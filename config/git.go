@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // repository reads a repository's URL.
@@ -82,7 +83,7 @@ func (a arguments) gitMethod(g *dormouse.Git) {
 	if g.Method == nil && g.Mode == "full" {
 		g.Method = "fresh"
 	}
-	_, methodLater := g.Method.(dormouse.Renderable)
+	_, methodLater := g.Method.(expr.Renderable)
 	if g.Shallow > 0 && g.Mode != "incremental" && g.Method != "clobber" && !methodLater {
 		a.errorf("shallow", "add method='clobber'", "shallow has a meaning in mode 'incremental', and in mode 'full' with method 'clobber' only")
 	}

@@ -132,7 +132,7 @@ type EC2LatentWorker struct {
 	// AWS SDK finds, and us-east-1 when that is nothing.
 	Region    string
 	Placement string // a zone's letter, or its whole name
-	// UserData is a string, or a dormouse.Renderable that yields one; nil for
+	// UserData is a string, or a Renderable of package expr that yields one; nil for
 	// none.
 	UserData any
 	// Bootstrap is "cloud-init" when the user data is to install the agent; then

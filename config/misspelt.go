@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // everyBuildHas are the properties that a build has without anybody's doing, or
@@ -29,11 +30,11 @@ func (g *global) misspelt(m *Master) {
 	for _, o := range g.r.objects {
 		a := arguments{g.r, o}
 		switch v := g.r.value(o).(type) {
-		case *dormouse.Interpolate:
+		case *expr.Interpolate:
 			for _, name := range v.Bare("prop") {
 				uses[name] = append(uses[name], use{o, a.at("fmtstring")})
 			}
-		case dormouse.PropertyRef:
+		case expr.PropertyRef:
 			if v.Default == nil {
 				uses[v.Name] = append(uses[v.Name], use{o, a.at("key")})
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // minimal is a configuration that loads without a warning, with more behind it.
@@ -214,7 +215,7 @@ func TestSample(t *testing.T) {
 		if local := m.Protocols.MsgpackListen == "127.0.0.1:9989"; local != (o.EndpointURL != "") || m.WWW.Listen != "127.0.0.1:8010" {
 			t.Errorf("listens on %s and %s", m.Protocols.MsgpackListen, m.WWW.Listen)
 		}
-		data, err := dormouse.Render(w.EC2.UserData, dormouse.Scope{Worker: map[string]string{"master": "ws://h:1/", "name": "linux", "secret": "s"}})
+		data, err := expr.Render(w.EC2.UserData, expr.Scope{Worker: map[string]string{"master": "ws://h:1/", "name": "linux", "secret": "s"}})
 		if want := "DORMOUSE_MASTER=ws://h:1/\nDORMOUSE_WORKER_NAME=linux\nDORMOUSE_WORKER_PASSWORD=s"; err != nil || data != want {
 			t.Errorf("user data is %q, %v", data, err)
 		}

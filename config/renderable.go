@@ -6,6 +6,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 var (
@@ -25,9 +26,9 @@ var (
 
 // renderable is the value of an object that stands for something known only
 // when a build runs; nil when its arguments are wrong, which has been reported.
-func (r *reader) renderable(o *object) (v dormouse.Renderable, ok bool) {
+func (r *reader) renderable(o *object) (v expr.Renderable, ok bool) {
 	if renderables[o.class] {
-		v, _ = r.value(o).(dormouse.Renderable)
+		v, _ = r.value(o).(expr.Renderable)
 		return v, true
 	}
 	return nil, o.class.later
@@ -60,7 +61,7 @@ func (a arguments) interpolate() any {
 		kw[arg.name], ok = field{a.r, "util.Interpolate: " + arg.name, arg.value, arg.at, false}.data(true)
 		good = good && ok
 	}
-	in, err := dormouse.ParseInterpolate(string(format), args, kw)
+	in, err := expr.ParseInterpolate(string(format), args, kw)
 	if err != nil {
 		a.r.errorf(f.at, "", "util.Interpolate: %s", err)
 		return nil
@@ -76,7 +77,7 @@ func (a arguments) interpolate() any {
 
 func (a arguments) property() any {
 	name := a.requiredText("key")
-	ref := dormouse.PropertyRef{Name: name, DefaultWhenFalse: a.flag("defaultWhenFalse", true)}
+	ref := expr.PropertyRef{Name: name, DefaultWhenFalse: a.flag("defaultWhenFalse", true)}
 	if f, ok := a.some("default"); ok {
 		v, ok := f.data(true)
 		if !ok {
@@ -95,7 +96,7 @@ func (a arguments) secret() any {
 	if name == "" || !a.secretExists(a.at("secret_name"), name) {
 		return nil
 	}
-	return dormouse.SecretRef{Name: name}
+	return expr.SecretRef{Name: name}
 }
 
 func (a arguments) secretExists(at place, name string) bool {
@@ -129,13 +130,13 @@ func (r *reader) warnOfShort(v any, at place) {
 // rendered.
 func secretsIn(v any) []string {
 	switch v := v.(type) {
-	case dormouse.SecretRef:
+	case expr.SecretRef:
 		return []string{v.Name}
-	case *dormouse.Interpolate:
+	case *expr.Interpolate:
 		return slices.Concat(v.Names("secret"), secretsIn(v.Arguments()))
-	case dormouse.PropertyRef:
+	case expr.PropertyRef:
 		return secretsIn(v.Default)
-	case dormouse.Comparison:
+	case expr.Comparison:
 		return slices.Concat(secretsIn(v.Left), secretsIn(v.Right))
 	case flattened:
 		return secretsIn(v.Value)

@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // record is a thing as functions see it: attributes that can be read.
@@ -95,7 +96,7 @@ func propertyMethods(p dormouse.Properties) starlark.StringDict {
 }
 
 // newProperties are the properties of a build, as a renderer gets them.
-func newProperties(scope dormouse.Scope) starlark.Value {
+func newProperties(scope expr.Scope) starlark.Value {
 	attrs := propertyMethods(scope.Properties)
 	m := mapping{&record{name: "properties", attrs: attrs, get: func(key string) (starlark.Value, bool) {
 		v, ok := scope.Properties[key]
@@ -144,7 +145,7 @@ func textOrNone(s string) starlark.Value {
 }
 
 // newStep is a step, as conditions get it.
-func newStep(scope dormouse.Scope) starlark.Value {
+func newStep(scope expr.Scope) starlark.Value {
 	build := propertyMethods(scope.Properties)
 	build["results"] = starlark.MakeInt(int(scope.Step.BuildResult))
 	build["builder"] = &record{name: "builder", attrs: starlark.StringDict{"name": starlark.String(scope.Step.Builder)}}
@@ -161,7 +162,7 @@ func newRequest(r dormouse.BuildRequest) *record {
 		"id": starlark.MakeInt64(r.ID), "buildername": starlark.String(r.Builder), "priority": starlark.MakeInt(r.Priority),
 		"reason":      starlark.String(r.Reason),
 		"submittedAt": starlark.Float(float64(r.SubmittedAt.UnixNano()) / float64(time.Second)),
-		"properties":  newProperties(dormouse.Scope{Properties: r.Properties, Sources: r.Sources}),
+		"properties":  newProperties(expr.Scope{Properties: r.Properties, Sources: r.Sources}),
 	}
 	sources := starlark.NewDict(len(r.Sources))
 	for _, s := range r.Sources {

@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // shellParams are what a step takes that runs commands, but for the command.
@@ -562,7 +563,7 @@ func (a arguments) sourceStamps(arg string) []any {
 					a.r.errorf(item.keyAt(key), didYouMean(key, stampFields), "%s: a source stamp has no %s", f.label, quote(key))
 				}
 			}
-		} else if _, later := v.(dormouse.Renderable); !later {
+		} else if _, later := v.(expr.Renderable); !later {
 			item.bad("a dictionary, such as {'repository': …, 'branch': …}")
 			continue
 		}

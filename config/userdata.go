@@ -8,7 +8,7 @@ import (
 
 	"go.starlark.net/starlark"
 
-	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/expr"
 )
 
 // maxUserData is EC2's limit, in bytes before they are encoded.
@@ -52,7 +52,7 @@ func (a arguments) userData() any {
 		f.bad("a string or made by util.Interpolate")
 		return nil
 	}
-	in, ok := a.r.value(o).(*dormouse.Interpolate)
+	in, ok := a.r.value(o).(*expr.Interpolate)
 	if !ok {
 		return nil
 	}

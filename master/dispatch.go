@@ -9,6 +9,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/latent"
 	"github.com/dormouse-ci/dormouse/schedule"
 	"github.com/dormouse-ci/dormouse/store"
@@ -448,13 +449,13 @@ func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
 // over nothing. What is a fact of this build stays.
 func addWorkerProperties(p dormouse.Properties, r *runningBuild) error {
 	c := r.worker.defined().config
-	scope := dormouse.Scope{Properties: p.Clone(), Sources: r.request.Sources, Worker: r.conn.Facts()}
+	scope := expr.Scope{Properties: p.Clone(), Sources: r.request.Sources, Worker: r.conn.Facts()}
 	for i, from := range []map[string]any{c.Properties, c.DefaultProperties} {
 		for name, v := range from {
 			if old, there := p[name]; there && (i == 1 || old.Source == "Build" || old.Source == "Worker") {
 				continue
 			}
-			out, err := dormouse.Render(v, scope)
+			out, err := expr.Render(v, scope)
 			if err != nil {
 				return dormouse.Errorf(dormouse.CodeOf(err), "property %s of worker %s can not be rendered: %w", name, r.worker.name, err)
 			}

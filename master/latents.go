@@ -14,6 +14,7 @@ import (
 	"github.com/dormouse-ci/dormouse/bootstrap"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2"
+	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/fleet"
 	"github.com/dormouse-ci/dormouse/internal/listen"
 	"github.com/dormouse-ci/dormouse/latent"
@@ -197,7 +198,7 @@ func batchOf(c config.Worker) string {
 	if c.EC2.Bootstrap != "" {
 		return c.Name
 	}
-	text, ok := c.EC2.UserData.(*dormouse.Interpolate)
+	text, ok := c.EC2.UserData.(*expr.Interpolate)
 	if !ok {
 		return "" // whatever it is, it is not our agent that learns here who it is
 	}
@@ -241,7 +242,7 @@ func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
 		facts["name"], facts["generation"] = l.Worker, strconv.FormatInt(l.Generation, 10)
 		facts["secret"] = generationSecret(m.deployment.Key, l.Worker, l.Generation)
 	}
-	v, err := dormouse.Render(c.EC2.UserData, dormouse.Scope{Worker: facts})
+	v, err := expr.Render(c.EC2.UserData, expr.Scope{Worker: facts})
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s can not be rendered: %w", c.Name, err)
 	}

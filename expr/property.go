@@ -1,4 +1,6 @@
-package dormouse
+package expr
+
+import "github.com/dormouse-ci/dormouse"
 
 // PropertyRef is the value of a property, whatever its type; Buildbot's
 // util.Property.
@@ -27,7 +29,7 @@ type SecretRef struct{ Name string }
 // Render looks the secret up.
 func (r SecretRef) Render(scope Scope) (any, error) {
 	if scope.Secret == nil {
-		return nil, Errorf(Invalid, "secret %q can not be used here", r.Name)
+		return nil, dormouse.Errorf(dormouse.Invalid, "secret %q can not be used here", r.Name)
 	}
 	return scope.Secret(r.Name)
 }

@@ -1,4 +1,4 @@
-package dormouse
+package expr
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // Interpolate is a text with parts that are known only when the build runs;
@@ -69,14 +71,14 @@ var sourceAttributes = []string{"branch", "revision", "repository", "project", "
 // arguments, or neither. Arguments may be Renderable.
 func ParseInterpolate(format string, args []any, kw map[string]any) (*Interpolate, error) {
 	if len(args) > 0 && len(kw) > 0 {
-		return nil, Errorf(Invalid, "takes either positional or keyword arguments, not both")
+		return nil, dormouse.Errorf(dormouse.Invalid, "takes either positional or keyword arguments, not both")
 	}
 	return parseInterpolate(format, args, kw, 0)
 }
 
 func parseInterpolate(format string, args []any, kw map[string]any, depth int) (*Interpolate, error) {
 	if depth > maxNesting {
-		return nil, Errorf(Invalid, "substitutions are nested more than %d deep", maxNesting)
+		return nil, dormouse.Errorf(dormouse.Invalid, "substitutions are nested more than %d deep", maxNesting)
 	}
 	in := &Interpolate{format: format, args: args, kw: kw}
 	used, rest := 0, format
@@ -95,10 +97,10 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 		if strings.HasPrefix(after, "(") {
 			key, tail, ok := cutBalanced(after)
 			if !ok {
-				return nil, Errorf(Invalid, "%%%s has no closing parenthesis", abbreviate(after))
+				return nil, dormouse.Errorf(dormouse.Invalid, "%%%s has no closing parenthesis", abbreviate(after))
 			}
 			if len(args) > 0 {
-				return nil, Errorf(Invalid, "%%(%s) can not stand beside positional arguments", abbreviate(key))
+				return nil, dormouse.Errorf(dormouse.Invalid, "%%(%s) can not stand beside positional arguments", abbreviate(key))
 			}
 			sel, err := parseSelection(key, kw, depth)
 			if err != nil {
@@ -110,26 +112,26 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 			used++
 		}
 		if after == "" {
-			return nil, Errorf(Invalid, "ends in the middle of a substitution; a percent sign is written %%%%")
+			return nil, dormouse.Errorf(dormouse.Invalid, "ends in the middle of a substitution; a percent sign is written %%%%")
 		}
 		var ok bool
 		if p.conversion, rest, ok = cutConversion(after); !ok {
-			return nil, Errorf(Invalid, "%%%s is not a substitution: write %%(…)s or %%s, and %%%% for a percent sign", abbreviate(after))
+			return nil, dormouse.Errorf(dormouse.Invalid, "%%%s is not a substitution: write %%(…)s or %%s, and %%%% for a percent sign", abbreviate(after))
 		}
 		in.pieces = append(in.pieces, p)
 		if p.alters() && p.sel != nil && len((&Interpolate{pieces: []piece{p}}).Names("secret")) > 0 {
-			return nil, Errorf(Invalid, "%%(%s): %w", abbreviate(p.sel.source), errAltersSecret)
+			return nil, dormouse.Errorf(dormouse.Invalid, "%%(%s): %w", abbreviate(p.sel.source), errAltersSecret)
 		}
 	}
 	if used != len(args) {
-		return nil, Errorf(Invalid, "needs %d positional arguments, one for each %%s, and has %d", used, len(args))
+		return nil, dormouse.Errorf(dormouse.Invalid, "needs %d positional arguments, one for each %%s, and has %d", used, len(args))
 	}
 	return in, nil
 }
 
 // errAltersSecret keeps a secret from becoming something that is not hidden where
 // it is shown.
-var errAltersSecret = Errorf(Invalid, "a secret is written with s, and whole")
+var errAltersSecret = dormouse.Errorf(dormouse.Invalid, "a secret is written with s, and whole")
 
 func (in *Interpolate) literal(text string) {
 	if text == "" {
@@ -161,7 +163,7 @@ func cutBalanced(s string) (inside, after string, ok bool) {
 
 func parseSelection(source string, kw map[string]any, depth int) (*selection, error) {
 	fail := func(format string, args ...any) (*selection, error) {
-		return nil, Errorf(Invalid, "%%(%s)s: %s", abbreviate(source), fmt.Sprintf(format, args...))
+		return nil, dormouse.Errorf(dormouse.Invalid, "%%(%s)s: %s", abbreviate(source), fmt.Sprintf(format, args...))
 	}
 	sel := &selection{source: source}
 	var rest string
@@ -218,11 +220,11 @@ func (sel *selection) parseForm(form string, kw map[string]any, depth int) (err 
 		sel.truthy = form[0] == '#'
 		yes, no, ok := cutTernary(form[strings.Index(form, "?")+1:])
 		if !ok {
-			return Errorf(Invalid, "%%(%s)s: after ? there must be two texts, as in ?|yes|no", abbreviate(sel.source))
+			return dormouse.Errorf(dormouse.Invalid, "%%(%s)s: after ? there must be two texts, as in ?|yes|no", abbreviate(sel.source))
 		}
 		sel.yes, sel.no = sub(yes), sub(no)
 	default:
-		return Errorf(Invalid, "%%(%s)s: what follows the name begins with one of - ~ + ? #?", abbreviate(sel.source))
+		return dormouse.Errorf(dormouse.Invalid, "%%(%s)s: what follows the name begins with one of - ~ + ? #?", abbreviate(sel.source))
 	}
 	return err
 }
@@ -353,7 +355,7 @@ func (in *Interpolate) Render(scope Scope) (any, error) {
 			err = errAltersSecret
 		}
 		if err != nil {
-			return nil, Errorf(Invalid, "%q: %w", abbreviate(in.format), err)
+			return nil, dormouse.Errorf(dormouse.Invalid, "%q: %w", abbreviate(in.format), err)
 		}
 		b.WriteString(text)
 	}

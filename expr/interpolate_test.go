@@ -1,4 +1,4 @@
-package dormouse
+package expr
 
 import (
 	"errors"
@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dormouse-ci/dormouse"
 	"github.com/google/go-cmp/cmp"
 )
 
 func testScope() Scope {
-	props := Properties{}
+	props := dormouse.Properties{}
 	for name, v := range map[string]any{
 		"branch": "main", "n": 7, "zero": 0, "empty": "", "none": nil, "yes": true, "no": false,
 		"x": 1.5, "whole": 2.0, "list": []any{"a", 1, nil}, "map": map[string]any{"k": "it's"}, "dotted.name-x": "d",
@@ -20,7 +21,7 @@ func testScope() Scope {
 	}
 	return Scope{
 		Properties: props,
-		Sources: []SourceStamp{
+		Sources: []dormouse.SourceStamp{
 			{Branch: "b0", Revision: "r0", Repository: "repo", Project: "p"},
 			{Codebase: "lib", Branch: "b1"},
 		},
@@ -29,7 +30,7 @@ func testScope() Scope {
 			if name == "s" {
 				return "hush", nil
 			}
-			return "", Errorf(NotFound, "no secret %q", name)
+			return "", dormouse.Errorf(dormouse.NotFound, "no secret %q", name)
 		},
 	}
 }
@@ -133,7 +134,7 @@ func TestInterpolateRefused(t *testing.T) {
 		strings.Repeat("%(prop:x:-", 30) + strings.Repeat(")s", 30): "nested more than",
 	} {
 		_, err := ParseInterpolate(format, nil, nil)
-		if err == nil || !strings.Contains(err.Error(), says) || CodeOf(err) != Invalid {
+		if err == nil || !strings.Contains(err.Error(), says) || dormouse.CodeOf(err) != dormouse.Invalid {
 			t.Errorf("%q: %v, want one that says %q", format, err, says)
 		}
 	}
@@ -162,7 +163,7 @@ func TestInterpolateFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := in.Render(Scope{}); CodeOf(err) != Invalid {
+	if _, err := in.Render(Scope{}); dormouse.CodeOf(err) != dormouse.Invalid {
 		t.Errorf("a secret where none may be used: %v", err)
 	}
 }
@@ -196,7 +197,7 @@ func TestPropertyRef(t *testing.T) {
 			t.Errorf("%+v renders as %v, %v; want %v", tt.ref, got, err, tt.want)
 		}
 	}
-	failing := Scope{Properties: Properties{}, Secret: func(string) (string, error) { return "", errors.New("no") }}
+	failing := Scope{Properties: dormouse.Properties{}, Secret: func(string) (string, error) { return "", errors.New("no") }}
 	if _, err := (PropertyRef{Name: "x", Default: SecretRef{"s"}}).Render(failing); err == nil {
 		t.Error("a failing default does not fail")
 	}

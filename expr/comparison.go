@@ -1,6 +1,10 @@
-package dormouse
+package expr
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/dormouse-ci/dormouse"
+)
 
 // Comparison compares two values when the build runs, such as
 // util.Property('branch') == 'main'. Its rendering is a bool.
@@ -29,13 +33,13 @@ func (c Comparison) Render(scope Scope) (any, error) {
 	}
 	switch c.Op {
 	case "==":
-		return ordered && order == 0 || !ordered && SameJSON(left, right), nil
+		return ordered && order == 0 || !ordered && dormouse.SameJSON(left, right), nil
 	case "!=":
-		return ordered && order != 0 || !ordered && !SameJSON(left, right), nil
+		return ordered && order != 0 || !ordered && !dormouse.SameJSON(left, right), nil
 	}
 	if !ordered {
 		// What they are may be secret.
-		return nil, Errorf(Invalid, "%s %s %s can not be told: only two numbers or two texts have an order", kindOf(left), c.Op, kindOf(right))
+		return nil, dormouse.Errorf(dormouse.Invalid, "%s %s %s can not be told: only two numbers or two texts have an order", kindOf(left), c.Op, kindOf(right))
 	}
 	switch c.Op {
 	case "<":
@@ -47,7 +51,7 @@ func (c Comparison) Render(scope Scope) (any, error) {
 	case ">=":
 		return order >= 0, nil
 	}
-	return nil, Errorf(Internal, "%q is no comparison", c.Op)
+	return nil, dormouse.Errorf(dormouse.Internal, "%q is no comparison", c.Op)
 }
 
 // kindOf names what a value is.

@@ -1,4 +1,4 @@
-package dormouse
+package expr
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package dormouse
+package expr
 
 import (
 	"encoding/json"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 // conversion says how a value is written, as Python's operator % has it.
@@ -56,7 +58,7 @@ func (c conversion) text(v any) (string, error) {
 	case 'd', 'i':
 		n := wholeNumber(v)
 		if n == nil {
-			return "", Errorf(Invalid, "%%%c needs a number", c.verb)
+			return "", dormouse.Errorf(dormouse.Invalid, "%%%c needs a number", c.verb)
 		}
 		digits := new(big.Int).Abs(n).String()
 		digits = strings.Repeat("0", max(0, c.precision-len(digits))) + digits
@@ -64,7 +66,7 @@ func (c conversion) text(v any) (string, error) {
 	case 'f':
 		x, ok := number(v)
 		if !ok {
-			return "", Errorf(Invalid, "%%f needs a number")
+			return "", dormouse.Errorf(dormouse.Invalid, "%%f needs a number")
 		}
 		decimals := 6
 		if c.precision >= 0 {
