@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/testca":  {},
 	"latent":           {},
 	"notify":           {},
-	"schedule":         {},
+	"planner":          {},
 	"store":            {},
 	"store/migrations": {},
 	"store/postgres":   {"store", "store/migrations"},
@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 
 // onlyStandardLibrary are packages that import nothing from outside at all:
 // the language of the domain, and the decisions.
-var onlyStandardLibrary = []string{"", "expr", "latent", "schedule", "fleet"}
+var onlyStandardLibrary = []string{"", "expr", "latent", "planner", "fleet"}
 
 func TestDependencyDirection(t *testing.T) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

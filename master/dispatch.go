@@ -11,7 +11,7 @@ import (
 	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/expr"
 	"github.com/dormouse-ci/dormouse/latent"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 	"github.com/dormouse-ci/dormouse/store"
 )
 
@@ -57,7 +57,7 @@ func (m *Master) dispatch(ctx context.Context) time.Time {
 	now := m.now()
 	in, next := m.planInput(now)
 	in.AskFrom = m.askFrom
-	plan := schedule.Plan(in)
+	plan := planner.Plan(in)
 	m.sayFaults(plan.Faults)
 	if m.askFrom = plan.AskFrom; len(m.askFrom) > 0 {
 		m.wakeUp()
@@ -127,7 +127,7 @@ func (w *worker) want(wanted bool) {
 
 // planInput gathers what a plan is made from, and when the first of the requests
 // that are held may be tried.
-func (m *Master) planInput(setup *setup) (in schedule.Input, next time.Time) {
+func (m *Master) planInput(setup *setup) (in planner.Input, next time.Time) {
 	now := time.Now()
 	for _, r := range m.queue.all() {
 		r.MaxTries = m.maxTries(r.Builder)
@@ -135,13 +135,13 @@ func (m *Master) planInput(setup *setup) (in schedule.Input, next time.Time) {
 		if held != "" && (next.IsZero() || until.Before(next)) {
 			next = until
 		}
-		in.Requests = append(in.Requests, schedule.Request{
+		in.Requests = append(in.Requests, planner.Request{
 			ID: r.ID, Builder: r.Builder, Priority: r.Priority, Reason: r.Reason, SubmittedAt: r.SubmittedAt, First: r.Interrupted == 1,
 			Sources: r.Sources, Properties: r.Properties, Held: held,
 		})
 	}
 	for _, b := range setup.builders {
-		in.Builders = append(in.Builders, schedule.Builder{
+		in.Builders = append(in.Builders, planner.Builder{
 			Name: b.Name, WorkerNames: b.WorkerNames, CollapseRequests: b.CollapseRequests, Locks: b.Locks,
 			Choose: b.Choose,
 		})
@@ -156,7 +156,7 @@ func (m *Master) planInput(setup *setup) (in schedule.Input, next time.Time) {
 	return in, next
 }
 
-func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
+func (m *Master) collapse(ctx context.Context, collapses []planner.Collapse) {
 	if len(collapses) == 0 {
 		return
 	}
@@ -185,7 +185,7 @@ func (m *Master) collapse(ctx context.Context, collapses []schedule.Collapse) {
 
 // dropSettled takes requests out of the queue that are not pending any more,
 // so that one of them does not keep the others from being merged.
-func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse) {
+func (m *Master) dropSettled(ctx context.Context, collapses []planner.Collapse) {
 	for _, c := range collapses {
 		for _, id := range []int64{c.RequestID, c.Into} {
 			if r, err := m.db.Request(ctx, id); err == nil && r.State != dormouse.RequestPending {
@@ -199,7 +199,7 @@ func (m *Master) dropSettled(ctx context.Context, collapses []schedule.Collapse)
 // startBuild gives a request to a worker: the worker first, which may have
 // changed its mind, then the claim and the build, durable, then the run. It reports
 // whether the request waits still, and wants that worker.
-func (m *Master) startBuild(ctx context.Context, now *setup, a schedule.Assignment) (waits bool, err error) {
+func (m *Master) startBuild(ctx context.Context, now *setup, a planner.Assignment) (waits bool, err error) {
 	request, ok := m.queue.get(a.RequestID)
 	if !ok {
 		return false, nil // cancelled a moment ago

@@ -1,7 +1,7 @@
 // Package master assembles a build master: it is the only package that knows
 // all the others.
 //
-//	            web.Service                    schedule.Plan
+//	            web.Service                    planner.Plan
 //	REST, CLI ───────────────▶ Master ──wake──▶ dispatch ──▶ assignments ─▶ build.Runner
 //	                             │  ▲                │                          │
 //	                             ▼  │ events         └─▶ demand ─▶ latent.Worker │
@@ -12,7 +12,7 @@
 // # One build through it
 //
 // [Master.Force] stores a request, announces it and wakes the dispatcher. The
-// dispatcher asks schedule.Plan, which is pure, what follows from everything it
+// dispatcher asks planner.Plan, which is pure, what follows from everything it
 // knows. An assignment is acquired from the worker's host, stored as a claim
 // and a build in one transaction, and run in a goroutine of its own. Demand is
 // told to the hosts of latent workers, which start instances by the fleet; the

@@ -12,7 +12,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
 	"github.com/dormouse-ci/dormouse/latent"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -81,17 +81,17 @@ func (t *runningBuilds) remove(r *runningBuild) {
 }
 
 // holders are the builds that run, with what they hold.
-func (t *runningBuilds) holders() []schedule.Holder {
+func (t *runningBuilds) holders() []planner.Holder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]schedule.Holder, 0, len(t.byID))
+	out := make([]planner.Holder, 0, len(t.byID))
 	for _, r := range t.byID {
-		out = append(out, schedule.Holder{
+		out = append(out, planner.Holder{
 			Build: fmt.Sprintf("build %s/%d", r.build.Builder, r.build.Number), Builder: r.build.Builder, Request: r.request.ID,
 			Worker: r.worker.name, Locks: slices.Concat(r.builder.Locks, r.worker.defined().config.Locks),
 		})
 	}
-	slices.SortFunc(out, func(a, b schedule.Holder) int { return strings.Compare(a.Build, b.Build) })
+	slices.SortFunc(out, func(a, b planner.Holder) int { return strings.Compare(a.Build, b.Build) })
 	return out
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/fleet"
 	"github.com/dormouse-ci/dormouse/latent"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -111,11 +111,11 @@ func (w *worker) tell() {
 }
 
 // plan describes the worker to the planner.
-func (w *worker) plan(now time.Time) schedule.Worker {
+func (w *worker) plan(now time.Time) planner.Worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := w.defined().config
-	p := schedule.Worker{
+	p := planner.Worker{
 		Name: w.name, Latent: w.latent != nil, MaxBuilds: c.MaxBuilds,
 		Builds: len(w.running), RunningBuilders: slices.Sorted(maps.Keys(w.running)),
 		Locks: c.Locks,

@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"slices"
@@ -9,18 +9,18 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 // parent is a build of builder "parent" that runs on a worker and waits for
 // requests.
-func parent(worker string, l []dormouse.LockAccess, waitsFor ...int64) schedule.Holder {
-	return schedule.Holder{Build: "build parent/1", Builder: "parent", Request: 100, Worker: worker, Locks: l, WaitsFor: waitsFor}
+func parent(worker string, l []dormouse.LockAccess, waitsFor ...int64) planner.Holder {
+	return planner.Holder{Build: "build parent/1", Builder: "parent", Request: 100, Worker: worker, Locks: l, WaitsFor: waitsFor}
 }
 
 // ready is a worker that is attached, with what runs on it.
-func ready(name string, most int, runs ...string) schedule.Worker {
-	return schedule.Worker{Name: name, Ready: true, MaxBuilds: most, Builds: len(runs), RunningBuilders: runs}
+func ready(name string, most int, runs ...string) planner.Worker {
+	return planner.Worker{Name: name, Ready: true, MaxBuilds: most, Builds: len(runs), RunningBuilders: runs}
 }
 
 // TestWhoIsWaitedFor: what a running build waits for is let through to what that
@@ -28,41 +28,41 @@ func ready(name string, most int, runs ...string) schedule.Worker {
 func TestWhoIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	pair := dormouse.Lock{Name: "pair", MaxCount: 2}
-	on := func(name string, l []dormouse.LockAccess, workers ...string) schedule.Builder {
-		return schedule.Builder{Name: name, WorkerNames: workers, Locks: l}
+	on := func(name string, l []dormouse.LockAccess, workers ...string) planner.Builder {
+		return planner.Builder{Name: name, WorkerNames: workers, Locks: l}
 	}
 	tests := []struct {
 		name     string
-		in       schedule.Input
+		in       planner.Input
 		assigned map[int64]string
 		waiting  map[int64]string
 	}{
 		{
 			name: "the second place of a lock, before one that waits for both",
-			in: schedule.Input{
-				Requests: requests("alone", "kid"), Holders: []schedule.Holder{parent("a", locks(counts(pair, 1)), 2)},
-				Builders: []schedule.Builder{on("alone", locks(wholly(pair)), "b", "c"), on("kid", locks(counts(pair, 1)), "b", "c"), on("parent", locks(counts(pair, 1)), "a")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1), ready("c", 1)},
+			in: planner.Input{
+				Requests: requests("alone", "kid"), Holders: []planner.Holder{parent("a", locks(counts(pair, 1)), 2)},
+				Builders: []planner.Builder{on("alone", locks(wholly(pair)), "b", "c"), on("kid", locks(counts(pair, 1)), "b", "c"), on("parent", locks(counts(pair, 1)), "a")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1), ready("c", 1)},
 			},
 			assigned: map[int64]string{2: "b"},
 			waiting:  map[int64]string{1: "waiting for lock pair: it is wanted exclusively, and build parent/1 holds it"},
 		},
 		{
 			name: "also where the one that waits has a higher priority",
-			in: schedule.Input{
-				Requests: with(requests("alone", "kid"), func(r []schedule.Request) { r[0].Priority = 9 }), Holders: []schedule.Holder{parent("a", locks(counts(pair, 1)), 2)},
-				Builders: []schedule.Builder{on("alone", locks(wholly(pair)), "b"), on("kid", locks(counts(pair, 1)), "b")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1)},
+			in: planner.Input{
+				Requests: with(requests("alone", "kid"), func(r []planner.Request) { r[0].Priority = 9 }), Holders: []planner.Holder{parent("a", locks(counts(pair, 1)), 2)},
+				Builders: []planner.Builder{on("alone", locks(wholly(pair)), "b"), on("kid", locks(counts(pair, 1)), "b")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1)},
 			},
 			assigned: map[int64]string{2: "b"},
 			waiting:  map[int64]string{1: "waiting for lock pair: it is wanted exclusively, and build parent/1 holds it"},
 		},
 		{
 			name: "nobody else is let through",
-			in: schedule.Input{
-				Requests: requests("alone", "use", "kid"), Holders: []schedule.Holder{parent("a", locks(counts(pair, 1)), 3)},
-				Builders: []schedule.Builder{on("alone", locks(wholly(pair)), "b"), on("use", locks(counts(pair, 1)), "b"), on("kid", locks(counts(pair, 1)), "c")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1), {Name: "c", Paused: true}},
+			in: planner.Input{
+				Requests: requests("alone", "use", "kid"), Holders: []planner.Holder{parent("a", locks(counts(pair, 1)), 3)},
+				Builders: []planner.Builder{on("alone", locks(wholly(pair)), "b"), on("use", locks(counts(pair, 1)), "b"), on("kid", locks(counts(pair, 1)), "c")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1), {Name: "c", Paused: true}},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -73,10 +73,10 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "a request that waits for others is not let through when these go on without it",
-			in: schedule.Input{
-				Requests: requests("alone", "kid"), Holders: []schedule.Holder{parent("a", nil, 2), {Build: "build use/1", Builder: "use", Request: 101, Worker: "d", Locks: locks(counts(pair, 1))}},
-				Builders: []schedule.Builder{on("alone", locks(wholly(pair)), "b"), on("kid", locks(counts(pair, 1)), "b")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1), ready("d", 1, "use")},
+			in: planner.Input{
+				Requests: requests("alone", "kid"), Holders: []planner.Holder{parent("a", nil, 2), {Build: "build use/1", Builder: "use", Request: 101, Worker: "d", Locks: locks(counts(pair, 1))}},
+				Builders: []planner.Builder{on("alone", locks(wholly(pair)), "b"), on("kid", locks(counts(pair, 1)), "b")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1), ready("d", 1, "use")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -86,43 +86,43 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "what a grandchild needs",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("alone", "grandkid"),
-				Holders: []schedule.Holder{
+				Holders: []planner.Holder{
 					parent("a", locks(counts(pair, 1)), 101), {Build: "build kid/1", Builder: "kid", Request: 101, Worker: "b", WaitsFor: []int64{2}},
 				},
-				Builders: []schedule.Builder{on("alone", locks(wholly(pair)), "c"), on("grandkid", locks(counts(pair, 1)), "c")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1, "kid"), ready("c", 1)},
+				Builders: []planner.Builder{on("alone", locks(wholly(pair)), "c"), on("grandkid", locks(counts(pair, 1)), "c")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1, "kid"), ready("c", 1)},
 			},
 			assigned: map[int64]string{2: "c"},
 			waiting:  map[int64]string{1: "waiting for lock pair: it is wanted exclusively, and build parent/1 holds it"},
 		},
 		{
 			name: "the last place beside the one that waits, before an earlier request",
-			in: schedule.Input{
-				Requests: requests("other", "kid", "kid"), Holders: []schedule.Holder{parent("a", nil, 2, 3)},
-				Builders: []schedule.Builder{on("other", nil, "a"), on("kid", nil, "a")},
-				Workers:  []schedule.Worker{ready("a", 2, "parent")},
+			in: planner.Input{
+				Requests: requests("other", "kid", "kid"), Holders: []planner.Holder{parent("a", nil, 2, 3)},
+				Builders: []planner.Builder{on("other", nil, "a"), on("kid", nil, "a")},
+				Workers:  []planner.Worker{ready("a", 2, "parent")},
 			},
 			assigned: map[int64]string{2: "a"},
 			waiting:  map[int64]string{1: "waiting for worker a, which runs a build of parent", 3: "waiting for worker a, which is given another build of kid"},
 		},
 		{
 			name: "one at a time: who has a build that runs takes turns with the others",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("other", "kid"),
-				Holders:  []schedule.Holder{parent("a", nil, 2, 101), {Build: "build kid/1", Builder: "kid", Request: 101, Worker: "b"}},
-				Builders: []schedule.Builder{on("other", nil, "a"), on("kid", nil, "a", "b")},
-				Workers:  []schedule.Worker{ready("a", 2, "parent"), ready("b", 1, "kid")},
+				Holders:  []planner.Holder{parent("a", nil, 2, 101), {Build: "build kid/1", Builder: "kid", Request: 101, Worker: "b"}},
+				Builders: []planner.Builder{on("other", nil, "a"), on("kid", nil, "a", "b")},
+				Workers:  []planner.Worker{ready("a", 2, "parent"), ready("b", 1, "kid")},
 			},
 			assigned: map[int64]string{1: "a"},
 			waiting:  map[int64]string{2: "waiting for a worker of builder kid: worker a runs a build of parent; worker b runs a build of kid already"},
 		},
 		{
 			name: "the only worker",
-			in: schedule.Input{
-				Requests: requests("kid", "other"), Holders: []schedule.Holder{parent("a", nil, 1)},
-				Builders: []schedule.Builder{on("kid", nil, "a"), on("other", nil, "a")}, Workers: []schedule.Worker{ready("a", 1, "parent")},
+			in: planner.Input{
+				Requests: requests("kid", "other"), Holders: []planner.Holder{parent("a", nil, 1)},
+				Builders: []planner.Builder{on("kid", nil, "a"), on("other", nil, "a")}, Workers: []planner.Worker{ready("a", 1, "parent")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -132,9 +132,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "an exclusive lock",
-			in: schedule.Input{
-				Requests: requests("kid"), Holders: []schedule.Holder{parent("a", locks(wholly(tape)), 1)},
-				Builders: []schedule.Builder{on("kid", locks(counts(tape, 1)), "b")}, Workers: []schedule.Worker{ready("a", 1, "parent"), ready("b", 1)},
+			in: planner.Input{
+				Requests: requests("kid"), Holders: []planner.Holder{parent("a", locks(wholly(tape)), 1)},
+				Builders: []planner.Builder{on("kid", locks(counts(tape, 1)), "b")}, Workers: []planner.Worker{ready("a", 1, "parent"), ready("b", 1)},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -143,9 +143,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "a worker's lock, on all workers that it may have",
-			in: schedule.Input{
-				Requests: requests("kid"), Holders: []schedule.Holder{parent("w1", locks(wholly(disk)), 1)},
-				Builders: []schedule.Builder{on("kid", locks(wholly(disk)), "w1")}, Workers: []schedule.Worker{ready("w1", 0, "parent")},
+			in: planner.Input{
+				Requests: requests("kid"), Holders: []planner.Holder{parent("w1", locks(wholly(disk)), 1)},
+				Builders: []planner.Builder{on("kid", locks(wholly(disk)), "w1")}, Workers: []planner.Worker{ready("w1", 0, "parent")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -154,13 +154,13 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "both places of a lock, held by parent and grandparent",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("grandkid"),
-				Holders: []schedule.Holder{
+				Holders: []planner.Holder{
 					parent("a", locks(counts(pair, 1)), 101), {Build: "build kid/1", Builder: "kid", Request: 101, Worker: "b", Locks: locks(counts(pair, 1)), WaitsFor: []int64{1}},
 				},
-				Builders: []schedule.Builder{on("grandkid", locks(counts(pair, 1)), "c")},
-				Workers:  []schedule.Worker{ready("a", 1, "parent"), ready("b", 1, "kid"), ready("c", 1)},
+				Builders: []planner.Builder{on("grandkid", locks(counts(pair, 1)), "c")},
+				Workers:  []planner.Worker{ready("a", 1, "parent"), ready("b", 1, "kid"), ready("c", 1)},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -169,9 +169,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "itself",
-			in: schedule.Input{
-				Requests: requests("parent"), Holders: []schedule.Holder{parent("a", nil, 1)},
-				Builders: []schedule.Builder{on("parent", nil, "a")}, Workers: []schedule.Worker{ready("a", 0, "parent")},
+			in: planner.Input{
+				Requests: requests("parent"), Holders: []planner.Holder{parent("a", nil, 1)},
+				Builders: []planner.Builder{on("parent", nil, "a")}, Workers: []planner.Worker{ready("a", 0, "parent")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -180,9 +180,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "merged into another, which then is waited for",
-			in: schedule.Input{
-				Requests: requests("kid", "kid"), Holders: []schedule.Holder{parent("a", nil, 1)},
-				Builders: []schedule.Builder{{Name: "kid", WorkerNames: []string{"a"}, CollapseRequests: true}}, Workers: []schedule.Worker{ready("a", 1, "parent")},
+			in: planner.Input{
+				Requests: requests("kid", "kid"), Holders: []planner.Holder{parent("a", nil, 1)},
+				Builders: []planner.Builder{{Name: "kid", WorkerNames: []string{"a"}, CollapseRequests: true}}, Workers: []planner.Worker{ready("a", 1, "parent")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -191,14 +191,14 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "two that wait for each other's worker",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("left kid", "right kid"),
-				Holders: []schedule.Holder{
+				Holders: []planner.Holder{
 					{Build: "build left/1", Builder: "left", Request: 101, Worker: "a", WaitsFor: []int64{1}},
 					{Build: "build right/1", Builder: "right", Request: 102, Worker: "b", WaitsFor: []int64{2}},
 				},
-				Builders: []schedule.Builder{on("left kid", nil, "b"), on("right kid", nil, "a")},
-				Workers:  []schedule.Worker{ready("a", 1, "left"), ready("b", 1, "right")},
+				Builders: []planner.Builder{on("left kid", nil, "b"), on("right kid", nil, "a")},
+				Workers:  []planner.Worker{ready("a", 1, "left"), ready("b", 1, "right")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -208,14 +208,14 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "two workers, both taken by builds that wait",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("kid", "kid"),
-				Holders: []schedule.Holder{
+				Holders: []planner.Holder{
 					{Build: "build p/1", Builder: "p", Request: 101, Worker: "a", WaitsFor: []int64{1}},
 					{Build: "build p/2", Builder: "p", Request: 102, Worker: "b", WaitsFor: []int64{2}},
 				},
-				Builders: []schedule.Builder{on("kid", nil, "a", "b")},
-				Workers:  []schedule.Worker{ready("a", 1, "p"), ready("b", 1, "p")},
+				Builders: []planner.Builder{on("kid", nil, "a", "b")},
+				Workers:  []planner.Worker{ready("a", 1, "p"), ready("b", 1, "p")},
 			},
 			assigned: map[int64]string{},
 			waiting: map[int64]string{
@@ -225,9 +225,9 @@ func TestWhoIsWaitedFor(t *testing.T) {
 		},
 		{
 			name: "a worker that is away may come back",
-			in: schedule.Input{
-				Requests: requests("kid"), Holders: []schedule.Holder{parent("a", nil, 1)},
-				Builders: []schedule.Builder{on("kid", nil, "a", "b")}, Workers: []schedule.Worker{ready("a", 1, "parent"), {Name: "b", Reason: "it is not attached"}},
+			in: planner.Input{
+				Requests: requests("kid"), Holders: []planner.Holder{parent("a", nil, 1)},
+				Builders: []planner.Builder{on("kid", nil, "a", "b")}, Workers: []planner.Worker{ready("a", 1, "parent"), {Name: "b", Reason: "it is not attached"}},
 			},
 			assigned: map[int64]string{},
 			waiting:  map[int64]string{1: "waiting for a worker of builder kid: worker a runs a build of parent; worker b is not available: it is not attached"},
@@ -236,7 +236,7 @@ func TestWhoIsWaitedFor(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			out := schedule.Plan(tt.in)
+			out := planner.Plan(tt.in)
 			if diff := cmp.Diff(tt.assigned, assigned(out)); diff != "" {
 				t.Errorf("assigned (-want +got):\n%s", diff)
 			}
@@ -262,7 +262,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 			w.Startable = !w.Ready && !w.Starting
 		}
 		for range 100 {
-			out := schedule.Plan(in)
+			out := planner.Plan(in)
 			in = carryOut(in, out)
 			if names := sorted(out.Demand); len(names) > 0 {
 				in = becomeReady(in, names...)
@@ -278,7 +278,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 				return
 			}
 			for id, why := range out.Waiting {
-				if strings.Contains(why, "can never go on") && !stillWaits(schedule.Plan(in), id) {
+				if strings.Contains(why, "can never go on") && !stillWaits(planner.Plan(in), id) {
 					t.Fatalf("request %d went on, of which was said: %s", id, why)
 				}
 			}
@@ -288,11 +288,11 @@ func TestNobodyWaitsForEver(t *testing.T) {
 }
 
 // endOne ends a build that waits for nothing.
-func endOne(in *schedule.Input) bool {
+func endOne(in *planner.Input) bool {
 	for i, h := range in.Holders {
 		blocked := slices.ContainsFunc(h.WaitsFor, func(id int64) bool {
-			return slices.ContainsFunc(in.Requests, func(r schedule.Request) bool { return r.ID == id }) ||
-				slices.ContainsFunc(in.Holders, func(o schedule.Holder) bool { return o.Request == id })
+			return slices.ContainsFunc(in.Requests, func(r planner.Request) bool { return r.ID == id }) ||
+				slices.ContainsFunc(in.Holders, func(o planner.Holder) bool { return o.Request == id })
 		})
 		if blocked {
 			continue
@@ -311,12 +311,12 @@ func endOne(in *schedule.Input) bool {
 	return false
 }
 
-func stillWaits(out schedule.Result, id int64) bool { return out.Waiting[id] != "" }
+func stillWaits(out planner.Result, id int64) bool { return out.Waiting[id] != "" }
 
 // waitsForUntold reports whether a build waits for a request that no worker or no
 // lock will ever serve, whoever else there is.
-func waitsForUntold(in schedule.Input) bool {
-	out := schedule.Plan(in)
+func waitsForUntold(in planner.Input) bool {
+	out := planner.Plan(in)
 	for _, h := range in.Holders {
 		for _, r := range h.WaitsFor {
 			if why := out.Waiting[r]; strings.Contains(why, "has no workers") || strings.Contains(why, "of it are wanted") {

@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"testing"
@@ -8,28 +8,28 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // requests makes one request per builder named, submitted a second apart, with
 // ids from 1.
-func requests(builders ...string) []schedule.Request {
-	var out []schedule.Request
+func requests(builders ...string) []planner.Request {
+	var out []planner.Request
 	for i, b := range builders {
-		out = append(out, schedule.Request{
+		out = append(out, planner.Request{
 			ID: int64(i + 1), Builder: b, SubmittedAt: epoch.Add(time.Duration(i) * time.Second),
 		})
 	}
 	return out
 }
 
-func builder(name string, workers ...string) schedule.Builder {
-	return schedule.Builder{Name: name, WorkerNames: workers}
+func builder(name string, workers ...string) planner.Builder {
+	return planner.Builder{Name: name, WorkerNames: workers}
 }
 
-func with(r []schedule.Request, change func([]schedule.Request)) []schedule.Request {
+func with(r []planner.Request, change func([]planner.Request)) []planner.Request {
 	change(r)
 	return r
 }
@@ -38,7 +38,7 @@ func TestPlan(t *testing.T) {
 	type assigned map[int64]string
 	tests := []struct {
 		name     string
-		in       schedule.Input
+		in       planner.Input
 		assigned assigned
 		order    []int64 // of the assignments, where it matters
 		demand   map[string]int
@@ -47,17 +47,17 @@ func TestPlan(t *testing.T) {
 		{name: "nothing"},
 		{
 			name: "a ready worker takes it",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a")},
-				Workers: []schedule.Worker{{Name: "a", Ready: true, MaxBuilds: 1}},
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a")},
+				Workers: []planner.Worker{{Name: "a", Ready: true, MaxBuilds: 1}},
 			},
 			assigned: assigned{1: "a"},
 		},
 		{
 			name: "a latent worker is started",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a", "b")},
-				Workers: []schedule.Worker{
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a", "b")},
+				Workers: []planner.Worker{
 					{Name: "a", Latent: true, Startable: true, MaxBuilds: 1},
 					{Name: "b", Latent: true, Startable: true, MaxBuilds: 1},
 				},
@@ -67,9 +67,9 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "one that is starting is preferred to starting another",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a", "b")},
-				Workers: []schedule.Worker{
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a", "b")},
+				Workers: []planner.Worker{
 					{Name: "a", Latent: true, Startable: true, MaxBuilds: 1},
 					{Name: "b", Latent: true, Starting: true, MaxBuilds: 1, Reason: "instance i-1 is pending"},
 				},
@@ -79,10 +79,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "a request that no other worker serves gets the worker that another gave up",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("any", "only"),
-				Builders: []schedule.Builder{builder("any", "a", "b"), builder("only", "a")},
-				Workers: []schedule.Worker{
+				Builders: []planner.Builder{builder("any", "a", "b"), builder("only", "a")},
+				Workers: []planner.Worker{
 					{Name: "a", Ready: true, MaxBuilds: 1}, {Name: "b", Ready: true, MaxBuilds: 1},
 				},
 			},
@@ -90,10 +90,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "ready first, then starting, then as few as will do",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("x", "x", "x", "x"),
-				Builders: []schedule.Builder{builder("x", "a", "b", "c", "d", "e")},
-				Workers: []schedule.Worker{
+				Builders: []planner.Builder{builder("x", "a", "b", "c", "d", "e")},
+				Workers: []planner.Worker{
 					{Name: "a", Latent: true, Startable: true, MaxBuilds: 1},
 					{Name: "b", Latent: true, Startable: true, MaxBuilds: 1},
 					{Name: "c", Latent: true, Startable: true, MaxBuilds: 1},
@@ -111,10 +111,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "a latent worker without a limit serves each builder once",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("x", "y", "x"),
-				Builders: []schedule.Builder{builder("x", "a"), builder("y", "b", "a")},
-				Workers: []schedule.Worker{
+				Builders: []planner.Builder{builder("x", "a"), builder("y", "b", "a")},
+				Workers: []planner.Worker{
 					{Name: "b", Latent: true, Startable: true},
 					{Name: "a", Latent: true, Startable: true},
 				},
@@ -128,9 +128,9 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "the idle one of two ready workers",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a", "b")},
-				Workers: []schedule.Worker{
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a", "b")},
+				Workers: []planner.Worker{
 					{Name: "a", Ready: true, Builds: 1, RunningBuilders: []string{"y"}}, {Name: "b", Ready: true},
 				},
 			},
@@ -138,14 +138,14 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "priority, then age, then id",
-			in: schedule.Input{
-				Requests: with(requests("x", "x", "x", "x"), func(r []schedule.Request) {
+			in: planner.Input{
+				Requests: with(requests("x", "x", "x", "x"), func(r []planner.Request) {
 					r[3].Priority = 1
 					r[1].SubmittedAt = r[0].SubmittedAt
 					r[0], r[1] = r[1], r[0]
 				}),
-				Builders: []schedule.Builder{builder("x", "a", "b", "c")},
-				Workers: []schedule.Worker{
+				Builders: []planner.Builder{builder("x", "a", "b", "c")},
+				Workers: []planner.Worker{
 					{Name: "a", Ready: true, MaxBuilds: 1}, {Name: "b", Ready: true, MaxBuilds: 1}, {Name: "c", Ready: true, MaxBuilds: 1},
 				},
 			},
@@ -155,10 +155,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "builders take turns, and running builds count",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("x", "x", "x", "y"),
-				Builders: []schedule.Builder{builder("x", "a", "b", "c"), builder("y", "a", "b", "c")},
-				Workers: []schedule.Worker{
+				Builders: []planner.Builder{builder("x", "a", "b", "c"), builder("y", "a", "b", "c")},
+				Workers: []planner.Worker{
 					{Name: "a", Ready: true, MaxBuilds: 1, Builds: 1, RunningBuilders: []string{"x"}},
 					{Name: "b", Ready: true, MaxBuilds: 1},
 					{Name: "c", Ready: true, MaxBuilds: 1},
@@ -173,10 +173,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "a busy worker is waited for and named",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("x", "y"),
-				Builders: []schedule.Builder{builder("x", "bot1"), builder("y", "bot1")},
-				Workers:  []schedule.Worker{{Name: "bot1", Latent: true, Ready: true, MaxBuilds: 1, Builds: 1, RunningBuilders: []string{"x"}}},
+				Builders: []planner.Builder{builder("x", "bot1"), builder("y", "bot1")},
+				Workers:  []planner.Worker{{Name: "bot1", Latent: true, Ready: true, MaxBuilds: 1, Builds: 1, RunningBuilders: []string{"x"}}},
 			},
 			waiting: map[int64]string{
 				1: "waiting for worker bot1, which runs a build of x already",
@@ -185,9 +185,9 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "workers out of use",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a", "b", "c", "d", "e")},
-				Workers: []schedule.Worker{
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a", "b", "c", "d", "e")},
+				Workers: []planner.Worker{
 					{Name: "a", Ready: true, Paused: true},
 					{Name: "b", Latent: true, Reason: "quarantined until 12:03: EC2 refused the launch (InvalidAMIID.NotFound)"},
 					{Name: "c", Latent: true, Startable: true, Graceful: true},
@@ -200,9 +200,9 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "builders that can never build",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("gone", "none", "typo"),
-				Builders: []schedule.Builder{builder("none"), builder("typo", "wroker")},
+				Builders: []planner.Builder{builder("none"), builder("typo", "wroker")},
 			},
 			waiting: map[int64]string{
 				1: "builder gone is not configured",
@@ -212,26 +212,26 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "names said twice count once",
-			in: schedule.Input{
+			in: planner.Input{
 				Requests: requests("x", "x"),
-				Builders: []schedule.Builder{builder("x", "a", "a"), builder("x", "b")},
-				Workers:  []schedule.Worker{{Name: "a", Ready: true}, {Name: "a", Ready: true}, {Name: "b", Ready: true}},
+				Builders: []planner.Builder{builder("x", "a", "a"), builder("x", "b")},
+				Workers:  []planner.Worker{{Name: "a", Ready: true}, {Name: "a", Ready: true}, {Name: "b", Ready: true}},
 			},
 			assigned: assigned{1: "a"},
 			waiting:  map[int64]string{2: "waiting for worker a, which is given another build of x"},
 		},
 		{
 			name: "more builds than it may have leave no room",
-			in: schedule.Input{
-				Requests: requests("x"), Builders: []schedule.Builder{builder("x", "a")},
-				Workers: []schedule.Worker{{Name: "a", Ready: true, MaxBuilds: 1, Builds: 3, RunningBuilders: []string{"p", "q", "r"}}},
+			in: planner.Input{
+				Requests: requests("x"), Builders: []planner.Builder{builder("x", "a")},
+				Workers: []planner.Worker{{Name: "a", Ready: true, MaxBuilds: 1, Builds: 3, RunningBuilders: []string{"p", "q", "r"}}},
 			},
 			waiting: map[int64]string{1: "waiting for worker a, which runs 3 builds of p, q, r"},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := schedule.Plan(tt.in)
+			got := planner.Plan(tt.in)
 			have, order := assigned{}, []int64(nil)
 			for _, a := range got.Assignments {
 				have[a.RequestID] = a.Worker
@@ -266,42 +266,42 @@ func TestPlanCollapses(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		a, b   schedule.Request // ids 1 and 2
+		a, b   planner.Request // ids 1 and 2
 		merged bool
 	}{
-		{name: "equal", a: schedule.Request{Sources: []dormouse.SourceStamp{main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{main}}, merged: true},
+		{name: "equal", a: planner.Request{Sources: []dormouse.SourceStamp{main}}, b: planner.Request{Sources: []dormouse.SourceStamp{main}}, merged: true},
 		{name: "no source at all", merged: true},
-		{name: "another branch", a: schedule.Request{Sources: []dormouse.SourceStamp{main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{{Repository: "r", Branch: "next"}}}},
-		{name: "another revision", a: schedule.Request{Sources: []dormouse.SourceStamp{at("1")}}, b: schedule.Request{Sources: []dormouse.SourceStamp{at("2")}}},
-		{name: "a revision against the tip", a: schedule.Request{Sources: []dormouse.SourceStamp{at("1")}}, b: schedule.Request{Sources: []dormouse.SourceStamp{main}}},
-		{name: "another repository", a: schedule.Request{Sources: []dormouse.SourceStamp{main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{{Repository: "q", Branch: "main"}}}},
-		{name: "another project", a: schedule.Request{Sources: []dormouse.SourceStamp{main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{{Repository: "r", Branch: "main", Project: "p"}}}},
-		{name: "a codebase more", a: schedule.Request{Sources: []dormouse.SourceStamp{main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{main, lib}}},
-		{name: "codebases in another order", a: schedule.Request{Sources: []dormouse.SourceStamp{lib, main}}, b: schedule.Request{Sources: []dormouse.SourceStamp{main, lib}}, merged: true},
-		{name: "another property of the scheduler", a: schedule.Request{Properties: by("Scheduler", "p", 1)}, b: schedule.Request{Properties: by("Scheduler", "p", 2)}},
-		{name: "the same property of the scheduler", a: schedule.Request{Properties: by("Scheduler", "p", 1)}, b: schedule.Request{Properties: by("Scheduler", "p", 1.0)}, merged: true},
-		{name: "another scheduler", a: schedule.Request{Properties: by("Scheduler", "scheduler", "a")}, b: schedule.Request{Properties: by("Scheduler", "scheduler", "b")}, merged: true},
-		{name: "another choice of a person", a: schedule.Request{Properties: by("Force Build Form", "p", 1)}, b: schedule.Request{}},
-		{name: "another reason", a: schedule.Request{Properties: by("Force Build Form", "reason", "a")}, b: schedule.Request{Properties: by("Force Build Form", "reason", "b")}, merged: true},
-		{name: "a property of a change", a: schedule.Request{Properties: by("Change", "p", 1)}, b: schedule.Request{}, merged: true},
-		{name: "not me", a: schedule.Request{NoCollapse: true}, b: schedule.Request{}},
-		{name: "not into me", a: schedule.Request{}, b: schedule.Request{NoCollapse: true}},
-		{name: "properties JSON can not hold", a: schedule.Request{Properties: by("Scheduler", "p", func() {})}, b: schedule.Request{Properties: by("Scheduler", "p", func() {})}},
+		{name: "another branch", a: planner.Request{Sources: []dormouse.SourceStamp{main}}, b: planner.Request{Sources: []dormouse.SourceStamp{{Repository: "r", Branch: "next"}}}},
+		{name: "another revision", a: planner.Request{Sources: []dormouse.SourceStamp{at("1")}}, b: planner.Request{Sources: []dormouse.SourceStamp{at("2")}}},
+		{name: "a revision against the tip", a: planner.Request{Sources: []dormouse.SourceStamp{at("1")}}, b: planner.Request{Sources: []dormouse.SourceStamp{main}}},
+		{name: "another repository", a: planner.Request{Sources: []dormouse.SourceStamp{main}}, b: planner.Request{Sources: []dormouse.SourceStamp{{Repository: "q", Branch: "main"}}}},
+		{name: "another project", a: planner.Request{Sources: []dormouse.SourceStamp{main}}, b: planner.Request{Sources: []dormouse.SourceStamp{{Repository: "r", Branch: "main", Project: "p"}}}},
+		{name: "a codebase more", a: planner.Request{Sources: []dormouse.SourceStamp{main}}, b: planner.Request{Sources: []dormouse.SourceStamp{main, lib}}},
+		{name: "codebases in another order", a: planner.Request{Sources: []dormouse.SourceStamp{lib, main}}, b: planner.Request{Sources: []dormouse.SourceStamp{main, lib}}, merged: true},
+		{name: "another property of the scheduler", a: planner.Request{Properties: by("Scheduler", "p", 1)}, b: planner.Request{Properties: by("Scheduler", "p", 2)}},
+		{name: "the same property of the scheduler", a: planner.Request{Properties: by("Scheduler", "p", 1)}, b: planner.Request{Properties: by("Scheduler", "p", 1.0)}, merged: true},
+		{name: "another scheduler", a: planner.Request{Properties: by("Scheduler", "scheduler", "a")}, b: planner.Request{Properties: by("Scheduler", "scheduler", "b")}, merged: true},
+		{name: "another choice of a person", a: planner.Request{Properties: by("Force Build Form", "p", 1)}, b: planner.Request{}},
+		{name: "another reason", a: planner.Request{Properties: by("Force Build Form", "reason", "a")}, b: planner.Request{Properties: by("Force Build Form", "reason", "b")}, merged: true},
+		{name: "a property of a change", a: planner.Request{Properties: by("Change", "p", 1)}, b: planner.Request{}, merged: true},
+		{name: "not me", a: planner.Request{NoCollapse: true}, b: planner.Request{}},
+		{name: "not into me", a: planner.Request{}, b: planner.Request{NoCollapse: true}},
+		{name: "properties JSON can not hold", a: planner.Request{Properties: by("Scheduler", "p", func() {})}, b: planner.Request{Properties: by("Scheduler", "p", func() {})}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.a.ID, tt.b.ID = 1, 2
 			tt.a.Builder, tt.b.Builder = "x", "x"
 			tt.a.Priority = 5 // the newer survives, whatever their priorities
-			in := schedule.Input{
-				Requests: []schedule.Request{tt.a, tt.b},
-				Builders: []schedule.Builder{{Name: "x", WorkerNames: []string{"w"}, CollapseRequests: true}},
-				Workers:  []schedule.Worker{{Name: "w", Ready: true}},
+			in := planner.Input{
+				Requests: []planner.Request{tt.a, tt.b},
+				Builders: []planner.Builder{{Name: "x", WorkerNames: []string{"w"}, CollapseRequests: true}},
+				Workers:  []planner.Worker{{Name: "w", Ready: true}},
 			}
-			got := schedule.Plan(in)
-			var want []schedule.Collapse
+			got := planner.Plan(in)
+			var want []planner.Collapse
 			if tt.merged {
-				want = []schedule.Collapse{{RequestID: 1, Into: 2}}
+				want = []planner.Collapse{{RequestID: 1, Into: 2}}
 			}
 			if diff := cmp.Diff(want, got.Collapses); diff != "" {
 				t.Errorf("collapses (-want +got):\n%s", diff)
@@ -310,7 +310,7 @@ func TestPlanCollapses(t *testing.T) {
 				t.Errorf("assignments %v, want the survivor's", got.Assignments)
 			}
 			in.Builders[0].CollapseRequests = false
-			if got := schedule.Plan(in); got.Collapses != nil {
+			if got := planner.Plan(in); got.Collapses != nil {
 				t.Errorf("a builder that does not want it: %v", got.Collapses)
 			}
 		})
@@ -318,12 +318,12 @@ func TestPlanCollapses(t *testing.T) {
 }
 
 func TestPlanCollapsesAllIntoTheNewest(t *testing.T) {
-	in := schedule.Input{
+	in := planner.Input{
 		Requests: requests("x", "y", "x", "x"),
-		Builders: []schedule.Builder{{Name: "x", CollapseRequests: true}, {Name: "y", CollapseRequests: true}},
+		Builders: []planner.Builder{{Name: "x", CollapseRequests: true}, {Name: "y", CollapseRequests: true}},
 	}
-	want := []schedule.Collapse{{RequestID: 1, Into: 4}, {RequestID: 3, Into: 4}}
-	if diff := cmp.Diff(want, schedule.Plan(in).Collapses); diff != "" {
+	want := []planner.Collapse{{RequestID: 1, Into: 4}, {RequestID: 3, Into: 4}}
+	if diff := cmp.Diff(want, planner.Plan(in).Collapses); diff != "" {
 		t.Errorf("collapses (-want +got):\n%s", diff)
 	}
 }
@@ -331,10 +331,10 @@ func TestPlanCollapsesAllIntoTheNewest(t *testing.T) {
 // TestFirst: what is to go first goes before a higher priority, and before the
 // turns of builders.
 func TestFirst(t *testing.T) {
-	out := schedule.Plan(schedule.Input{
-		Builders: []schedule.Builder{{Name: "a", WorkerNames: []string{"w"}}, {Name: "b", WorkerNames: []string{"w"}}},
-		Workers:  []schedule.Worker{{Name: "w", Ready: true, MaxBuilds: 1}},
-		Requests: []schedule.Request{
+	out := planner.Plan(planner.Input{
+		Builders: []planner.Builder{{Name: "a", WorkerNames: []string{"w"}}, {Name: "b", WorkerNames: []string{"w"}}},
+		Workers:  []planner.Worker{{Name: "w", Ready: true, MaxBuilds: 1}},
+		Requests: []planner.Request{
 			{ID: 1, Builder: "a", Priority: 9, SubmittedAt: epoch},
 			{ID: 2, Builder: "b", SubmittedAt: epoch.Add(time.Hour), First: true},
 		},
@@ -347,12 +347,12 @@ func TestFirst(t *testing.T) {
 // A request that is held waits with its reason, asks for nothing, and is merged with
 // none.
 func TestHeld(t *testing.T) {
-	in := schedule.Input{
-		Requests: []schedule.Request{{ID: 1, Builder: "b", Held: "its last build was lost"}, {ID: 2, Builder: "b"}, {ID: 3, Builder: "b", Held: "likewise"}},
-		Builders: []schedule.Builder{{Name: "b", WorkerNames: []string{"ready", "latent"}, CollapseRequests: true}},
-		Workers:  []schedule.Worker{{Name: "ready", Ready: true}, {Name: "latent", Latent: true, Startable: true}},
+	in := planner.Input{
+		Requests: []planner.Request{{ID: 1, Builder: "b", Held: "its last build was lost"}, {ID: 2, Builder: "b"}, {ID: 3, Builder: "b", Held: "likewise"}},
+		Builders: []planner.Builder{{Name: "b", WorkerNames: []string{"ready", "latent"}, CollapseRequests: true}},
+		Workers:  []planner.Worker{{Name: "ready", Ready: true}, {Name: "latent", Latent: true, Startable: true}},
 	}
-	got := schedule.Plan(in)
+	got := planner.Plan(in)
 	if len(got.Assignments) != 1 || got.Assignments[0].RequestID != 2 || len(got.Demand) != 0 || len(got.Collapses) != 0 {
 		t.Errorf("%+v", got)
 	}

@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 // drawState makes a case with all that a plan looks at: locks of every kind on
 // builders and on workers, builds that hold them and that wait for others, functions
 // that choose.
-func drawState(t *rapid.T) schedule.Input {
+func drawState(t *rapid.T) planner.Input {
 	in := drawInput(t)
 	drawLocks(t, &in)
 	if rapid.Bool().Draw(t, "functions") {
@@ -33,7 +33,7 @@ func drawState(t *rapid.T) schedule.Input {
 
 // drawLocks gives locks to builders and workers, and what runs holds them. A build
 // that could not hold its locks beside the others does not run.
-func drawLocks(t *rapid.T, in *schedule.Input) {
+func drawLocks(t *rapid.T, in *planner.Input) {
 	draw := func() (out []dormouse.LockAccess) {
 		for _, l := range []dormouse.Lock{tape, db, disk} {
 			switch rapid.IntRange(0, 6).Draw(t, "lock "+l.Name) {
@@ -67,7 +67,7 @@ func drawLocks(t *rapid.T, in *schedule.Input) {
 				return true
 			}
 			now, id = then, id+1
-			in.Holders = append(in.Holders, schedule.Holder{Build: fmt.Sprintf("build %s/%d", b, id), Builder: b, Request: id, Worker: w.Name, Locks: mine})
+			in.Holders = append(in.Holders, planner.Holder{Build: fmt.Sprintf("build %s/%d", b, id), Builder: b, Request: id, Worker: w.Name, Locks: mine})
 			return false
 		})
 		w.Builds = len(w.RunningBuilders)
@@ -75,7 +75,7 @@ func drawLocks(t *rapid.T, in *schedule.Input) {
 }
 
 // drawWaits has builds wait for requests, and for builds that began after them.
-func drawWaits(t *rapid.T, in *schedule.Input) {
+func drawWaits(t *rapid.T, in *planner.Input) {
 	for i := range in.Holders {
 		h := &in.Holders[i]
 		if rapid.IntRange(0, 2).Draw(t, h.Build+" waits") > 0 {
@@ -109,11 +109,11 @@ func drawChoices(t *rapid.T) (c dormouse.Choices) {
 }
 
 // carryOut does what a plan says: what it assigns runs, and what it demands starts.
-func carryOut(in schedule.Input, out schedule.Result) schedule.Input {
+func carryOut(in planner.Input, out planner.Result) planner.Input {
 	next := apply(in, out)
 	next.Holders = slices.Clone(in.Holders)
 	for _, a := range out.Assignments {
-		h := schedule.Holder{Build: fmt.Sprintf("build of request %d", a.RequestID), Builder: a.Builder, Request: a.RequestID, Worker: a.Worker}
+		h := planner.Holder{Build: fmt.Sprintf("build of request %d", a.RequestID), Builder: a.Builder, Request: a.RequestID, Worker: a.Worker}
 		for _, b := range in.Builders {
 			if b.Name == a.Builder {
 				h.Locks = append(h.Locks, b.Locks...)
@@ -143,7 +143,7 @@ func carryOut(in schedule.Input, out schedule.Result) schedule.Input {
 }
 
 // becomeReady has workers become ready.
-func becomeReady(in schedule.Input, names ...string) schedule.Input {
+func becomeReady(in planner.Input, names ...string) planner.Input {
 	in.Workers = slices.Clone(in.Workers)
 	for i := range in.Workers {
 		if w := &in.Workers[i]; slices.Contains(names, w.Name) {
@@ -162,16 +162,16 @@ func sorted(demand map[string]int) (names []string) {
 }
 
 // without are those of the names to whom a plan gives no build.
-func without(out schedule.Result, names []string) []string {
+func without(out planner.Result, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.ContainsFunc(out.Assignments, func(a schedule.Assignment) bool { return a.Worker == name })
+		return slices.ContainsFunc(out.Assignments, func(a planner.Assignment) bool { return a.Worker == name })
 	})
 }
 
 // tied reports whether a builder's locks depend on the worker, or functions choose
 // it: then a request that comes first may, of several workers that became ready at
 // the same moment, take the one that another was started for.
-func tied(in schedule.Input) bool {
+func tied(in planner.Input) bool {
 	for _, b := range in.Builders {
 		if b.Choose.NextBuild != nil || b.Choose.NextWorker != nil || b.Choose.CanStartBuild != nil {
 			return true
@@ -180,12 +180,12 @@ func tied(in schedule.Input) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(in.Workers, func(w schedule.Worker) bool { return len(w.Locks) > 0 })
+	return slices.ContainsFunc(in.Workers, func(w planner.Worker) bool { return len(w.Locks) > 0 })
 }
 
 // checkDemand: a worker is in demand for those who say that they wait for it, and
 // for nobody who waits for a lock.
-func checkDemand(t interface{ Fatalf(string, ...any) }, out schedule.Result) {
+func checkDemand(t interface{ Fatalf(string, ...any) }, out planner.Result) {
 	demand := map[string]int{}
 	for _, why := range out.Waiting {
 		if name, rest, ok := strings.Cut(strings.TrimPrefix(why, "waiting for worker "), ", which is "); ok && !strings.Contains(name, " ") &&
@@ -204,20 +204,20 @@ func TestDemandIsKept(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawState(t)
-		out := schedule.Plan(in)
+		out := planner.Plan(in)
 		checkPlan(t, in, out)
 		checkDemand(t, out)
 		wanted := sorted(out.Demand)
 		next := carryOut(in, out)
 		for _, name := range wanted {
-			if then := schedule.Plan(becomeReady(next, name)); len(without(then, []string{name})) > 0 {
+			if then := planner.Plan(becomeReady(next, name)); len(without(then, []string{name})) > 0 {
 				t.Fatalf("worker %s is in demand, and gets no build:\n%+v\nthen %+v", name, out, then)
 			}
 		}
 		if tied(in) {
 			return
 		}
-		if then := schedule.Plan(becomeReady(next, wanted...)); len(without(then, wanted)) > 0 {
+		if then := planner.Plan(becomeReady(next, wanted...)); len(without(then, wanted)) > 0 {
 			t.Fatalf("the workers %v get no build:\n%+v\nthen %+v", without(then, wanted), out, then)
 		}
 	})
@@ -230,12 +230,12 @@ func TestDemandComesToRest(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawState(t)
-		out := schedule.Plan(in)
+		out := planner.Plan(in)
 		for range len(in.Requests) + 1 {
 			in = carryOut(in, out)
 			wanted := sorted(out.Demand)
 			if len(wanted) == 0 {
-				if more := schedule.Plan(in); len(more.Assignments)+len(more.Demand) > 0 {
+				if more := planner.Plan(in); len(more.Assignments)+len(more.Demand) > 0 {
 					t.Fatalf("it had come to rest, and now %+v", more)
 				}
 				return
@@ -245,7 +245,7 @@ func TestDemandComesToRest(t *testing.T) {
 				some = wanted[:1]
 			}
 			in = becomeReady(in, some...)
-			then := schedule.Plan(in)
+			then := planner.Plan(in)
 			if len(then.Assignments) == 0 {
 				t.Fatalf("%v became ready, and nothing starts:\n%+v\nthen %+v", some, out, then)
 			}

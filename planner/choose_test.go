@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"errors"
@@ -12,30 +12,30 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 // choice is a plan's input with one builder "b" that chooses, a plain one "p",
 // two ready workers, and one that may be started.
-func choice(c dormouse.Choices, requests ...int64) schedule.Input {
-	in := schedule.Input{
-		Builders: []schedule.Builder{
+func choice(c dormouse.Choices, requests ...int64) planner.Input {
+	in := planner.Input{
+		Builders: []planner.Builder{
 			{Name: "b", WorkerNames: []string{"w1", "w2", "cold"}, Choose: c},
 			{Name: "p", WorkerNames: []string{"w1", "w2", "cold"}},
 		},
-		Workers: []schedule.Worker{
+		Workers: []planner.Worker{
 			{Name: "w1", Ready: true, MaxBuilds: 1},
 			{Name: "w2", Ready: true, MaxBuilds: 1},
 			{Name: "cold", Latent: true, Startable: true, MaxBuilds: 1},
 		},
 	}
 	for _, id := range requests {
-		in.Requests = append(in.Requests, schedule.Request{ID: id, Builder: "b", SubmittedAt: epoch.Add(time.Duration(id) * time.Second)})
+		in.Requests = append(in.Requests, planner.Request{ID: id, Builder: "b", SubmittedAt: epoch.Add(time.Duration(id) * time.Second)})
 	}
 	return in
 }
 
-func assigned(r schedule.Result) map[int64]string {
+func assigned(r planner.Result) map[int64]string {
 	out := map[int64]string{}
 	for _, a := range r.Assignments {
 		out[a.RequestID] = a.Worker
@@ -112,7 +112,7 @@ func TestChoices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := choice(c.choose, 1, 2, 3)
-			out := schedule.Plan(in)
+			out := planner.Plan(in)
 			checkPlan(t, in, out)
 			if c.want == nil {
 				c.want = map[int64]string{}
@@ -143,8 +143,8 @@ func TestChoices(t *testing.T) {
 func TestChoicesKeepTheOrder(t *testing.T) {
 	in := choice(dormouse.Choices{CanStartBuild: func(w string, _ dormouse.BuildRequest) (bool, error) { return w != "cold", nil }}, 5, 6)
 	in.Requests = append(in.Requests,
-		schedule.Request{ID: 1, Builder: "p", Priority: 9, SubmittedAt: epoch}, schedule.Request{ID: 2, Builder: "p", SubmittedAt: epoch.Add(time.Hour)})
-	out := schedule.Plan(in)
+		planner.Request{ID: 1, Builder: "p", Priority: 9, SubmittedAt: epoch}, planner.Request{ID: 2, Builder: "p", SubmittedAt: epoch.Add(time.Hour)})
+	out := planner.Plan(in)
 	checkPlan(t, in, out)
 	got := assigned(out)
 	if len(got) != 2 || got[1] == "" || got[5] == "" || out.Demand["cold"] != 1 || !strings.Contains(out.Waiting[2], "cold") {
@@ -155,7 +155,7 @@ func TestChoicesKeepTheOrder(t *testing.T) {
 func TestChoicesKeepLocks(t *testing.T) {
 	in := choice(dormouse.Choices{NextBuild: func(r []dormouse.BuildRequest) (int64, error) { return r[len(r)-1].ID, nil }}, 1, 2, 3)
 	in.Builders[0].Locks = []dormouse.LockAccess{{Lock: dormouse.Lock{Name: "db", MaxCount: 1}, Exclusive: true}}
-	out := schedule.Plan(in)
+	out := planner.Plan(in)
 	checkPlan(t, in, out)
 	if diff := cmp.Diff(map[int64]string{3: "w1"}, assigned(out)); diff != "" || !strings.Contains(out.Waiting[1], "lock db") {
 		t.Errorf("assigned (-want +got):\n%s%v", diff, out.Waiting)
@@ -172,10 +172,10 @@ func TestCollapseByFunction(t *testing.T) {
 		return newer.ID > older.ID && newer.ID%2 == older.ID%2, nil
 	}}, 1, 2, 3, 4, 5, 6)
 	in.Builders[0].CollapseRequests = true
-	out := schedule.Plan(in)
+	out := planner.Plan(in)
 	checkPlan(t, in, out)
-	slices.SortFunc(out.Collapses, func(a, b schedule.Collapse) int { return int(a.RequestID - b.RequestID) })
-	if diff := cmp.Diff([]schedule.Collapse{{RequestID: 1, Into: 5}, {RequestID: 2, Into: 6}, {RequestID: 3, Into: 5}}, out.Collapses); diff != "" {
+	slices.SortFunc(out.Collapses, func(a, b planner.Collapse) int { return int(a.RequestID - b.RequestID) })
+	if diff := cmp.Diff([]planner.Collapse{{RequestID: 1, Into: 5}, {RequestID: 2, Into: 6}, {RequestID: 3, Into: 5}}, out.Collapses); diff != "" {
 		t.Errorf("collapses (-want +got):\n%s", diff)
 	}
 	if len(out.Faults) == 0 {
@@ -195,9 +195,9 @@ func TestChoicesAreBounded(t *testing.T) {
 		CanStartBuild: func(string, dormouse.BuildRequest) (bool, error) { calls++; return false, nil },
 	})
 	for i := range 5000 {
-		in.Requests = append(in.Requests, schedule.Request{ID: int64(i + 1), Builder: "b", SubmittedAt: epoch})
+		in.Requests = append(in.Requests, planner.Request{ID: int64(i + 1), Builder: "b", SubmittedAt: epoch})
 	}
-	out := schedule.Plan(in)
+	out := planner.Plan(in)
 	checkPlan(t, in, out)
 	if calls > 1000 || most > 1000 || !strings.Contains(out.Waiting[5000], "asked 1000 times") || out.AskFrom["b"] == 0 {
 		t.Errorf("%d calls, %d requests at once, %q, then from %v", calls, most, out.Waiting[5000], out.AskFrom)
@@ -207,7 +207,7 @@ func TestChoicesAreBounded(t *testing.T) {
 	in.Builders[0].Choose = dormouse.Choices{CanStartBuild: func(_ string, r dormouse.BuildRequest) (bool, error) { return r.ID == 4000, nil }}
 	plans := 1
 	for in.AskFrom = nil; ; plans++ {
-		out = schedule.Plan(in)
+		out = planner.Plan(in)
 		checkPlan(t, in, out)
 		if in.AskFrom = out.AskFrom; len(out.AskFrom) == 0 || len(out.Assignments) > 0 || plans > 50 {
 			break
@@ -244,7 +244,7 @@ func TestChoiceInvariants(t *testing.T) {
 				}
 			}
 		}
-		out := schedule.Plan(in)
+		out := planner.Plan(in)
 		checkPlan(t, in, out)
 		held := 0
 		for _, a := range out.Assignments {
@@ -261,7 +261,7 @@ func TestChoiceInvariants(t *testing.T) {
 		if held > 1 {
 			t.Fatalf("%d builds hold the lock", held)
 		}
-		if diff := cmp.Diff(out, schedule.Plan(in)); diff != "" {
+		if diff := cmp.Diff(out, planner.Plan(in)); diff != "" {
 			t.Fatalf("another answer to the same question:\n%s", diff)
 		}
 	})

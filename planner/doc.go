@@ -1,4 +1,4 @@
-// Package schedule decides which build request goes to which worker, which
+// Package planner decides which build request goes to which worker, which
 // latent workers are needed, and why every other request waits.
 //
 // [Plan] is a pure function: no clock, no I/O, no memory. It is given all
@@ -93,4 +93,4 @@
 // that wait for nothing, it still lacks a lock or a worker: it says what it lacks, which
 // build has that, and for what that build waits, all around the circle. Such a request
 // keeps no lock from others.
-package schedule
+package planner

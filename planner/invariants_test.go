@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"fmt"
@@ -10,19 +10,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 // drawInput makes a case small enough for brute force.
-func drawInput(t *rapid.T) schedule.Input {
-	var in schedule.Input
+func drawInput(t *rapid.T) planner.Input {
+	var in planner.Input
 	nw, nb := rapid.IntRange(0, 4).Draw(t, "workers"), rapid.IntRange(1, 3).Draw(t, "builders")
 	var names []string
 	for i := range nw {
 		names = append(names, fmt.Sprintf("w%d", i))
 	}
 	for i := range nb {
-		b := schedule.Builder{Name: fmt.Sprintf("b%d", i), CollapseRequests: rapid.IntRange(0, 4).Draw(t, "collapse") == 0}
+		b := planner.Builder{Name: fmt.Sprintf("b%d", i), CollapseRequests: rapid.IntRange(0, 4).Draw(t, "collapse") == 0}
 		for _, w := range names {
 			if rapid.Bool().Draw(t, "may run") {
 				b.WorkerNames = append(b.WorkerNames, w)
@@ -31,7 +31,7 @@ func drawInput(t *rapid.T) schedule.Input {
 		in.Builders = append(in.Builders, b)
 	}
 	for _, name := range names {
-		w := schedule.Worker{Name: name, Latent: true, MaxBuilds: rapid.IntRange(0, 2).Draw(t, "max")}
+		w := planner.Worker{Name: name, Latent: true, MaxBuilds: rapid.IntRange(0, 2).Draw(t, "max")}
 		switch rapid.IntRange(0, 5).Draw(t, "kind") {
 		case 0, 1:
 			w.Ready = true
@@ -50,7 +50,7 @@ func drawInput(t *rapid.T) schedule.Input {
 		in.Workers = append(in.Workers, w)
 	}
 	for i := range rapid.IntRange(0, 6).Draw(t, "requests") {
-		in.Requests = append(in.Requests, schedule.Request{
+		in.Requests = append(in.Requests, planner.Request{
 			ID:          int64(i + 1),
 			Builder:     in.Builders[rapid.IntRange(0, nb-1).Draw(t, "builder")].Name,
 			Priority:    rapid.IntRange(0, 1).Draw(t, "priority"),
@@ -62,7 +62,7 @@ func drawInput(t *rapid.T) schedule.Input {
 
 // places is a brute-force oracle: the largest number of the given builders'
 // requests that can be put on workers for which usable holds.
-func places(in schedule.Input, builders []string, usable func(schedule.Worker) bool) int {
+func places(in planner.Input, builders []string, usable func(planner.Worker) bool) int {
 	load := map[string]int{}
 	used := map[[2]string]bool{}
 	var try func(i int) int
@@ -89,19 +89,19 @@ func places(in schedule.Input, builders []string, usable func(schedule.Worker) b
 	return try(0)
 }
 
-func eligible(in schedule.Input, b, w string) bool {
-	return slices.ContainsFunc(in.Builders, func(x schedule.Builder) bool {
+func eligible(in planner.Input, b, w string) bool {
+	return slices.ContainsFunc(in.Builders, func(x planner.Builder) bool {
 		return x.Name == b && slices.Contains(x.WorkerNames, w)
 	})
 }
 
-func isReady(w schedule.Worker) bool    { return w.Ready }
-func isStarting(w schedule.Worker) bool { return w.Starting }
-func canCome(w schedule.Worker) bool    { return w.Starting || w.Startable }
+func isReady(w planner.Worker) bool    { return w.Ready }
+func isStarting(w planner.Worker) bool { return w.Starting }
+func canCome(w planner.Worker) bool    { return w.Starting || w.Startable }
 
 // checkPlan holds what is true of every plan.
-func checkPlan(t interface{ Fatalf(string, ...any) }, in schedule.Input, out schedule.Result) {
-	workers := map[string]schedule.Worker{}
+func checkPlan(t interface{ Fatalf(string, ...any) }, in planner.Input, out planner.Result) {
+	workers := map[string]planner.Worker{}
 	for _, w := range in.Workers {
 		workers[w.Name] = w
 	}
@@ -136,7 +136,7 @@ func checkPlan(t interface{ Fatalf(string, ...any) }, in schedule.Input, out sch
 		if c.Into <= c.RequestID || builderOf[c.Into] != builderOf[c.RequestID] {
 			t.Fatalf("%v: not a newer one of the same builder", c)
 		}
-		if slices.ContainsFunc(out.Collapses, func(o schedule.Collapse) bool { return o.RequestID == c.Into }) {
+		if slices.ContainsFunc(out.Collapses, func(o planner.Collapse) bool { return o.RequestID == c.Into }) {
 			t.Fatalf("%v: the survivor does not survive", c)
 		}
 	}
@@ -167,9 +167,9 @@ func checkPlan(t interface{ Fatalf(string, ...any) }, in schedule.Input, out sch
 func TestPlanInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		out := schedule.Plan(in)
+		out := planner.Plan(in)
 		checkPlan(t, in, out)
-		if diff := cmp.Diff(out, schedule.Plan(in)); diff != "" {
+		if diff := cmp.Diff(out, planner.Plan(in)); diff != "" {
 			t.Fatalf("another answer to the same question:\n%s", diff)
 		}
 
@@ -212,12 +212,12 @@ func TestPlanInvariants(t *testing.T) {
 }
 
 // apply does what the plan says.
-func apply(in schedule.Input, out schedule.Result) schedule.Input {
+func apply(in planner.Input, out planner.Result) planner.Input {
 	done := map[int64]bool{}
 	workers := slices.Clone(in.Workers)
 	for _, a := range out.Assignments {
 		done[a.RequestID] = true
-		i := slices.IndexFunc(workers, func(w schedule.Worker) bool { return w.Name == a.Worker })
+		i := slices.IndexFunc(workers, func(w planner.Worker) bool { return w.Name == a.Worker })
 		workers[i].Builds++
 		workers[i].RunningBuilders = append(slices.Clone(workers[i].RunningBuilders), a.Builder)
 	}
@@ -230,15 +230,15 @@ func apply(in schedule.Input, out schedule.Result) schedule.Input {
 		}
 	}
 	in.Workers = workers
-	in.Requests = slices.DeleteFunc(slices.Clone(in.Requests), func(r schedule.Request) bool { return done[r.ID] })
+	in.Requests = slices.DeleteFunc(slices.Clone(in.Requests), func(r planner.Request) bool { return done[r.ID] })
 	return in
 }
 
 func TestPlanAgainAfterApplying(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		first := schedule.Plan(in)
-		second := schedule.Plan(apply(in, first))
+		first := planner.Plan(in)
+		second := planner.Plan(apply(in, first))
 		if len(second.Assignments) > 0 || len(second.Collapses) > 0 {
 			t.Fatalf("there was more to do: %+v", second)
 		}
@@ -269,14 +269,14 @@ func TestPlanServesTheFirstFirst(t *testing.T) {
 		for i := range in.Builders {
 			in.Builders[i].CollapseRequests = false
 		}
-		top := slices.DeleteFunc(slices.Clone(in.Requests), func(r schedule.Request) bool { return r.Priority == 0 })
+		top := slices.DeleteFunc(slices.Clone(in.Requests), func(r planner.Request) bool { return r.Priority == 0 })
 		var builders []string
 		for _, r := range top {
 			builders = append(builders, r.Builder)
 		}
 		got := 0
-		for _, a := range schedule.Plan(in).Assignments {
-			if slices.ContainsFunc(top, func(r schedule.Request) bool { return r.ID == a.RequestID }) {
+		for _, a := range planner.Plan(in).Assignments {
+			if slices.ContainsFunc(top, func(r planner.Request) bool { return r.ID == a.RequestID }) {
 				got++
 			}
 		}
@@ -289,6 +289,6 @@ func TestPlanServesTheFirstFirst(t *testing.T) {
 func FuzzPlan(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) {
 		in := drawInput(t)
-		checkPlan(t, in, schedule.Plan(in))
+		checkPlan(t, in, planner.Plan(in))
 	}))
 }

@@ -1,4 +1,4 @@
-package schedule_test
+package planner_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/schedule"
+	"github.com/dormouse-ci/dormouse/planner"
 )
 
 var (
@@ -24,49 +24,49 @@ var (
 func locks(list ...dormouse.LockAccess) []dormouse.LockAccess { return list }
 
 func TestLocks(t *testing.T) {
-	up := func(name string, l ...dormouse.LockAccess) schedule.Worker {
-		return schedule.Worker{Name: name, Latent: true, Ready: true, Locks: l}
+	up := func(name string, l ...dormouse.LockAccess) planner.Worker {
+		return planner.Worker{Name: name, Latent: true, Ready: true, Locks: l}
 	}
-	cold := func(name string) schedule.Worker { return schedule.Worker{Name: name, Latent: true, Startable: true} }
-	on := func(name string, l []dormouse.LockAccess, workers ...string) schedule.Builder {
-		return schedule.Builder{Name: name, WorkerNames: workers, Locks: l}
+	cold := func(name string) planner.Worker { return planner.Worker{Name: name, Latent: true, Startable: true} }
+	on := func(name string, l []dormouse.LockAccess, workers ...string) planner.Builder {
+		return planner.Builder{Name: name, WorkerNames: workers, Locks: l}
 	}
-	ask := func(builders ...string) (out []schedule.Request) {
+	ask := func(builders ...string) (out []planner.Request) {
 		for i, b := range builders {
-			out = append(out, schedule.Request{ID: int64(i + 1), Builder: b, SubmittedAt: epoch})
+			out = append(out, planner.Request{ID: int64(i + 1), Builder: b, SubmittedAt: epoch})
 		}
 		return out
 	}
 	for _, tc := range []struct {
 		name     string
-		in       schedule.Input
+		in       planner.Input
 		assigned string // request→worker, in order
 		demand   map[string]int
 		waiting  map[int64]string
 	}{
 		{
 			name: "one at a time, whatever the worker",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1", "w2"), on("b", locks(wholly(tape)), "w1", "w2")},
-				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape)), "w1", "w2"), on("b", locks(wholly(tape)), "w1", "w2")},
+				Workers:  []planner.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
 			},
 			assigned: "1→w1",
 			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
 		},
 		{
 			name: "held by a build that runs, and no machine is asked for",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(counts(tape, 1)), "w1")}, Workers: []schedule.Worker{cold("w1")}, Requests: ask("a"),
-				Holders: []schedule.Holder{{Build: "build b/3", Worker: "w2", Locks: locks(wholly(tape))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(counts(tape, 1)), "w1")}, Workers: []planner.Worker{cold("w1")}, Requests: ask("a"),
+				Holders: []planner.Holder{{Build: "build b/3", Worker: "w2", Locks: locks(wholly(tape))}},
 			},
 			waiting: map[int64]string{1: "waiting for lock tape: build b/3 holds it"},
 		},
 		{
 			name: "behind one that waits for a lock, no machine is asked for either",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("whole", locks(wholly(db)), "w1", "w2"), on("part", locks(counts(db, 1)), "w1", "w2")},
-				Workers:  []schedule.Worker{cold("w1"), cold("w2")}, Requests: ask("whole", "part"),
-				Holders: []schedule.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("whole", locks(wholly(db)), "w1", "w2"), on("part", locks(counts(db, 1)), "w1", "w2")},
+				Workers:  []planner.Worker{cold("w1"), cold("w2")}, Requests: ask("whole", "part"),
+				Holders: []planner.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
 			},
 			waiting: map[int64]string{
 				1: "waiting for lock db: it is wanted exclusively, and build part/7 holds it",
@@ -75,9 +75,9 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "one that waits for its worker keeps its lock, also from one that has a worker",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", locks(wholly(tape)), "w2")},
-				Workers:  []schedule.Worker{cold("w1"), up("w2")}, Requests: ask("a", "b"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape)), "w1"), on("b", locks(wholly(tape)), "w2")},
+				Workers:  []planner.Worker{cold("w1"), up("w2")}, Requests: ask("a", "b"),
 			},
 			demand: map[string]int{"w1": 1},
 			waiting: map[int64]string{
@@ -87,10 +87,10 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "one that waits for a lock keeps its share of another",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape), counts(db, 1)), "w1"), on("b", locks(counts(db, 1)), "w1", "w2"), on("c", locks(counts(db, 1)), "w1", "w2"), on("d", locks(counts(db, 1)), "w1", "w2")},
-				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b", "c", "d"),
-				Holders: []schedule.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(wholly(tape))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape), counts(db, 1)), "w1"), on("b", locks(counts(db, 1)), "w1", "w2"), on("c", locks(counts(db, 1)), "w1", "w2"), on("d", locks(counts(db, 1)), "w1", "w2")},
+				Workers:  []planner.Worker{up("w1"), up("w2")}, Requests: ask("a", "b", "c", "d"),
+				Holders: []planner.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(wholly(tape))}},
 			},
 			assigned: "2→w1 3→w2",
 			waiting: map[int64]string{
@@ -100,27 +100,27 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "one that has no worker keeps no lock",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(db)), "away"), on("b", locks(counts(db, 1)), "w1")},
-				Workers:  []schedule.Worker{up("w1"), {Name: "away", Reason: "it is not attached"}}, Requests: ask("a", "b"),
-				Holders: []schedule.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(db)), "away"), on("b", locks(counts(db, 1)), "w1")},
+				Workers:  []planner.Worker{up("w1"), {Name: "away", Reason: "it is not attached"}}, Requests: ask("a", "b"),
+				Holders: []planner.Holder{{Build: "build x/7", Worker: "w3", Locks: locks(counts(db, 1))}},
 			},
 			assigned: "2→w1",
 			waiting:  map[int64]string{1: "no worker of builder a is attached: worker away is not available: it is not attached"},
 		},
 		{
 			name: "nor one that wants more of it than there is",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(counts(disk, 2)), "w1"), on("b", locks(counts(disk, 1)), "w1")},
-				Workers:  []schedule.Worker{up("w1")}, Requests: ask("a", "b"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(counts(disk, 2)), "w1"), on("b", locks(counts(disk, 1)), "w1")},
+				Workers:  []planner.Worker{up("w1")}, Requests: ask("a", "b"),
 			},
 			assigned: "2→w1",
 			waiting:  map[int64]string{1: "waiting for lock disk of worker w1: 2 of it are wanted, and there are 1"},
 		},
 		{
 			name: "one machine for all that the lock admits",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1", "w2")}, Workers: []schedule.Worker{cold("w1"), cold("w2")}, Requests: ask("a", "a"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape)), "w1", "w2")}, Workers: []planner.Worker{cold("w1"), cold("w2")}, Requests: ask("a", "a"),
 			},
 			demand: map[string]int{"w1": 1},
 			waiting: map[int64]string{
@@ -130,44 +130,44 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "counting",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(counts(db, 2)), "w1", "w2", "w3"), on("b", locks(counts(db, 1)), "w1", "w2", "w3")},
-				Workers:  []schedule.Worker{up("w1"), up("w2"), up("w3")}, Requests: ask("a", "b", "a"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(counts(db, 2)), "w1", "w2", "w3"), on("b", locks(counts(db, 1)), "w1", "w2", "w3")},
+				Workers:  []planner.Worker{up("w1"), up("w2"), up("w3")}, Requests: ask("a", "b", "a"),
 			},
 			assigned: "1→w1 2→w2",
 			waiting:  map[int64]string{3: "waiting for lock db: 3 of 3 are held, by a build that is to start on w1 among others"},
 		},
 		{
 			name: "per worker: another one will do",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(counts(disk, 1)), "w1", "w2"), on("b", locks(counts(disk, 1)), "w1", "w2")},
-				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
-				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w1", Locks: locks(counts(disk, 1))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(counts(disk, 1)), "w1", "w2"), on("b", locks(counts(disk, 1)), "w1", "w2")},
+				Workers:  []planner.Worker{up("w1"), up("w2")}, Requests: ask("a", "b"),
+				Holders: []planner.Holder{{Build: "build c/1", Worker: "w1", Locks: locks(counts(disk, 1))}},
 			},
 			assigned: "1→w2 2→w2",
 		},
 		{
 			name: "a worker's own lock",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", nil, "w1", "w2"), on("b", nil, "w1", "w2")},
-				Workers:  []schedule.Worker{up("w1", wholly(tape)), up("w2", wholly(tape))}, Requests: ask("a", "b"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", nil, "w1", "w2"), on("b", nil, "w1", "w2")},
+				Workers:  []planner.Worker{up("w1", wholly(tape)), up("w2", wholly(tape))}, Requests: ask("a", "b"),
 			},
 			assigned: "1→w1",
 			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w1 holds it"},
 		},
 		{
 			name: "named by builder and worker: used once",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1")}, Workers: []schedule.Worker{up("w1", counts(tape, 1))}, Requests: ask("a"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape)), "w1")}, Workers: []planner.Worker{up("w1", counts(tape, 1))}, Requests: ask("a"),
 			},
 			assigned: "1→w1",
 		},
 		{
 			name: "who waits longer goes first",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("whole", locks(wholly(db)), "w1"), on("part", locks(counts(db, 1)), "w2")},
-				Workers:  []schedule.Worker{up("w1"), up("w2")}, Requests: ask("whole", "part"),
-				Holders: []schedule.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("whole", locks(wholly(db)), "w1"), on("part", locks(counts(db, 1)), "w2")},
+				Workers:  []planner.Worker{up("w1"), up("w2")}, Requests: ask("whole", "part"),
+				Holders: []planner.Holder{{Build: "build part/7", Worker: "w3", Locks: locks(counts(db, 1))}},
 			},
 			waiting: map[int64]string{
 				1: "waiting for lock db: it is wanted exclusively, and build part/7 holds it",
@@ -176,29 +176,29 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "who gets a lock after all keeps it from nobody",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(counts(db, 1)), "w1", "w2"), on("b", locks(counts(db, 1)), "w2")},
-				Workers:  []schedule.Worker{up("w1", wholly(db)), up("w2")}, Requests: ask("a", "b"),
-				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(counts(db, 1)), "w1", "w2"), on("b", locks(counts(db, 1)), "w2")},
+				Workers:  []planner.Worker{up("w1", wholly(db)), up("w2")}, Requests: ask("a", "b"),
+				Holders: []planner.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
 			},
 			assigned: "1→w2 2→w2",
 		},
 		{
 			name: "who gets a ready worker after all asks for no machine",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape), wholly(disk)), "w1", "w2"), on("b", locks(wholly(disk)), "w1", "w3")},
-				Workers:  []schedule.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"c"}}, up("w2"), cold("w3")}, Requests: ask("a", "a", "b"),
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape), wholly(disk)), "w1", "w2"), on("b", locks(wholly(disk)), "w1", "w3")},
+				Workers:  []planner.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"c"}}, up("w2"), cold("w3")}, Requests: ask("a", "a", "b"),
 			},
 			assigned: "1→w2 3→w1",
 			waiting:  map[int64]string{2: "waiting for lock tape: a build that is to start on w2 holds it"},
 		},
 		{
 			name: "a machine that somebody else has use for is asked for still",
-			in: schedule.Input{
-				Builders: []schedule.Builder{
+			in: planner.Input{
+				Builders: []planner.Builder{
 					on("a", locks(wholly(tape), wholly(disk)), "w1", "w2"), on("b", locks(wholly(disk)), "w1", "w3"), on("c", nil, "w3"),
 				},
-				Workers:  []schedule.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"d"}}, up("w2"), {Name: "w3", Latent: true, Starting: true, MaxBuilds: 1}},
+				Workers:  []planner.Worker{{Name: "w1", Ready: true, Builds: 1, RunningBuilders: []string{"d"}}, up("w2"), {Name: "w3", Latent: true, Starting: true, MaxBuilds: 1}},
 				Requests: ask("a", "a", "b", "c"),
 			},
 			assigned: "1→w2 3→w1",
@@ -210,12 +210,12 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "the second who waits for a lock is not passed either",
-			in: schedule.Input{
-				Builders: []schedule.Builder{
+			in: planner.Input{
+				Builders: []planner.Builder{
 					on("a", locks(counts(db, 1)), "w1", "w2"), on("x", locks(wholly(db)), "w4"), on("d", locks(counts(db, 1)), "w5"),
 				},
-				Workers: []schedule.Worker{up("w1", wholly(db)), up("w2"), up("w4"), up("w5")}, Requests: ask("a", "x", "d"),
-				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
+				Workers: []planner.Worker{up("w1", wholly(db)), up("w2"), up("w4"), up("w5")}, Requests: ask("a", "x", "d"),
+				Holders: []planner.Holder{{Build: "build c/1", Worker: "w3", Locks: locks(counts(db, 1))}},
 			},
 			assigned: "1→w2",
 			waiting: map[int64]string{
@@ -225,17 +225,17 @@ func TestLocks(t *testing.T) {
 		},
 		{
 			name: "who waits for a lock leaves the worker to others",
-			in: schedule.Input{
-				Builders: []schedule.Builder{on("a", locks(wholly(tape)), "w1"), on("b", nil, "w1")},
-				Workers:  []schedule.Worker{{Name: "w1", Ready: true, MaxBuilds: 1}}, Requests: ask("a", "b"),
-				Holders: []schedule.Holder{{Build: "build c/1", Worker: "w2", Locks: locks(wholly(tape))}},
+			in: planner.Input{
+				Builders: []planner.Builder{on("a", locks(wholly(tape)), "w1"), on("b", nil, "w1")},
+				Workers:  []planner.Worker{{Name: "w1", Ready: true, MaxBuilds: 1}}, Requests: ask("a", "b"),
+				Holders: []planner.Holder{{Build: "build c/1", Worker: "w2", Locks: locks(wholly(tape))}},
 			},
 			assigned: "2→w1",
 			waiting:  map[int64]string{1: "waiting for lock tape: build c/1 holds it"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			out := schedule.Plan(tc.in)
+			out := planner.Plan(tc.in)
 			var assigned []string
 			for _, a := range out.Assignments {
 				assigned = append(assigned, fmt.Sprintf("%d→%s", a.RequestID, a.Worker))
@@ -315,7 +315,7 @@ func TestLocksHold(t *testing.T) {
 			}
 			return out
 		}
-		builders := map[string]*schedule.Builder{}
+		builders := map[string]*planner.Builder{}
 		for i := range in.Builders {
 			in.Builders[i].CollapseRequests = false
 			in.Builders[i].Locks = draw()
@@ -326,7 +326,7 @@ func TestLocksHold(t *testing.T) {
 			w := &in.Workers[i]
 			w.Locks = draw()
 			for _, b := range w.RunningBuilders {
-				h := schedule.Holder{Build: "build of " + b, Worker: w.Name, Locks: slices.Concat(builders[b].Locks, w.Locks)}
+				h := planner.Holder{Build: "build of " + b, Worker: w.Name, Locks: slices.Concat(builders[b].Locks, w.Locks)}
 				now.add(h.Locks, w.Name)
 				in.Holders = append(in.Holders, h)
 			}
@@ -334,12 +334,12 @@ func TestLocksHold(t *testing.T) {
 		if now.wrong() != "" {
 			return // no state that ever is
 		}
-		out := schedule.Plan(in)
-		if diff := cmp.Diff(out, schedule.Plan(in)); diff != "" {
+		out := planner.Plan(in)
+		if diff := cmp.Diff(out, planner.Plan(in)); diff != "" {
 			t.Fatalf("another plan: %s", diff)
 		}
 		checkPlan(t, in, out)
-		workers := map[string]schedule.Worker{}
+		workers := map[string]planner.Worker{}
 		load := map[string]int{}
 		runs := map[[2]string]bool{}
 		for _, w := range in.Workers {
