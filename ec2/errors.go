@@ -153,10 +153,20 @@ func Settled(err error) bool {
 	}
 	switch e.Code {
 	case dormouse.Capacity, dormouse.Quota, dormouse.Configuration, dormouse.NotFound:
-		return e.Remote != "" && !meaningOf(e.Remote, e.Message).unread
+		return e.Remote != "" && !refusalOf(err).unread
 	default:
 		return false
 	}
+}
+
+// refusalOf is the meaning of what EC2 answered.
+func refusalOf(err error) meaning {
+	e, ok := asError(err)
+	if !ok {
+		return meaning{}
+	}
+	_, words, _ := strings.Cut(e.Message, e.Remote+": ") // what stands before is ours
+	return meaningOf(e.Remote, words)
 }
 
 func asError(err error) (*dormouse.Error, bool) {

@@ -51,7 +51,7 @@ func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]do
 // that the next rendering looks again, or makes them again.
 func (a *Account) forgetStale(r *rendered, err error) {
 	switch remote := remoteOf(err); {
-	case strings.HasPrefix(remote, "InvalidAMIID."), remote == "AuthFailure" && Settled(err):
+	case strings.HasPrefix(remote, "InvalidAMIID."), refusalOf(err).hint == hintImage:
 		a.images.forgetImage(r.ImageID)
 	case remote == "InvalidKeyPair.NotFound":
 		a.keypairs.forget(r.KeyName)
@@ -107,6 +107,7 @@ func cloudInstance(i types.Instance) dormouse.CloudInstance {
 		ImageID:      deref(i.ImageId),
 		PrivateIP:    deref(i.PrivateIpAddress),
 		PublicIP:     deref(i.PublicIpAddress),
+		StateReason:  stateReason(i.StateReason),
 		LaunchTime:   deref(i.LaunchTime),
 		Tags:         goTags(i.Tags),
 	}
@@ -118,12 +119,6 @@ func cloudInstance(i types.Instance) dormouse.CloudInstance {
 	}
 	if i.Placement != nil {
 		c.Zone = deref(i.Placement.AvailabilityZone)
-	}
-	if r := i.StateReason; r != nil {
-		c.StateReason = deref(r.Message) // EC2 begins it with the code
-		if code := deref(r.Code); !strings.HasPrefix(c.StateReason, code) {
-			c.StateReason = strings.TrimSuffix(code+": "+c.StateReason, ": ")
-		}
 	}
 	return c
 }

@@ -26,6 +26,9 @@ const (
 	hintHost    = "the launch template asks for a Dedicated Host: free one, allocate another, or use a template without"
 	hintReserve = "the launch template asks for reserved capacity: raise the reservation, name another, or use a template without"
 	hintTried   = "it is tried again"
+	hintCredits = "check the launch template's credit specification"
+	hintCard    = "check the launch template's network interface and region"
+	hintImage   = "the image is not this account's, and not shared with it: check ami"
 )
 
 // meanings has the codes that a launch, and what belongs to it, can be answered
@@ -49,8 +52,13 @@ var meanings = map[string]meaning{
 	"IncompleteSignature":         {class: dormouse.Configuration, unread: true},
 	"InvalidClientTokenId":        {class: dormouse.Configuration, unread: true, hint: "AWS does not know this access key: check identifier, or the profile"},
 	"InvalidSignatureException":   {class: dormouse.Configuration, unread: true},
+	"InvalidCharacter":            {class: dormouse.Configuration, unread: true},
+	"InvalidQueryParameter":       {class: dormouse.Configuration, unread: true},
+	"MalformedQueryString":        {class: dormouse.Configuration, unread: true},
+	"MissingAction":               {class: dormouse.Configuration, unread: true},
+	"NoSuchVersion":               {class: dormouse.Configuration, unread: true},
 	"MissingAuthenticationToken":  {class: dormouse.Configuration, unread: true},
-	"OptInRequired":               {class: dormouse.Configuration, unread: true, hint: "subscribe this AWS account to what is asked for: EC2 itself, the region, or the image's product on AWS Marketplace"},
+	"OptInRequired":               {class: dormouse.Configuration, unread: true, hint: "subscribe this AWS account to EC2, or enable the region in its settings"},
 	"PendingVerification":         {class: dormouse.Configuration, unread: true, hint: "AWS is still verifying the account in this region: wait for its mail, or ask AWS Support"},
 	"RequestExpired":              {class: dormouse.Configuration, unread: true, hint: "this machine's clock is more than 15 minutes off: set it (NTP); or temporary credentials have expired: renew them"},
 	"SignatureDoesNotMatch":       {class: dormouse.Configuration, unread: true, hint: "the secret key does not belong to the access key: check secret_identifier"},
@@ -133,72 +141,111 @@ var meanings = map[string]meaning{
 	"IdempotentInstanceTerminated": {class: dormouse.Conflict},
 	"IdempotentParameterMismatch":  {class: dormouse.Conflict},
 
-	// Instances that it does not know, or not yet.
-	"InvalidInstanceID":           {class: dormouse.NotFound},
-	"InvalidInstanceID.Malformed": {class: dormouse.NotFound},
-	"InvalidInstanceID.NotFound":  {class: dormouse.NotFound},
+	// Instances that it does not know, or not yet, and what has been let go of.
+	"InvalidInstanceID":                      {class: dormouse.NotFound},
+	"InvalidInstanceID.Malformed":            {class: dormouse.NotFound},
+	"InvalidInstanceID.NotFound":             {class: dormouse.NotFound},
+	"InvalidAssociationID.NotFound":          {class: dormouse.NotFound},
+	"InvalidSpotInstanceRequestID.Malformed": {class: dormouse.NotFound},
+	"InvalidSpotInstanceRequestID.NotFound":  {class: dormouse.NotFound},
+
+	// A listing that has to begin anew.
+	"InvalidNextToken":       {class: dormouse.Unavailable, hint: hintTried},
+	"InvalidPaginationToken": {class: dormouse.Unavailable, hint: hintTried},
+
+	// What another instance has, for as long as it lives.
+	"InvalidIPAddress.InUse":        {class: dormouse.Busy, hint: "the launch template names a private address that another instance has"},
+	"InvalidNetworkInterface.InUse": {class: dormouse.Busy, hint: "the launch template names a network interface that another instance has"},
+	"Resource.AlreadyAssigned":      {class: dormouse.Busy, hint: "the launch template names a private address that another instance has"},
 
 	// What a person has to change.
-	"BootForVolumeTypeUnsupported":                {class: dormouse.Configuration, hint: "give the root device another VolumeType in block_device_map"},
-	"ClientInvalidParameterValue":                 {class: dormouse.Configuration},
-	"CustomerKeyHasBeenRevoked":                   {class: dormouse.Configuration, hint: "the KMS key of a volume or snapshot cannot be used: enable it, and allow its use to these credentials"},
-	"DefaultSubnetDoesNotExist":                   {class: dormouse.Configuration, hint: "the zone has no default subnet: give subnet_id"},
-	"DefaultVpcDoesNotExist":                      {class: dormouse.Configuration, hint: "the region has no default VPC: give subnet_id and security_group_ids in place of security_name"},
-	"InvalidAction":                               {class: dormouse.Configuration, hint: "the endpoint does not know this call: is endpoint_url EC2's?"},
-	"InvalidAMIID.Malformed":                      {class: dormouse.Configuration, hint: "an AMI's id looks like ami-0123456789abcdef0"},
-	"InvalidAMIID.NotFound":                       {class: dormouse.Configuration, hint: "check that ami stands in this region, is shared with this account, and is one of its Allowed AMIs"},
-	"InvalidAMIID.Unavailable":                    {class: dormouse.Configuration, hint: "the image was deregistered or is not ready: choose another ami"},
-	"InvalidAvailabilityZone":                     {class: dormouse.Configuration, hint: "check placement and region"},
-	"InvalidBlockDeviceMapping":                   {class: dormouse.Configuration, hint: "check block_device_map"},
-	"InvalidCapacityReservationId.Malformed":      {class: dormouse.Configuration, hint: "check the launch template's capacity reservation"},
-	"InvalidCapacityReservationId.NotFound":       {class: dormouse.Configuration, hint: "check the launch template's capacity reservation"},
-	"InvalidGroup.NotFound":                       {class: dormouse.Configuration, hint: "check security_name or security_group_ids: the group must be in the VPC that the instance starts in"},
-	"InvalidGroupId.Malformed":                    {class: dormouse.Configuration, hint: "a security group's id looks like sg-0123456789abcdef0"},
-	"InvalidHostConfiguration":                    {class: dormouse.Configuration, hint: hintHost},
-	"InvalidHostId.NotFound":                      {class: dormouse.Configuration, hint: hintHost},
-	"InvalidHostState":                            {class: dormouse.Configuration, hint: hintHost},
-	"InvalidIamInstanceProfileArn.Malformed":      {class: dormouse.Configuration, hint: "check instance_profile_name, or the launch template's profile"},
-	"InvalidInput":                                {class: dormouse.Configuration},
-	"InvalidInstanceType":                         {class: dormouse.Configuration, hint: "check instance_type"},
-	"InvalidKeyPair.Format":                       {class: dormouse.Configuration, hint: "check keypair_name"},
-	"InvalidKeyPair.NotFound":                     {class: dormouse.Configuration, hint: "the key pair has gone: it is made anew at the next start"},
-	"InvalidLaunchTemplateId.Malformed":           {class: dormouse.Configuration, hint: "a launch template's id looks like lt-0123456789abcdef0"},
-	"InvalidLaunchTemplateId.NotFound":            {class: dormouse.Configuration, hint: "check launch_template and region"},
-	"InvalidLaunchTemplateId.VersionNotFound":     {class: dormouse.Configuration, hint: "check the version in launch_template"},
-	"InvalidLaunchTemplateName.NotFoundException": {class: dormouse.Configuration, hint: "check launch_template and region; the name's case counts"},
-	"InvalidNetworkInterface.InUse":               {class: dormouse.Busy, hint: "the launch template names a network interface that another instance has"},
-	"InvalidNetworkInterfaceID.NotFound":          {class: dormouse.Configuration, hint: "check the launch template's network interface and region"},
-	"InvalidParameter":                            {class: dormouse.Configuration},
-	"InvalidParameterCombination":                 {class: dormouse.Configuration},
-	"InvalidParameterDependency":                  {class: dormouse.Configuration},
-	"InvalidParameterValue":                       {class: dormouse.Configuration},
-	"InvalidPlacementGroup.Unknown":               {class: dormouse.Configuration, hint: "check the launch template's placement group and region"},
-	"InvalidRequest":                              {class: dormouse.Configuration},
-	"InvalidSecurityGroupID.NotFound":             {class: dormouse.Configuration, hint: "check security_group_ids and region"},
-	"InvalidSecurityGroupId.Malformed":            {class: dormouse.Configuration, hint: "a security group's id looks like sg-0123456789abcdef0"},
-	"InvalidSnapshot.NotFound":                    {class: dormouse.Configuration, hint: "check the snapshots in block_device_map and region"},
-	"InvalidSnapshotID.Malformed":                 {class: dormouse.Configuration, hint: "a snapshot's id looks like snap-0123456789abcdef0"},
-	"InvalidSubnet":                               {class: dormouse.Configuration, hint: "check subnet_id and region"},
-	"InvalidSubnetID.Malformed":                   {class: dormouse.Configuration, hint: "a subnet's id looks like subnet-0123456789abcdef0"},
-	"InvalidSubnetID.NotFound":                    {class: dormouse.Configuration, hint: "check subnet_id and region"},
-	"InvalidTagKey.Malformed":                     {class: dormouse.Configuration, hint: "check tags: a key is not empty and does not begin with aws:"},
-	"InvalidTenancy":                              {class: dormouse.Configuration},
-	"InvalidUserID.Malformed":                     {class: dormouse.Configuration, hint: "check valid_ami_owners"},
-	"InvalidZone.NotFound":                        {class: dormouse.Configuration, hint: "check placement and region"},
-	"MissingInput":                                {class: dormouse.Configuration, hint: "where a subnet is missing, the default VPC or zone has none: give subnet_id"},
-	"MissingParameter":                            {class: dormouse.Configuration},
-	"OperationNotPermitted":                       {class: dormouse.Configuration, hint: "where an instance is protected against termination, switch its disableApiTermination off"},
-	"TagPolicyViolation":                          {class: dormouse.Configuration, hint: "the organization's tag policy refuses the tags: change tags, or have the policy allow them and Dormouse's own (dormouse:…)"},
-	"UnknownParameter":                            {class: dormouse.Configuration, hint: "the endpoint does not know a part of the request: is endpoint_url EC2's?"},
-	"UnknownVolumeType":                           {class: dormouse.Configuration, hint: "check VolumeType in block_device_map"},
-	"UnsupportedException":                        {class: dormouse.Configuration},
-	"UnsupportedHibernationConfiguration":         {class: dormouse.Configuration, hint: "use a launch template without hibernation: an instance is terminated, never hibernated"},
-	"UnsupportedHostConfiguration":                {class: dormouse.Configuration, hint: hintHost},
-	"UnsupportedOperation":                        {class: dormouse.Configuration, hint: "where the image does not fit the instance type, change one of them"},
-	"UnsupportedTenancy":                          {class: dormouse.Configuration},
-	"ValidationError":                             {class: dormouse.Configuration},
-	"VPCIdNotSpecified":                           {class: dormouse.Configuration, hint: "the region has no default VPC: give subnet_id and security_group_ids in place of security_name"},
-	"VPCResourceNotSpecified":                     {class: dormouse.Configuration, hint: "this instance type needs a VPC: give subnet_id and security_group_ids"},
+	"BootForVolumeTypeUnsupported":                 {class: dormouse.Configuration, hint: "give the root device another VolumeType in block_device_map"},
+	"ClientInvalidParameterValue":                  {class: dormouse.Configuration},
+	"CustomerKeyHasBeenRevoked":                    {class: dormouse.Configuration, hint: "the KMS key of a volume or snapshot cannot be used: enable it, and allow its use to these credentials"},
+	"DefaultSubnetDoesNotExist":                    {class: dormouse.Configuration, hint: "the zone has no default subnet: give subnet_id"},
+	"DefaultVpcDoesNotExist":                       {class: dormouse.Configuration, hint: "the region has no default VPC: give subnet_id and security_group_ids in place of security_name"},
+	"FilterLimitExceeded":                          {class: dormouse.Configuration, hint: "give fewer filters, or fewer values, in ami_filters"},
+	"Gateway.NotAttached":                          {class: dormouse.Configuration, hint: "the VPC has no internet gateway, which an elastic address needs: attach one, or leave elastic_ip out"},
+	"InvalidAMIID.Malformed":                       {class: dormouse.Configuration, hint: "an AMI's id looks like ami-0123456789abcdef0"},
+	"InvalidAMIID.NotFound":                        {class: dormouse.Configuration, hint: "check that ami stands in this region, is shared with this account, and is one of its Allowed AMIs"},
+	"InvalidAMIID.Unavailable":                     {class: dormouse.Configuration, hint: "the image was deregistered or is not ready: choose another ami"},
+	"InvalidAction":                                {class: dormouse.Configuration, hint: "the endpoint does not know this call: is endpoint_url EC2's?"},
+	"InvalidAddress.Malformed":                     {class: dormouse.Configuration, hint: "check elastic_ip"},
+	"InvalidAddress.NotFound":                      {class: dormouse.Configuration, hint: "check elastic_ip and region"},
+	"InvalidAllocationID.NotFound":                 {class: dormouse.Configuration, hint: "the address of elastic_ip has been released: name another"},
+	"InvalidAvailabilityZone":                      {class: dormouse.Configuration, hint: "check placement and region"},
+	"InvalidBlockDeviceMapping":                    {class: dormouse.Configuration, hint: "check block_device_map"},
+	"InvalidCapacityReservationId.Malformed":       {class: dormouse.Configuration, hint: "check the launch template's capacity reservation"},
+	"InvalidCapacityReservationId.NotFound":        {class: dormouse.Configuration, hint: "check the launch template's capacity reservation"},
+	"InvalidCpuCredits":                            {class: dormouse.Configuration, hint: hintCredits},
+	"InvalidCpuCredits.Malformed":                  {class: dormouse.Configuration, hint: hintCredits},
+	"InvalidFilter":                                {class: dormouse.Configuration, hint: "check ami_filters: they are those of DescribeImages"},
+	"InvalidGroup.NotFound":                        {class: dormouse.Configuration, hint: "check security_name or security_group_ids: the group must be in the VPC that the instance starts in"},
+	"InvalidGroup.Reserved":                        {class: dormouse.Configuration, hint: "the name 'default' is EC2's own: leave security_name out, or name another group"},
+	"InvalidGroupId.Malformed":                     {class: dormouse.Configuration, hint: "a security group's id looks like sg-0123456789abcdef0"},
+	"InvalidHostConfiguration":                     {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostID.Malformed":                      {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostID.NotFound":                       {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostId":                                {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostId.Malformed":                      {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostId.NotFound":                       {class: dormouse.Configuration, hint: hintHost},
+	"InvalidHostState":                             {class: dormouse.Configuration, hint: hintHost},
+	"InvalidIamInstanceProfileArn.Malformed":       {class: dormouse.Configuration, hint: "check instance_profile_name, or the launch template's profile"},
+	"InvalidInput":                                 {class: dormouse.Configuration},
+	"InvalidInstanceType":                          {class: dormouse.Configuration, hint: "check instance_type"},
+	"InvalidKernelId.Malformed":                    {class: dormouse.Configuration, hint: "check the launch template's kernel"},
+	"InvalidKeyPair.Format":                        {class: dormouse.Configuration, hint: "check keypair_name"},
+	"InvalidKeyPair.NotFound":                      {class: dormouse.Configuration, hint: "the key pair has gone: it is made anew at the next start"},
+	"InvalidLaunchTemplateId.Malformed":            {class: dormouse.Configuration, hint: "a launch template's id looks like lt-0123456789abcdef0"},
+	"InvalidLaunchTemplateId.NotFound":             {class: dormouse.Configuration, hint: "check launch_template and region"},
+	"InvalidLaunchTemplateId.VersionNotFound":      {class: dormouse.Configuration, hint: "check the version in launch_template"},
+	"InvalidLaunchTemplateName.MalformedException": {class: dormouse.Configuration, hint: "check launch_template"},
+	"InvalidLaunchTemplateName.NotFoundException":  {class: dormouse.Configuration, hint: "check launch_template and region; the name's case counts"},
+	"InvalidManifest":                              {class: dormouse.Configuration, hint: "the image's manifest cannot be read: choose another ami"},
+	"InvalidNetworkInterface.NotFound":             {class: dormouse.Configuration, hint: hintCard},
+	"InvalidNetworkInterfaceID.NotFound":           {class: dormouse.Configuration, hint: hintCard},
+	"InvalidNetworkInterfaceId.Malformed":          {class: dormouse.Configuration, hint: hintCard},
+	"InvalidParameter":                             {class: dormouse.Configuration},
+	"InvalidParameterCombination":                  {class: dormouse.Configuration},
+	"InvalidParameterDependency":                   {class: dormouse.Configuration},
+	"InvalidParameterValue":                        {class: dormouse.Configuration},
+	"InvalidPlacementGroup.Unknown":                {class: dormouse.Configuration, hint: "check the launch template's placement group and region"},
+	"InvalidPlacementGroupId.Malformed":            {class: dormouse.Configuration, hint: "check the launch template's placement group"},
+	"InvalidProductInfo":                           {class: dormouse.Configuration, hint: "the product code of the image, which is AWS Marketplace's, is not valid: choose another ami"},
+	"InvalidRamDiskId.Malformed":                   {class: dormouse.Configuration, hint: "check the launch template's RAM disk"},
+	"InvalidRegion":                                {class: dormouse.Configuration, hint: "check region"},
+	"InvalidRequest":                               {class: dormouse.Configuration},
+	"InvalidSecurityGroupID.NotFound":              {class: dormouse.Configuration, hint: "check security_group_ids and region"},
+	"InvalidSecurityGroupId.Malformed":             {class: dormouse.Configuration, hint: "a security group's id looks like sg-0123456789abcdef0"},
+	"InvalidSnapshot.NotFound":                     {class: dormouse.Configuration, hint: "check the snapshots in block_device_map and region"},
+	"InvalidSnapshotID.Malformed":                  {class: dormouse.Configuration, hint: "a snapshot's id looks like snap-0123456789abcdef0"},
+	"InvalidSubnet":                                {class: dormouse.Configuration, hint: "check subnet_id and region"},
+	"InvalidSubnetID.Malformed":                    {class: dormouse.Configuration, hint: "a subnet's id looks like subnet-0123456789abcdef0"},
+	"InvalidSubnetID.NotFound":                     {class: dormouse.Configuration, hint: "check subnet_id and region"},
+	"InvalidSubnetId.NotFound":                     {class: dormouse.Configuration, hint: "check subnet_id and region"},
+	"InvalidTagKey.Malformed":                      {class: dormouse.Configuration, hint: "check tags: a key is not empty and does not begin with aws:"},
+	"InvalidTenancy":                               {class: dormouse.Configuration},
+	"InvalidUserID.Malformed":                      {class: dormouse.Configuration, hint: "check valid_ami_owners"},
+	"InvalidVolume.NotFound":                       {class: dormouse.Configuration, hint: "check volumes and region"},
+	"InvalidVolume.ZoneMismatch":                   {class: dormouse.Configuration, hint: "the volume is in another zone than the instance: give subnet_id or placement of the volume's zone"},
+	"InvalidVolumeID.Malformed":                    {class: dormouse.Configuration, hint: "a volume's id looks like vol-0123456789abcdef0"},
+	"InvalidVolumeID.ZoneMismatch":                 {class: dormouse.Configuration, hint: "the volume is in another zone than the instance: give subnet_id or placement of the volume's zone"},
+	"InvalidZone.NotFound":                         {class: dormouse.Configuration, hint: "check placement and region"},
+	"MissingInput":                                 {class: dormouse.Configuration, hint: "where a subnet is missing, the default VPC or zone has none: give subnet_id"},
+	"MissingParameter":                             {class: dormouse.Configuration},
+	"NonEBSInstance":                               {class: dormouse.Configuration, hint: "instances of this type take no volumes: name another type, or leave volumes out"},
+	"OperationNotPermitted":                        {class: dormouse.Configuration, hint: "where an instance is protected against termination, switch its disableApiTermination off"},
+	"TagPolicyViolation":                           {class: dormouse.Configuration, hint: "the organization's tag policy refuses the tags: change tags, or have the policy allow them and Dormouse's own (dormouse:…)"},
+	"UnknownParameter":                             {class: dormouse.Configuration, hint: "the endpoint does not know a part of the request: is endpoint_url EC2's?"},
+	"UnknownVolumeType":                            {class: dormouse.Configuration, hint: "check VolumeType in block_device_map"},
+	"UnsupportedException":                         {class: dormouse.Configuration},
+	"UnsupportedHibernationConfiguration":          {class: dormouse.Configuration, hint: "use a launch template without hibernation: an instance is terminated, never hibernated"},
+	"UnsupportedHostConfiguration":                 {class: dormouse.Configuration, hint: hintHost},
+	"UnsupportedOperation":                         {class: dormouse.Configuration, hint: "where the image does not fit the instance type, change one of them"},
+	"UnsupportedTenancy":                           {class: dormouse.Configuration},
+	"VPCIdNotSpecified":                            {class: dormouse.Configuration, hint: "the region has no default VPC: give subnet_id and security_group_ids in place of security_name"},
+	"VPCResourceNotSpecified":                      {class: dormouse.Configuration, hint: "this instance type needs a VPC: give subnet_id and security_group_ids"},
+	"ValidationError":                              {class: dormouse.Configuration},
 }
 
 // notOnSpot is what a refusal means that speaks of the spot market: what EC2 sells
@@ -219,18 +266,40 @@ func refusesSpot(m meaning, message string) bool {
 		slices.ContainsFunc(ofSpot, func(s string) bool { return strings.Contains(words, s) })
 }
 
+// wordings tell apart what a code can be about, by words of EC2's in small letters:
+// the first that fits counts. The code alone says too little. What they say is read,
+// and is no question of the credentials.
+var wordings = []struct {
+	code  string
+	words []string // one of them
+	is    meaning
+}{
+	{"AuthFailure", []string{"for image", "ami-"}, meaning{class: dormouse.Configuration, hint: hintImage}},
+	{"AuthFailure", []string{"snapshot", "snap-"}, meaning{class: dormouse.Configuration, hint: "the snapshot is not this account's, and not shared with it: check block_device_map"}},
+	{"AuthFailure", []string{"address", "eipalloc-"}, meaning{class: dormouse.Configuration, hint: "the address is not this account's: check elastic_ip"}},
+	{"AuthFailure", []string{"does not belong to you", "not authorized to use"}, meaning{class: dormouse.Configuration, hint: "what it names is another account's: check the configuration's ids"}},
+	{"OptInRequired", []string{"marketplace"}, meaning{class: dormouse.Configuration, hint: "the image is a product of AWS Marketplace: accept its terms there with this account, or choose another ami"}},
+
+	{"InvalidParameter", []string{"different network", "different vpc"}, meaning{class: dormouse.Configuration, hint: "security_group_ids and subnet_id must be of one VPC"}},
+	{"InvalidParameterCombination", []string{"network interfaces and an instance-level"}, meaning{class: dormouse.Configuration, hint: "the launch template has a network interface, which names subnet and groups itself: leave subnet_id and the groups out, or take it out of the template and give associate_public_ip_address"}},
+	{"InvalidParameterCombination", []string{"free tier"}, meaning{class: dormouse.Capacity, reach: dormouse.ReachType, hint: "the account's plan allows only some types: name one that it does, or upgrade the plan"}},
+	{"InvalidParameterValue", []string{"instance profile", "iaminstanceprofile"}, meaning{class: dormouse.Configuration, hint: "check instance_profile_name"}},
+	{"InvalidParameterValue", []string{"availability zone"}, meaning{class: dormouse.Configuration, hint: "check placement and region"}},
+	{"InvalidParameterValue", []string{"architecture"}, meaning{class: dormouse.Configuration, hint: "the image does not fit the instance type: change one of them"}},
+	{"InvalidParameterValue", []string{"valid tag key"}, meaning{class: dormouse.Configuration, hint: "the launch template, or the account's defaults, show tags in the metadata, where keys have no spaces and no slashes: change tags, or switch that off"}},
+	{"InvalidParameterValue", []string{"attachment point", "already in use"}, meaning{class: dormouse.Configuration, hint: "another volume has this device: name another in volumes"}},
+	{"InvalidParameterValue", []string{"parameter store"}, meaning{class: dormouse.Configuration, hint: "check ami_ssm_parameter and region, and allow ssm:GetParameters"}},
+	{"UnsupportedOperation", []string{"marketplace"}, meaning{class: dormouse.Capacity, reach: dormouse.ReachType, hint: "the image is a product of AWS Marketplace that is not sold for this type: name another type, or another ami"}},
+}
+
 // meaningOf is what a code says together with EC2's own words, where those tell
 // more than the code does.
 func meaningOf(code, message string) meaning {
-	m := meanings[code]
-	if code != "AuthFailure" {
-		return m
+	words := strings.ToLower(message)
+	for _, w := range wordings {
+		if w.code == code && slices.ContainsFunc(w.words, func(s string) bool { return strings.Contains(words, s) }) {
+			return w.is
+		}
 	}
-	switch words := strings.ToLower(message); {
-	case strings.Contains(words, "for images"):
-		m.unread, m.hint = false, "the image is not this account's, and not shared with it: check ami"
-	case strings.Contains(words, "address"), strings.Contains(words, "eipalloc-"):
-		m.unread, m.hint = false, "the address is not this account's: check elastic_ip"
-	}
-	return m
+	return meanings[code]
 }

@@ -206,7 +206,7 @@ func remoteCode(err error) string {
 	if !errors.As(err, &api) {
 		return ""
 	}
-	if code := api.ErrorCode(); code != "UnknownError" {
+	if code := unprefixed(api.ErrorCode()); code != "UnknownError" {
 		return code
 	}
 	return "" // the SDK's name for a body that it could not read

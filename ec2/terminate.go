@@ -83,7 +83,7 @@ func blamesIDs(err error) bool {
 	case e.Remote == "UnauthorizedOperation": // a policy can allow some instances and not others
 		return true
 	default:
-		return e.Remote != "" && !meaningOf(e.Remote, e.Message).unread
+		return e.Remote != "" && !refusalOf(err).unread
 	}
 }
 

@@ -200,7 +200,7 @@ func (f *Fleet) offered(worker string, offerings []dormouse.Offering) {
 }
 
 // passOver remembers what the refusal of a launch says of later ones. Of several
-// that a quota had no room for, half ask again at once: fewer may fit.
+// that a quota or a subnet had no room for, half ask again at once: fewer may fit.
 func (a *account) passOver(attempts []dormouse.LaunchAttempt, err error, now time.Time) {
 	f, key, until := a.fleet, a.cloud.Key(), now.Add(a.fleet.scaled(shortageMemory))
 	n, reach := len(attempts), reachOf(err)
@@ -216,11 +216,14 @@ func (a *account) passOver(attempts []dormouse.LaunchAttempt, err error, now tim
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n > 1 && reach == dormouse.ReachQuota {
+	switch {
+	case n > 1 && (reach == dormouse.ReachQuota || reach == dormouse.ReachSubnet):
 		for _, at := range attempts[n/2:] {
 			f.short.set(shortageKey{account: key, worker: at.Worker, offering: at.Offering}, shortage{until: until, why: err})
 		}
 		return
+	case n > 1 && reach == dormouse.ReachWorker:
+		attempts = attempts[n/2:]
 	}
 	for _, at := range attempts {
 		f.short.add(key, at.Worker, at.Offering, err, until)

@@ -61,8 +61,9 @@ func TestAQuotaIsPassedOver(t *testing.T) {
 	})
 }
 
-// Of a launch of several that a quota has no room for, as many come as fit into
-// the half, the quarter and so on; one that is too large for one call is parted.
+// Of a launch of several that a quota (also of volumes) or a subnet has no room for,
+// as many come as fit into the half, the quarter and so on; one that is too large
+// for one call is parted.
 func TestFewerAreAskedFor(t *testing.T) {
 	for _, tc := range []struct {
 		reach dormouse.Reach
@@ -72,6 +73,10 @@ func TestFewerAreAskedFor(t *testing.T) {
 		{dormouse.ReachQuota, 3, 2},
 		{dormouse.ReachQuota, 1, 1},
 		{dormouse.ReachQuota, 0, 0},
+		{dormouse.ReachSubnet, 3, 2},
+		{dormouse.ReachSubnet, 0, 0},
+		{dormouse.ReachWorker, 3, 2},
+		{dormouse.ReachWorker, 0, 0},
 		{dormouse.ReachBatch, 3, 8},
 	} {
 		t.Run(fmt.Sprint(tc.reach, tc.most), func(t *testing.T) {
@@ -82,7 +87,7 @@ func TestFewerAreAskedFor(t *testing.T) {
 					if count > room {
 						return &dormouse.Error{Code: dormouse.Quota, Message: "too many", Reach: tc.reach}, false
 					}
-					if tc.reach == dormouse.ReachQuota {
+					if tc.reach != dormouse.ReachBatch {
 						room -= count
 					}
 					return nil, false

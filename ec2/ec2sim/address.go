@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -250,7 +251,11 @@ func (c *call) oneAddress(id, publicIP string) (*address, error) {
 		}
 		return found[0], nil
 	case publicIP != "":
-		return c.addressAt(publicIP)
+		a, err := c.addressAt(publicIP)
+		if f, ok := errors.AsType[*fault](err); ok && f.code == "InvalidAddress.NotFound" {
+			return nil, refuse("AuthFailure", "The address '%s' does not belong to you.", publicIP)
+		}
+		return a, err
 	default:
 		return nil, refuse("MissingParameter", "Either public IP or allocation id must be specified")
 	}
