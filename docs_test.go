@@ -127,6 +127,9 @@ func declared(t *testing.T, name string) bool {
 	if !found {
 		return false
 	}
+	if name[:slash]+dir == "dormouse" {
+		dir = "" // the root
+	}
 	files, err := filepath.Glob(filepath.Join(name[:slash]+dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -238,7 +239,8 @@ func (a arguments) spotRules(e *EC2LatentWorker) {
 	if e.Bootstrap != "" && strings.HasPrefix(e.ProductDescription, "Windows") {
 		a.errorf("bootstrap", "put the worker on the image", "bootstrap installs the agent by cloud-init on Linux, and product_description is %s", quote(e.ProductDescription))
 	}
-	if e.SpotInstance && !e.FallbackToOnDemand && a.given("price_per_hour") {
+	if e.SpotInstance && !e.FallbackToOnDemand && a.given("price_per_hour") &&
+		dormouse.PricedInDollars(cmp.Or(e.Region, e.Session.Region)) {
 		a.r.warnf(a.at("price_per_hour"), "", "%s: price_per_hour has no effect on spot instances, whose price EC2 tells", a.o.class.name)
 	}
 	if e.SpotInstance {

@@ -71,14 +71,19 @@ func zoneMean(changes []PricePoint, from, to time.Time) *big.Rat {
 // count.
 const bidDigits = 6
 
-// minBid is the bid that EC2 refuses, as any below it: RunInstances, MaxPrice
-// ("must be more than $0.001").
-var minBid = big.NewRat(1, 1000)
+// minBid is the bid that EC2 refuses, as any below it: "it must be more than USD
+// $0.001" (EC2 API reference, SpotMarketOptions, MaxPrice). leastBid is the next
+// one of four decimals, which is how many EC2's own prices mostly have: so it is
+// above minBid also where the rest is cut off.
+var (
+	minBid   = big.NewRat(1, 1000)
+	leastBid = big.NewRat(11, 10000)
+)
 
 // Bid is what to offer for an hour, in plain decimals of a US dollar: the mean
-// price times the multiplier, at most the maximum. Without multiplier or mean
-// it is the maximum; "", which leaves it to EC2 to cap the price at the
-// on-demand one, when there is no maximum either.
+// price times the multiplier, at least what EC2 takes, and at most the maximum.
+// Without multiplier or mean it is the maximum; "", which leaves it to EC2 to cap
+// the price at the on-demand one, when there is no maximum either.
 func Bid(mean *big.Rat, multiplier, maximum *float64) (string, error) {
 	var bid *big.Rat
 	if mean != nil && multiplier != nil {
@@ -86,7 +91,9 @@ func Bid(mean *big.Rat, multiplier, maximum *float64) (string, error) {
 		if m == nil || m.Sign() <= 0 {
 			return "", dormouse.Errorf(dormouse.Configuration, "price_multiplier is %v; it must be more than 0", *multiplier)
 		}
-		bid = new(big.Rat).Mul(mean, m)
+		if bid = new(big.Rat).Mul(mean, m); bid.Cmp(leastBid) < 0 {
+			bid = leastBid
+		}
 	}
 	if maximum != nil {
 		limit := decimal(*maximum)
@@ -102,7 +109,7 @@ func Bid(mean *big.Rat, multiplier, maximum *float64) (string, error) {
 	}
 	text := bid.FloatString(bidDigits)
 	if sent, _ := new(big.Rat).SetString(text); sent.Cmp(minBid) <= 0 {
-		return "", tooLittle("the bid would be %s dollars an hour, and EC2 takes bids above 0.001: raise price_multiplier, or set it to None to bid max_spot_price", text)
+		return "", tooLittle("max_spot_price is %v dollars an hour, which is %s as it is sent; EC2 takes bids above 0.001", *maximum, text)
 	}
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), "."), nil
 }

@@ -66,9 +66,12 @@ func TestBid(t *testing.T) {
 		{"rounded to six decimals", mean("0.0123456789"), new(1.0), nil, "0.012346", ""},
 		{"as written, not as a binary fraction", mean("0.1"), new(1.1), nil, "0.11", ""},
 		{"at the limit", nil, nil, new(0.001), "", dormouse.Capacity},
-		{"below the limit", mean("0.0000125"), new(1.2), new(1.6), "", dormouse.Capacity},
 		{"just above the limit", nil, nil, new(0.0011), "0.0011", ""},
-		{"rounds down to the limit", mean("0.0010000001"), new(1.0), nil, "", dormouse.Capacity},
+		{"a computed one below the limit is raised above it", mean("0.0000125"), new(1.2), new(1.6), "0.0011", ""},
+		{"a computed one at the limit", mean("0.001"), new(1.0), nil, "0.0011", ""},
+		{"a computed one that rounds down to the limit", mean("0.0010000001"), new(1.0), nil, "0.0011", ""},
+		{"raised, but not above the maximum", mean("0.0001"), new(1.0), new(0.00105), "0.00105", ""},
+		{"a maximum that rounds down to the limit", nil, nil, new(0.0010000001), "", dormouse.Capacity},
 		{"negative multiplier", mean("1"), new(-1.0), nil, "", dormouse.Configuration},
 	}
 	for _, tt := range tests {

@@ -122,10 +122,15 @@ func noEnvironment(t testing.TB) {
 
 func openAccount(t testing.TB, rt http.RoundTripper, opts ...Option) *Account {
 	t.Helper()
+	return openIn(t, rt, "us-east-1", opts...)
+}
+
+func openIn(t testing.TB, rt http.RoundTripper, region string, opts ...Option) *Account {
+	t.Helper()
 	opts = append([]Option{WithHTTPClient(&http.Client{Transport: rt})}, opts...)
 	a, err := Open(t.Context(), Session{
 		AccessKeyID: "AKIATEST", SecretAccessKey: testSecret, EndpointURL: "http://ec2.test",
-	}, "us-east-1", Deployment{ID: "d1"}, opts...)
+	}, region, Deployment{ID: "d1"}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -396,7 +396,12 @@ func (x *examination) bid(ctx context.Context) {
 	}
 	zone := zoneName(x.spec.Region, x.spec.Placement)
 	for _, instanceType := range x.spec.InstanceTypes[:min(len(x.spec.InstanceTypes), maxDryRuns)] {
-		switch bid, err := x.a.bid(ctx, x.spec, instanceType, zone); {
+		bid, err := x.a.bid(ctx, x.spec, instanceType, zone)
+		price := "" // where it is above the bid
+		if err == nil && bid != "" {
+			price = x.costsMore(ctx, instanceType, zone, bid)
+		}
+		switch {
 		case reachesBid(err) && x.spec.FallbackToOnDemand:
 			x.add(what, FindingWarning, "%s: %v; it is bought on demand", instanceType, err)
 		case reachesBid(err):
@@ -406,10 +411,26 @@ func (x *examination) bid(ctx context.Context) {
 			return // it would be the same for the others
 		case bid == "":
 			x.add(what, FindingOK, "%s: up to what it costs on demand", instanceType)
+		case price != "":
+			x.add(what, FindingWarning, "%s: at most $%s an hour, and it costs $%s now: none is started on the spot market until that has fallen",
+				instanceType, bid, price)
 		default:
 			x.add(what, FindingOK, "%s: at most $%s an hour", instanceType, bid)
 		}
 	}
+}
+
+// costsMore is the spot price where it is above a bid, in every zone that there is,
+// else "". That it can not be asked for is said of the bid itself.
+func (x *examination) costsMore(ctx context.Context, instanceType, zone, bid string) string {
+	now := time.Now()
+	points, err := x.a.spotHistory(ctx, instanceType, cmp.Or(x.spec.ProductDescription, defaultProduct), zone, now, now)
+	offered, ok := readPrice(bid)
+	lowest := lowestPrice(points, now)
+	if err != nil || !ok || lowest == nil || lowest.Cmp(offered) <= 0 {
+		return ""
+	}
+	return strings.TrimRight(lowest.FloatString(bidDigits), "0")
 }
 
 // reachesBid reports whether err says that EC2 would not take a bid.

@@ -72,8 +72,12 @@ func (c *priceCache) put(key string, k knownPrice) {
 // zone to EC2 costs what it does in the dearest zone, so that a budget holds.
 //
 // A price that nobody knows is nil without an error; one that could not be asked
-// for is nil with one. Either is asked for again after some minutes.
+// for, or is no amount of US dollars, is nil with one. Either is asked for again
+// after some minutes.
 func (a *Account) Price(ctx context.Context, o dormouse.Offering, productDescription string) (perHour *float64, source string, err error) {
+	if err := a.Unpriced(o.Market); err != nil {
+		return nil, "", err
+	}
 	productDescription = cmp.Or(productDescription, defaultProduct)
 	var k knownPrice
 	if o.Market == dormouse.Spot {
@@ -150,7 +154,27 @@ func (a *Account) price(ctx context.Context, key string, fresh time.Duration, fi
 
 // CurrentPrice is the highest of the zones' spot prices in force at a time, nil
 // when none is known.
-func CurrentPrice(points []PricePoint, at time.Time) *big.Rat {
+func CurrentPrice(points []PricePoint, at time.Time) (highest *big.Rat) {
+	for _, price := range currentPrices(points, at) {
+		if highest == nil || price.Cmp(highest) > 0 {
+			highest = price
+		}
+	}
+	return highest
+}
+
+// lowestPrice is the lowest of them.
+func lowestPrice(points []PricePoint, at time.Time) (lowest *big.Rat) {
+	for _, price := range currentPrices(points, at) {
+		if lowest == nil || price.Cmp(lowest) < 0 {
+			lowest = price
+		}
+	}
+	return lowest
+}
+
+// currentPrices are the spot prices in force at a time, by zone.
+func currentPrices(points []PricePoint, at time.Time) map[string]*big.Rat {
 	latest := map[string]PricePoint{}
 	for _, p := range points {
 		if p.Price == nil || p.Time.After(at) {
@@ -162,11 +186,9 @@ func CurrentPrice(points []PricePoint, at time.Time) *big.Rat {
 			latest[p.Zone] = p
 		}
 	}
-	var highest *big.Rat
-	for _, p := range latest {
-		if highest == nil || p.Price.Cmp(highest) > 0 {
-			highest = p.Price
-		}
+	prices := make(map[string]*big.Rat, len(latest))
+	for zone, p := range latest {
+		prices[zone] = p.Price
 	}
-	return highest
+	return prices
 }

@@ -51,6 +51,7 @@ func priceEntry(usd string, change map[string]string) string {
 		"servicecode": "AmazonEC2", "location": "US East (N. Virginia)", "usagetype": "BoxUsage:m5.large",
 		"instanceType": "m5.large", "regionCode": "us-east-1", "operatingSystem": "Linux", "tenancy": "Shared",
 		"capacitystatus": "Used", "preInstalledSw": "NA", "marketoption": "OnDemand", "operation": "RunInstances",
+		"licenseModel": "No License required",
 	}
 	for k, v := range change {
 		attributes[k] = v
@@ -103,6 +104,12 @@ func TestPrice(t *testing.T) {
 		{name: "listed twice", o: onDemand, product: "Linux/UNIX (Amazon VPC)", list: priceList(entry, entry), want: 0.096, source: PriceList, fresh: listPriceFresh, asks: []string{"GetProducts"}},
 		{name: "beside others", o: onDemand, list: priceList(priceEntry("9.9", map[string]string{"tenancy": "Dedicated"}), entry,
 			priceEntry("8.8", map[string]string{"marketoption": "CapacityBlock"})), want: 0.096, source: PriceList, fresh: listPriceFresh, asks: []string{"GetProducts"}},
+		{
+			name: "Windows with its license, not with one that is brought along", o: onDemand, product: "Windows", list: priceList(
+				priceEntry("0.0960000000", map[string]string{"operatingSystem": "Windows", "licenseModel": "Bring your own license", "operation": "RunInstances:0800"}),
+				priceEntry("0.1880000000", map[string]string{"operatingSystem": "Windows", "operation": "RunInstances:0002"})),
+			want: 0.188, source: PriceList, fresh: listPriceFresh, asks: []string{"GetProducts"},
+		},
 		{name: "two prices", o: onDemand, list: priceList(entry, priceEntry("0.2", nil)), fresh: priceRetry, asks: []string{"GetProducts"}},
 		{name: "not listed", o: onDemand, list: priceList(), fresh: priceRetry, asks: []string{"GetProducts"}},
 		{name: "of nothing", o: onDemand, list: priceList(priceEntry("0.0000000000", nil)), fresh: priceRetry, asks: []string{"GetProducts"}},
@@ -181,13 +188,52 @@ func TestPriceQuestion(t *testing.T) {
 		text += " " + f.Type + ":" + f.Field + "=" + f.Value
 	}
 	const want = "AmazonEC2 TERM_MATCH:instanceType=c5.large TERM_MATCH:regionCode=us-west-2-lax-1 TERM_MATCH:operatingSystem=Linux " +
-		"TERM_MATCH:tenancy=Shared TERM_MATCH:capacitystatus=Used TERM_MATCH:preInstalledSw=NA"
+		"TERM_MATCH:tenancy=Shared TERM_MATCH:capacitystatus=Used TERM_MATCH:preInstalledSw=NA TERM_MATCH:licenseModel=No License required"
 	if diff := cmp.Diff(want, text); diff != "" {
 		t.Errorf("question (-want +got):\n%s", diff)
 	}
 	for zone, want := range map[string]string{"": "eu-west-1", "eu-west-1c": "eu-west-1"} {
 		if got := priceRegion("eu-west-1", zone); got != want {
 			t.Errorf("zone %q: %q", zone, got)
+		}
+	}
+}
+
+// TestPricesOfOtherPartitions: where AWS has no price in US dollars, nobody is asked
+// for one, and what is missing is said.
+func TestPricesOfOtherPartitions(t *testing.T) {
+	noEnvironment(t)
+	onDemand := dormouse.Offering{InstanceType: "m5.large", Market: dormouse.OnDemand}
+	spot := dormouse.Offering{InstanceType: "m5.large", Market: dormouse.Spot}
+	for _, tt := range []struct {
+		region string
+		o      dormouse.Offering
+		says   string // "" where the price is asked for
+	}{
+		{"cn-north-1", onDemand, "AWS has no prices in US dollars in China, and bills cn-north-1 in yuan: give the worker price_per_hour"},
+		{"cn-northwest-1", spot, "bills cn-northwest-1 in yuan"},
+		{"eusc-de-east-1", spot, "AWS has no prices in US dollars in eusc-de-east-1: give the worker price_per_hour"},
+		{"us-gov-west-1", onDemand, "AWS's Price List takes no credentials of GovCloud (us-gov-west-1): give the worker price_per_hour"},
+		{"us-gov-east-1", spot, ""},
+		{"us-isob-east-1", onDemand, "AWS's Price List takes no credentials of us-isob-east-1"},
+		{"eu-isoe-west-1", onDemand, "AWS's Price List takes no credentials of eu-isoe-west-1"},
+		{"eu-south-2", onDemand, ""},
+		{"us-west-2", onDemand, ""},
+		{"mx-central-1", spot, ""},
+	} {
+		e := &endpoint{answer: func(form url.Values) (string, error) {
+			if form.Get("Action") == "GetProducts" {
+				return priceList(), nil
+			}
+			return "<spotPriceHistorySet/>", nil
+		}}
+		a := openIn(t, e, tt.region)
+		price, _, err := a.Price(t.Context(), tt.o, "")
+		if price != nil || (err != nil) != (tt.says != "") || len(e.actions()) > 0 != (tt.says == "") {
+			t.Errorf("%s in %s: %v, %v; asked %v", tt.o, tt.region, price, err, e.actions())
+		}
+		if err != nil {
+			wantCode(t, err, dormouse.Configuration, tt.says)
 		}
 	}
 }

@@ -17,6 +17,27 @@ import (
 // has the prices of all.
 const priceListRegion = "us-east-1"
 
+// Unpriced is why nobody is asked here what a market costs, nil where AWS is: its
+// prices are no US dollars, which budgets and costs are in, or the Price List takes
+// no credentials of the region's partition.
+func (a *Account) Unpriced(market dormouse.Market) error {
+	const give = "give the worker price_per_hour"
+	in := func(prefix string) bool { return strings.HasPrefix(a.region, prefix) }
+	switch {
+	case in("cn-"):
+		return dormouse.Errorf(dormouse.Configuration, "AWS has no prices in US dollars in China, and bills %s in yuan: %s", a.region, give)
+	case !dormouse.PricedInDollars(a.region):
+		return dormouse.Errorf(dormouse.Configuration, "AWS has no prices in US dollars in %s: %s", a.region, give)
+	case market == dormouse.Spot:
+		return nil
+	case in("us-gov-"):
+		return dormouse.Errorf(dormouse.Configuration, "AWS's Price List takes no credentials of GovCloud (%s): %s", a.region, give)
+	case in("us-iso"), in("eu-iso"):
+		return dormouse.Errorf(dormouse.Configuration, "AWS's Price List takes no credentials of %s: %s", a.region, give)
+	}
+	return nil
+}
+
 // operatingSystems are the Price List's names for the spot price history's
 // product descriptions.
 var operatingSystems = map[string]string{
@@ -26,8 +47,16 @@ var operatingSystems = map[string]string{
 	"Windows":                  "Windows",
 }
 
-// priceQuestion is what identifies one product of the Price List: a shared
-// machine that is in use, bought by the hour, without software to be paid for.
+// licenseIncluded is a price with all that the operating system's license costs.
+// Windows is listed once more for those who bring their license, at Linux's price.
+const licenseIncluded = "No License required"
+
+// priceFields are what identifies one product of the Price List, in the order in
+// which they are asked for.
+var priceFields = []string{"instanceType", "regionCode", "operatingSystem", "tenancy", "capacitystatus", "preInstalledSw", "licenseModel"}
+
+// priceQuestion is that for a shared machine that is in use, bought by the hour,
+// without software to be paid for but its operating system.
 func priceQuestion(instanceType, regionCode, operatingSystem string) map[string]string {
 	return map[string]string{
 		"instanceType":    instanceType,
@@ -36,6 +65,7 @@ func priceQuestion(instanceType, regionCode, operatingSystem string) map[string]
 		"tenancy":         "Shared",
 		"capacitystatus":  "Used",
 		"preInstalledSw":  "NA",
+		"licenseModel":    licenseIncluded,
 	}
 }
 
@@ -52,7 +82,7 @@ func priceRegion(region, zone string) string {
 // several at different prices.
 func (a *Account) listPrice(ctx context.Context, question map[string]string) (*big.Rat, error) {
 	in := &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2"), FormatVersion: aws.String("aws_v1")}
-	for _, field := range []string{"instanceType", "regionCode", "operatingSystem", "tenancy", "capacitystatus", "preInstalledSw"} {
+	for _, field := range priceFields {
 		in.Filters = append(in.Filters, types.Filter{
 			Type: types.FilterTypeTermMatch, Field: new(field), Value: new(question[field]),
 		})

@@ -38,7 +38,12 @@ func Check(ctx context.Context, c *config.Master) (mistakes, warnings []config.E
 		if len(e.Placement) > 1 && !strings.HasPrefix(e.Placement, account.Region()) {
 			mistakes = append(mistakes, mistakeAt(w, fmt.Sprintf("worker %s: the zone %s is not in %s, which is the session's region", w.Name, e.Placement, account.Region()), "placement"))
 		}
-		if e.SpotInstance || e.PricePerHour == nil {
+		unpriced := account.Unpriced(firstMarket(e))
+		if e.PricePerHour == nil && unpriced != nil && budget.Set() {
+			mistakes = append(mistakes, mistakeAt(w, fmt.Sprintf("worker %s will never be started, as a budget admits only what it can count: %v", w.Name, unpriced), "region", "session"))
+			continue
+		}
+		if e.PricePerHour == nil || e.SpotInstance && unpriced == nil {
 			continue // what that costs only EC2 knows
 		}
 		switch ever, why := budget.Affords(*e.PricePerHour); {
@@ -49,6 +54,14 @@ func Check(ctx context.Context, c *config.Master) (mistakes, warnings []config.E
 		}
 	}
 	return mistakes, warnings
+}
+
+// firstMarket is where a worker's instances are bought if they can be.
+func firstMarket(e *config.EC2LatentWorker) dormouse.Market {
+	if e.SpotInstance {
+		return dormouse.Spot
+	}
+	return dormouse.OnDemand
 }
 
 // mistakeAt is a mistake where the first of the worker's arguments stands that is
@@ -99,7 +112,9 @@ func ExaminePrices(ctx context.Context, account *ec2.Account, e *config.EC2Laten
 	}
 	admitted := false
 	for _, o := range offerings[:min(len(offerings), maxAsked)] {
-		price, source, err := priceFor(ctx, account, e, o)
+		asked, cancel := context.WithTimeout(ctx, askTime)
+		price, source, err := priceOf(asked, account, e, o)
+		cancel()
 		if price == nil {
 			text := "the price is not known"
 			if err != nil {
@@ -132,11 +147,13 @@ func ExaminePrices(ctx context.Context, account *ec2.Account, e *config.EC2Laten
 	return out
 }
 
-func priceFor(ctx context.Context, account *ec2.Account, e *config.EC2LatentWorker, o dormouse.Offering) (*float64, string, error) {
-	if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
+// priceOf is what an offering costs an hour by the configuration, else by AWS. The
+// configuration's price is that on demand, which a spot instance never exceeds: it
+// stands for that where AWS tells none in US dollars.
+func priceOf(ctx context.Context, account *ec2.Account, e *config.EC2LatentWorker, o dormouse.Offering) (*float64, string, error) {
+	told := o.Market == dormouse.Spot && account.Unpriced(o.Market) == nil
+	if e.PricePerHour != nil && !told {
 		return e.PricePerHour, "configuration", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	return account.Price(ctx, o, e.ProductDescription)
 }

@@ -77,10 +77,7 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 			return account.Render(ctx, spec, o, l.Count, data, tags)
 		},
 		Price: func(ctx context.Context, o dormouse.Offering) (*float64, string, error) {
-			if o.Market == dormouse.OnDemand && e.PricePerHour != nil {
-				return e.PricePerHour, "configuration", nil
-			}
-			price, source, err := account.Price(ctx, o, spec.ProductDescription)
+			price, source, err := priceOf(ctx, account, e, o)
 			if err != nil {
 				m.log.Warn("the price could not be learned", "offering", o.String(), "error", err)
 			}

@@ -23,6 +23,11 @@ const (
 // question is about.
 var pricingRegions = []string{"us-east-1", "eu-central-1", "ap-south-1"}
 
+// otherPartitions are what the names of regions begin with whose credentials the
+// Price List does not know: China, GovCloud, the isolated ones, and the European
+// Sovereign Cloud.
+var otherPartitions = []string{"cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"}
+
 // pricingActions is what the Price List can be asked.
 var pricingActions = map[string]func(*call, []byte) (any, error){
 	"GetProducts": (*call).getProducts,
@@ -114,9 +119,11 @@ func (c *call) getProducts(body []byte) (any, error) {
 			return nil, refuse("InvalidParameterException", "Invalid filter type %q", f.Type)
 		}
 	}
+	if slices.ContainsFunc(otherPartitions, func(prefix string) bool { return strings.HasPrefix(c.opts.Region, prefix) }) {
+		return nil, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	}
 	var found []product
-	for i, t := range instanceTypes {
-		p := c.product(t)
+	for i, p := range c.products() {
 		p.place = int64(i) + 1
 		fits := true
 		for _, f := range in.Filters {
@@ -158,17 +165,37 @@ type product struct {
 	place      int64
 }
 
-// product describes a type: shared tenancy, in use, Linux without software to
-// be paid for. The price is that of us-east-1 in every region, as everywhere
-// here.
-func (c *call) product(t instanceType) product {
+// windowsLicense is what Windows costs an hour and processor besides, in US dollars,
+// on types of the families c5 and m5: the difference of AWS's list prices. Those of
+// other families do not follow a rule, and have no Windows here.
+const windowsLicense = 0.046
+
+// products are what is sold: each type with Linux, and some with Windows, which AWS
+// lists twice: with its license, and at Linux's price for those who bring theirs.
+func (c *call) products() (out []product) {
+	for _, t := range instanceTypes {
+		out = append(out, c.product(t, "Linux", "RunInstances", licenseIncluded, t.pricePerHour))
+		if family, _, _ := strings.Cut(t.name, "."); family == "c5" || family == "m5" {
+			out = append(out, c.product(t, "Windows", "RunInstances:0800", "Bring your own license", t.pricePerHour),
+				c.product(t, "Windows", "RunInstances:0002", licenseIncluded, t.pricePerHour+windowsLicense*float64(t.vcpus)))
+		}
+	}
+	return out
+}
+
+const licenseIncluded = "No License required"
+
+// product describes a type: shared tenancy, in use, without software to be paid for
+// but its operating system. The price is that of us-east-1 in every region, as
+// everywhere here.
+func (c *call) product(t instanceType, system, operation, license string, price float64) product {
 	h := fnv.New64a()
-	h.Write([]byte(c.opts.Region + t.name))
+	h.Write([]byte(c.opts.Region + t.name + strings.TrimPrefix(operation, "RunInstances")))
 	family, _, _ := strings.Cut(t.name, ".")
 	return product{
 		Family: "Compute Instance",
 		SKU:    fmt.Sprintf("%016X", h.Sum64()),
-		price:  t.pricePerHour,
+		price:  price,
 		Attributes: map[string]string{
 			"servicecode":       "AmazonEC2",
 			"servicename":       "Amazon Elastic Compute Cloud",
@@ -177,13 +204,13 @@ func (c *call) product(t instanceType) product {
 			"regionCode":        c.opts.Region,
 			"location":          regionLocation(c.opts.Region),
 			"locationType":      "AWS Region",
-			"operatingSystem":   "Linux",
+			"operatingSystem":   system,
 			"tenancy":           "Shared",
 			"capacitystatus":    "Used",
 			"preInstalledSw":    "NA",
-			"licenseModel":      "No License required",
+			"licenseModel":      license,
 			"marketoption":      "OnDemand",
-			"operation":         "RunInstances",
+			"operation":         operation,
 			"usagetype":         "BoxUsage:" + t.name,
 			"vcpu":              strconv.Itoa(t.vcpus),
 			"memory":            strconv.FormatFloat(float64(t.memoryMiB)/1024, 'f', -1, 64) + " GiB",
@@ -233,7 +260,7 @@ func (p product) entry() (string, error) {
 			"sku": p.SKU, "offerTermCode": onDemandTerm, "effectiveDate": listPublished, "termAttributes": object{},
 			"priceDimensions": object{rate: object{
 				"rateCode": rate, "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "appliesTo": []string{},
-				"description":  fmt.Sprintf("$%g per On Demand Linux %s Instance Hour", p.price, p.Attributes["instanceType"]),
+				"description":  fmt.Sprintf("$%g per On Demand %s %s Instance Hour", p.price, p.Attributes["operatingSystem"], p.Attributes["instanceType"]),
 				"pricePerUnit": object{"USD": fmt.Sprintf("%.10f", p.price)},
 			}},
 		}}},

@@ -3,6 +3,7 @@ package ec2sim
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,7 +67,7 @@ func TestGetProducts(t *testing.T) {
 		}
 	}
 	for name, filter := range map[string]types.Filter{
-		"another region": term("regionCode", "us-east-1"), "another system": term("operatingSystem", "Windows"), "no such field": term("colour", "x"),
+		"another region": term("regionCode", "us-east-1"), "another system": term("operatingSystem", "SUSE"), "no such field": term("colour", "x"),
 	} {
 		out, err := client.GetProducts(t.Context(), &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2"), Filters: []types.Filter{filter}})
 		if err != nil || len(out.PriceList) != 0 {
@@ -87,11 +88,37 @@ func TestGetProductsPages(t *testing.T) {
 		}
 		n += len(out.PriceList)
 	}
-	if n != len(instanceTypes) {
-		t.Errorf("%d products; want %d", n, len(instanceTypes))
+	const windows = 2 * 4 // each of the types that have it, twice
+	if n != len(instanceTypes)+windows {
+		t.Errorf("%d products; want %d", n, len(instanceTypes)+windows)
 	}
-	if calls := s.Ledger().Calls["GetProducts"]; calls != (len(instanceTypes)+4)/5 {
+	if calls := s.Ledger().Calls["GetProducts"]; calls != (n+4)/5 {
 		t.Errorf("the ledger counts %d calls for %d products in pages of 5", calls, n)
+	}
+}
+
+// TestWindowsIsListedTwice: with its license, and for those who bring theirs.
+func TestWindowsIsListedTwice(t *testing.T) {
+	client := pricingClient(newServer(t, Options{}), "us-east-1", DefaultSecretAccessKey)
+	filters := []types.Filter{term("instanceType", "m5.large"), term("operatingSystem", "Windows")}
+	for license, want := range map[string]string{licenseIncluded: `"USD":"0.1880000000"`, "Bring your own license": `"USD":"0.0960000000"`} {
+		out, err := client.GetProducts(t.Context(), &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2"), Filters: append(filters, term("licenseModel", license))})
+		if err != nil || len(out.PriceList) != 1 || !strings.Contains(out.PriceList[0], want) {
+			t.Errorf("%s: %+v, %v; want %s", license, out, err, want)
+		}
+	}
+	out, err := client.GetProducts(t.Context(), &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2"), Filters: filters})
+	if err != nil || len(out.PriceList) != 2 {
+		t.Errorf("%+v, %v; want both", out, err)
+	}
+}
+
+// TestPriceListOfAnotherPartition: the Price List does not know its credentials.
+func TestPriceListOfAnotherPartition(t *testing.T) {
+	for _, region := range []string{"cn-north-1", "us-gov-west-1", "us-isob-east-1"} {
+		client := pricingClient(newServer(t, Options{Region: region}), "us-east-1", DefaultSecretAccessKey)
+		_, err := client.GetProducts(t.Context(), &pricing.GetProductsInput{ServiceCode: aws.String("AmazonEC2")})
+		wantCode(t, err, "UnrecognizedClientException")
 	}
 }
 
