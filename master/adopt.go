@@ -40,7 +40,7 @@ func (m *Master) takeUp(ctx context.Context, unfinished []dormouse.Build) error 
 		if kept.StopReason != "" {
 			result, text, requeue = dormouse.Cancelled, "stopped: "+kept.StopReason, false
 		}
-		if err := m.db.FinishBuild(ctx, m.fence, b.ID, result, text, time.Now(), requeue); err != nil {
+		if err := m.owner.FinishBuild(ctx, b.ID, store.Ending{Result: result, StateString: text, At: time.Now(), Requeue: requeue}); err != nil {
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 // another's.
 func (m *Master) abandon(r *runningBuild) error {
 	for {
-		err := m.db.Abandon(context.WithoutCancel(m.ctx), m.fence, r.build.ID)
+		err := m.owner.Abandon(context.WithoutCancel(m.ctx), r.build.ID)
 		if err == nil || m.superseded(err) || dormouse.CodeOf(err) == dormouse.Conflict {
 			return err
 		}

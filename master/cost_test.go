@@ -21,11 +21,11 @@ func TestCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	fence, err := db.AcquireLease(ctx, "test", time.Hour, time.Now())
+	owner, err := db.AcquireLease(ctx, "test", time.Hour, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Master{db: db, fence: fence}
+	m := &Master{db: db, owner: owner}
 	m.setup.Store(&setup{})
 
 	now := time.Now().UTC()
@@ -37,7 +37,7 @@ func TestCost(t *testing.T) {
 		},
 		{ID: "i-2", Worker: "w2", State: dormouse.InstanceRunning, LaunchedAt: begin, RunningAt: begin},
 	} {
-		if err := db.SaveInstance(ctx, fence, i); err != nil {
+		if err := owner.SaveInstance(ctx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,15 +51,15 @@ func TestCost(t *testing.T) {
 		{"linux", "i-2", 0, 10},
 		{"linux", "", 0, 10},
 	} {
-		r, err := db.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: b.builder, SubmittedAt: begin}})
+		r, err := owner.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: b.builder, SubmittedAt: begin}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		started, err := db.StartBuild(ctx, fence, store.NewBuild{RequestID: r[0].ID, InstanceID: b.instance, StartedAt: minutes(b.from)})
+		started, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, InstanceID: b.instance, StartedAt: minutes(b.from)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.FinishBuild(ctx, fence, started.ID, dormouse.Success, "", minutes(b.to), false); err != nil {
+		if err := owner.FinishBuild(ctx, started.ID, store.Ending{Result: dormouse.Success, At: minutes(b.to)}); err != nil {
 			t.Fatal(err)
 		}
 	}

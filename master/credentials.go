@@ -107,7 +107,7 @@ func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error)
 	if h.SecretHash == "" { // a stock worker
 		bound, err = m.db.BoundSecret(ctx, name, id.Generation)
 	} else {
-		bound, err = m.db.BindSecret(ctx, m.fence, name, id.Generation, h.SecretHash)
+		bound, err = m.owner.BindSecret(ctx, name, id.Generation, h.SecretHash)
 	}
 	switch {
 	case err != nil:

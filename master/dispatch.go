@@ -165,7 +165,7 @@ func (m *Master) collapse(ctx context.Context, collapses []planner.Collapse) {
 		list[i] = store.Collapse{ID: c.RequestID, Into: c.Into}
 	}
 	now := time.Now()
-	if err := m.db.CollapseRequests(ctx, m.fence, list, now); err != nil {
+	if err := m.owner.CollapseRequests(ctx, list, now); err != nil {
 		m.storeFailed("merging requests", err)
 		m.dropSettled(ctx, collapses)
 		time.AfterFunc(storeRetry, m.wakeUp)
@@ -234,7 +234,7 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a planner.Assignmen
 	// it looks in between only.
 	m.claims.Lock()
 	defer m.claims.Unlock()
-	started, err := m.db.StartBuild(ctx, m.fence, store.NewBuild{
+	started, err := m.owner.StartBuild(ctx, store.NewBuild{
 		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,
 		StartedAt: time.Now(), Plan: plan, Session: r.session,
 	})
@@ -275,7 +275,7 @@ func (m *Master) settleClaim(ctx context.Context, id int64) error {
 		return dormouse.Errorf(dormouse.Unavailable, "the store has not taken the build of request %d", id)
 	case r.State == dormouse.RequestClaimed && !m.running.has(r.BuildID):
 		const why = "retry the answer of the store that it was started was lost"
-		if err := m.db.FinishBuild(ctx, m.fence, r.BuildID, dormouse.Retry, why, time.Now(), true); err != nil {
+		if err := m.owner.FinishBuild(ctx, r.BuildID, store.Ending{Result: dormouse.Retry, StateString: why, At: time.Now(), Requeue: true}); err != nil {
 			return err
 		}
 		return dormouse.Errorf(dormouse.Unavailable, "the answer of the store that request %d has a build was lost", id)
@@ -369,7 +369,7 @@ func (m *Master) storeEnd(r *runningBuild, end store.Ending) bool {
 	// The end of a build is stored even while the master stops.
 	ctx := context.WithoutCancel(m.ctx)
 	for {
-		err := m.db.EndBuild(ctx, m.fence, r.build.ID, end)
+		err := m.owner.FinishBuild(ctx, r.build.ID, end)
 		if err == nil {
 			return true
 		}
@@ -429,7 +429,7 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 // keepProperties stores a build's first properties, once the store can be written.
 func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
 	for {
-		err := m.db.SetProperties(m.ctx, m.fence, r.build.ID, p)
+		err := m.owner.SetProperties(m.ctx, r.build.ID, p)
 		if code := dormouse.CodeOf(err); code != dormouse.Unavailable && code != dormouse.Unanswered {
 			return err
 		}

@@ -59,7 +59,7 @@ func (m *Master) Hurry(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, mail := range mails {
-		if err := m.db.PostponeMail(t.Context(), m.fence, mail.ID, mail.Attempts, time.Now()); err != nil {
+		if err := m.owner.PostponeMail(t.Context(), mail.ID, mail.Attempts, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -49,7 +49,7 @@ func (f files) Begin(b dormouse.Build) (build.Upload, error) {
 
 // Keep implements build.Files.
 func (f files) Keep(ctx context.Context, buildID int64, artifacts []dormouse.Artifact) error {
-	return f.m.db.AddArtifacts(ctx, f.m.fence, buildID, artifacts)
+	return f.m.owner.AddArtifacts(ctx, buildID, artifacts)
 }
 
 type upload struct{ *artifact.Upload }

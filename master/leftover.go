@@ -129,7 +129,7 @@ func (m *Master) saveState(name string, cloud func(generation int64) fleet.Cloud
 			c := cloud(rows[i].Number)
 			rows[i].Account, rows[i].Region = c.Key(), c.Region()
 		}
-		err = m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{
+		err = m.owner.SaveWorker(ctx, store.WorkerRecord{
 			Name: name, State: state, Generation: s.Generation, Paused: s.Paused, UpdatedAt: time.Now(),
 		}, rows...)
 		if err == nil {

@@ -71,7 +71,7 @@ type Master struct {
 	brake     *listen.Brake
 	startedAt time.Time
 	db        *store.DB
-	fence     store.Fence
+	owner     *store.Owner // of db; nil until the lease is had
 	// belief is in the lease: while it holds, no other master can own the store.
 	belief     belief
 	lock       *os.File
@@ -252,19 +252,19 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	} else if err != nil {
 		return err
 	}
-	owner, err := ownerName(lock)
+	name, err := ownerName(lock)
 	if err != nil {
 		return err
 	}
 	// The lock of the directory proves that the last owner of this name is
 	// gone, so its lease need not be waited for.
 	now, sent := time.Now(), boottime.Now()
-	if m.fence, err = m.db.AcquireLease(ctx, owner, m.scaled(leaseTime), now); err != nil {
+	if m.owner, err = m.db.AcquireLease(ctx, name, m.scaled(leaseTime), now); err != nil {
 		return err
 	}
 	m.belief.renewed(sent, m.scaled(leaseTime))
-	host, _, _ := strings.Cut(owner, " ")
-	return m.db.TakePlace(ctx, m.fence, host, now)
+	host, _, _ := strings.Cut(name, " ")
+	return m.owner.TakePlace(ctx, host, now)
 }
 
 // The parts of the connections that each port may have. A build's worker holds
@@ -317,12 +317,12 @@ func (m *Master) recover(ctx context.Context) error {
 		return err
 	}
 	m.runner = &build.Runner{
-		Store: fenced{m.db, m.fence}, Announce: m.bus.announce, Log: m.log,
+		Store: m.owner, Announce: m.bus.announce, Log: m.log,
 		Files: files{m.files, m}, Triggers: triggers{m},
 	}
 
 	m.fleet, err = fleet.New(ctx, fleet.Options{
-		Store: fenced{m.db, m.fence}, Deployment: m.deployment.ID, Live: m.generationLives,
+		Store: records{m.db, m.owner}, Deployment: m.deployment.ID, Live: m.generationLives,
 		Ended: func(name string, generation int64, reason string) {
 			if host := m.hostOf(name); host != nil {
 				host.Post(latent.Ended{Generation: generation, Reason: reason})
@@ -515,7 +515,7 @@ func (m *Master) renewLease() {
 // now.
 func (m *Master) inCharge(ctx context.Context) error {
 	sent := boottime.Now()
-	if err := m.db.RenewLease(ctx, m.fence, m.scaled(leaseTime), time.Now()); err != nil {
+	if err := m.owner.RenewLease(ctx, m.scaled(leaseTime), time.Now()); err != nil {
 		m.superseded(err)
 		return err
 	}

@@ -18,7 +18,7 @@ const consoleTime = 15 * time.Second
 
 // startOutbox begins to send mails: those that an earlier master has left, too.
 func (m *Master) startOutbox() {
-	m.outbox = notify.Start(fenced{m.db, m.fence}, servers(m.now().config), m.log)
+	m.outbox = notify.Start(records{m.db, m.owner}, servers(m.now().config), m.log)
 }
 
 // servers are the mail servers of a configuration, by name.
@@ -148,7 +148,7 @@ func (m *Master) missingWorker(w *worker, generation int64, reason string) notif
 	site := m.now().config
 	out := notify.MissingWorker{Title: site.Title, URL: site.BuildbotURL, Worker: w.name, Generation: generation, Reason: reason}
 	out.Attempts, _ = m.db.Attempts(ctx, w.name, generation)
-	out.Instances, _ = fenced{m.db, m.fence}.InstancesOf(ctx, w.name, generation)
+	out.Instances, _ = m.db.InstancesOf(ctx, w.name, generation)
 	for _, i := range out.Instances {
 		if text, err := w.memberOf(generation).Cloud.Console(ctx, i.ID); err == nil && text != "" {
 			out.Console = consoleEnd(text)

@@ -89,10 +89,10 @@ func (m *Master) submit(ctx context.Context, requests []dormouse.BuildRequest) (
 	for i := range requests {
 		requests[i].Key = cmp.Or(requests[i].Key, "once."+rand.Text())
 	}
-	stored, err := m.db.SubmitRequests(ctx, m.fence, requests)
+	stored, err := m.owner.SubmitRequests(ctx, requests)
 	lost := dormouse.CodeOf(err) == dormouse.Unanswered
 	if lost {
-		stored, err = m.db.SubmitRequests(ctx, m.fence, requests)
+		stored, err = m.owner.SubmitRequests(ctx, requests)
 	}
 	if err != nil {
 		if lost { // they may be there
@@ -164,7 +164,7 @@ func (m *Master) addWaiting(r *dormouse.BuildRequest) {
 func (m *Master) CancelRequest(ctx context.Context, id int64) error {
 	m.claims.Lock()
 	defer m.claims.Unlock()
-	r, err := m.db.CancelRequest(ctx, m.fence, id, time.Now())
+	r, err := m.owner.CancelRequest(ctx, id, time.Now())
 	if dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err) {
 		r, rerr := m.db.Request(ctx, id)
 		switch {
@@ -245,9 +245,9 @@ func (m *Master) stopBuild(ctx context.Context, id int64, reason string) (bool, 
 	if !m.running.runs(id) {
 		return false, nil
 	}
-	err := m.db.SetStopReason(ctx, m.fence, id, reason)
+	err := m.owner.SetStopReason(ctx, id, reason)
 	if dormouse.CodeOf(err) == dormouse.Unanswered {
-		err = m.db.SetStopReason(ctx, m.fence, id, reason) // it may be there: the same again changes nothing
+		err = m.owner.SetStopReason(ctx, id, reason) // it may be there: the same again changes nothing
 	}
 	switch {
 	case dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err):
@@ -297,7 +297,7 @@ func (m *Master) PauseWorker(ctx context.Context, name string, paused bool) erro
 		// Builds may come again, also after a shutdown by request.
 		return w.latent.Order(ctx, latent.Graceful{On: false})
 	}
-	if err := m.db.SaveWorker(ctx, m.fence, store.WorkerRecord{Name: name, Paused: paused, UpdatedAt: time.Now()}); err != nil {
+	if err := m.owner.SaveWorker(ctx, store.WorkerRecord{Name: name, Paused: paused, UpdatedAt: time.Now()}); err != nil {
 		return err
 	}
 	w.mu.Lock()

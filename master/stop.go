@@ -6,7 +6,6 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/latent"
-	"github.com/dormouse-ci/dormouse/store"
 )
 
 // connectionGrace is how long HTTP clients and workers have to take their
@@ -149,8 +148,8 @@ func (m *Master) release() {
 	if m.db != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), connectionGrace)
 		defer cancel()
-		if m.fence != (store.Fence{}) {
-			if err := m.db.ReleaseLease(ctx, m.fence); err != nil && dormouse.CodeOf(err) != dormouse.Conflict {
+		if m.owner != nil {
+			if err := m.owner.ReleaseLease(ctx); err != nil && dormouse.CodeOf(err) != dormouse.Conflict {
 				m.log.Warn("the store's lease was not given back; it ends by itself", "error", err)
 			}
 		}

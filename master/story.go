@@ -90,7 +90,7 @@ func (m *Master) workerStory(ctx context.Context, w *worker) (out dormouse.Worke
 		for i := range told.Attempts {
 			told.Attempts[i].Console = consoleEnd(told.Attempts[i].Console)
 		}
-		if told.Instances, err = (fenced{m.db, m.fence}).InstancesOf(ctx, w.name, g.Number); err != nil {
+		if told.Instances, err = m.db.InstancesOf(ctx, w.name, g.Number); err != nil {
 			return out, err
 		}
 		m.noteRefusals(told.Instances)

@@ -17,8 +17,8 @@ func scanArtifact(row scanner) (dormouse.Artifact, error) {
 
 // AddArtifacts stores what a running build has kept, all or none. One with the
 // path of an earlier one takes its place.
-func (db *DB) AddArtifacts(ctx context.Context, fence Fence, buildID int64, artifacts []dormouse.Artifact) error {
-	return db.fenced(ctx, fence, "adding artifacts of "+buildName(buildID), func(t *tx) error {
+func (o *Owner) AddArtifacts(ctx context.Context, buildID int64, artifacts []dormouse.Artifact) error {
+	return o.write(ctx, "adding artifacts of "+buildName(buildID), func(t *tx) error {
 		if err := t.lockRunningBuild(buildID); err != nil {
 			return err
 		}

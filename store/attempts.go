@@ -31,7 +31,7 @@ func attemptName(id int64) string { return fmt.Sprintf("launch attempt %d", id) 
 // token and request. It returns them with their IDs and their numbers within
 // the generations, which must exist. It may be repeated; a token that was used
 // for another launch, or for other generations, is a [dormouse.Conflict].
-func (db *DB) OpenAttempts(ctx context.Context, fence Fence, attempts ...dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
+func (o *Owner) OpenAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error) {
 	if len(attempts) == 0 {
 		return nil, dormouse.Errorf(dormouse.Invalid, "a launch is for one generation at least")
 	}
@@ -40,7 +40,7 @@ func (db *DB) OpenAttempts(ctx context.Context, fence Fence, attempts ...dormous
 		first.Request = []byte{}
 	}
 	opened := make([]dormouse.LaunchAttempt, len(attempts))
-	err := db.fenced(ctx, fence, "opening launch "+first.Launch, func(t *tx) error {
+	err := o.write(ctx, "opening launch "+first.Launch, func(t *tx) error {
 		n, err := t.exec(`INSERT INTO launches (token, id, request) VALUES ($1, $2, $3) ON CONFLICT (token) DO NOTHING`,
 			first.Token, first.Launch, first.Request)
 		if err == nil && n == 0 {
@@ -110,8 +110,8 @@ func (t *tx) openAttempt(a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, erro
 // again the same way is fine and leaves what has since been learnt of the
 // instances; another answer than the one stored, or an instance of another
 // attempt, is a [dormouse.Conflict].
-func (db *DB) SettleAttempts(ctx context.Context, fence Fence, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
-	return db.fenced(ctx, fence, "settling a launch", func(t *tx) error {
+func (o *Owner) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return o.write(ctx, "settling a launch", func(t *tx) error {
 		ours := make(map[int64]bool, len(attempts))
 		for _, a := range attempts {
 			if err := t.settleAttempt(a); err != nil {
@@ -183,13 +183,13 @@ const maxConsole = 64 << 10
 
 // SetAttemptConsole keeps what the machine of an attempt printed: its last
 // 64 KiB, where boots that fail say why.
-func (db *DB) SetAttemptConsole(ctx context.Context, fence Fence, id int64, console string) error {
+func (o *Owner) SetAttemptConsole(ctx context.Context, id int64, console string) error {
 	// Mending can lengthen the text threefold, so it comes before the cut.
 	console = mendText(console[max(0, len(console)-maxConsole):])
 	if cut := len(console) - maxConsole; cut > 0 {
 		console = strings.ToValidUTF8(console[cut:], "")
 	}
-	return db.fenced(ctx, fence, "keeping the console of "+attemptName(id), func(t *tx) error {
+	return o.write(ctx, "keeping the console of "+attemptName(id), func(t *tx) error {
 		n, err := t.exec(`UPDATE attempts SET console = $2 WHERE id = $1`, id, console)
 		if err == nil && n == 0 {
 			err = dormouse.Errorf(dormouse.NotFound, "%s does not exist", attemptName(id))

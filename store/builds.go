@@ -37,14 +37,14 @@ type NewBuild struct {
 // next number, in one step. A request that is not pending is a
 // [dormouse.Conflict]: somebody else took or ended it. So it does when it is
 // repeated: what became of the request is read back.
-func (db *DB) StartBuild(ctx context.Context, fence Fence, n NewBuild) (dormouse.Build, error) {
+func (o *Owner) StartBuild(ctx context.Context, n NewBuild) (dormouse.Build, error) {
 	what := "starting a build of " + requestName(n.RequestID)
 	properties, err := encodeProperties(what, n.Properties)
 	if err != nil {
 		return dormouse.Build{}, err
 	}
 	var b dormouse.Build
-	err = db.fenced(ctx, fence, what, func(t *tx) error {
+	err = o.write(ctx, what, func(t *tx) error {
 		b = dormouse.Build{
 			RequestID: n.RequestID, Worker: n.Worker, Generation: n.Generation, InstanceID: n.InstanceID,
 			StartedAt: stored(n.StartedAt), Properties: n.Properties.Clone(),
@@ -94,19 +94,14 @@ type Ending struct {
 	Interrupted, Lost bool
 }
 
-// FinishBuild is EndBuild for an end that counts nothing.
-func (db *DB) FinishBuild(ctx context.Context, fence Fence, buildID int64, result dormouse.Result, stateString string, at time.Time, requeue bool) error {
-	return db.EndBuild(ctx, fence, buildID, Ending{Result: result, StateString: stateString, At: at, Requeue: requeue})
-}
-
-// EndBuild ends a running build, and with it, in the same step, its steps
+// FinishBuild ends a running build, and with it, in the same step, its steps
 // that have not finished (they get the build's result), the logs still open,
 // and its request. It may be repeated; a build that has finished otherwise, or at
 // another time, is a [dormouse.Conflict].
-func (db *DB) EndBuild(ctx context.Context, fence Fence, buildID int64, e Ending) error {
+func (o *Owner) FinishBuild(ctx context.Context, buildID int64, e Ending) error {
 	what := "finishing " + buildName(buildID)
 	var closed []int64
-	err := db.fenced(ctx, fence, what, func(t *tx) error {
+	err := o.write(ctx, what, func(t *tx) error {
 		var request int64
 		err := t.one(`UPDATE builds SET finished_at = $2, result = $3, state_string = $4
 			WHERE id = $1 AND finished_at = 0 RETURNING request_id`,
@@ -139,7 +134,7 @@ func (db *DB) EndBuild(ctx context.Context, fence Fence, buildID int64, e Ending
 		return err
 	}
 	for _, id := range closed {
-		db.compactLog(ctx, fence, id)
+		o.compactLog(ctx, id)
 	}
 	return nil
 }
@@ -161,8 +156,8 @@ func finishedAt(t time.Time) int64 { return max(micros(t), 1) }
 func scanID(row scanner) (id int64, err error) { return id, row.Scan(&id) }
 
 // SetBuildState changes the text that says what a running build is doing.
-func (db *DB) SetBuildState(ctx context.Context, fence Fence, buildID int64, stateString string) error {
-	return db.fenced(ctx, fence, "setting the state of "+buildName(buildID), func(t *tx) error {
+func (o *Owner) SetBuildState(ctx context.Context, buildID int64, stateString string) error {
+	return o.write(ctx, "setting the state of "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET state_string = $2 WHERE id = $1 AND finished_at = 0`, buildID, stateString)
 		if err == nil && n == 0 {
 			err = t.buildIsOver(buildID)
@@ -190,13 +185,13 @@ func (t *tx) lockRunningBuild(id int64) error {
 }
 
 // SetProperties gives properties of a build new values, leaving its others.
-func (db *DB) SetProperties(ctx context.Context, fence Fence, buildID int64, p dormouse.Properties) error {
+func (o *Owner) SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error {
 	what := "setting properties of " + buildName(buildID)
 	properties, err := encodeProperties(what, p)
 	if err != nil {
 		return err
 	}
-	return db.fenced(ctx, fence, what, func(t *tx) error {
+	return o.write(ctx, what, func(t *tx) error {
 		if _, err := t.build(buildID); err != nil {
 			return err
 		}

@@ -106,16 +106,6 @@ func (db *DB) writeBy(ctx context.Context, w Writer, what string, f func(*tx) er
 // or after a write, and must be called before the first one.
 func (db *DB) Around(f func(what string, write func() error) error) { db.around = f }
 
-// fenced is write for those that only the present master may do.
-func (db *DB) fenced(ctx context.Context, fence Fence, what string, f func(*tx) error) error {
-	return db.write(ctx, what, func(t *tx) error {
-		if err := t.checkFence(fence, what); err != nil {
-			return err
-		}
-		return f(t)
-	})
-}
-
 // read runs f on the read pool; each statement sees a moment of its own.
 func (db *DB) read(ctx context.Context, what string, f func(*tx) error) error {
 	ctx, p := newPatience(ctx, db.backend.Patience)

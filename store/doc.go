@@ -18,24 +18,24 @@
 // Every write can be repeated with the same arguments, and then changes nothing
 // that it has changed already: an append names the line that it begins at, a
 // request has a key, a launch its token, the end of a step or a build its time.
-// Where a write says instead that somebody was first ([DB.StartBuild],
-// [DB.CancelRequest]), a read tells whether that was its earlier try. So whoever
+// Where a write says instead that somebody was first ([Owner.StartBuild],
+// [Owner.CancelRequest]), a read tells whether that was its earlier try. So whoever
 // writes goes on after Unanswered as after [dormouse.Unavailable].
 //
 // # Who may write
 //
-// A database has one master at a time, which [DB.AcquireLease] elects. Its
-// [Fence], a number that grows with each change of ownership and the owner's name,
-// goes into every write that only a master may do, and is checked inside the
-// write's own transaction against a row that the next election must change. So a
-// master that was superseded without noticing (a stopped process, a stalled disk)
-// gets a [dormouse.Conflict] and changes nothing, however late it wakes:
+// A database has one master at a time, which [DB.AcquireLease] elects. It gives an
+// [Owner], whose methods are all writes there are. An Owner carries a number that
+// grows with each change of ownership, and its process's name. Every write checks
+// both, inside its own transaction, against a row that the next election must
+// change. So a master that was superseded without noticing (a stopped process, a
+// stalled disk) gets a [dormouse.Conflict] with [ErrSuperseded] and changes nothing,
+// however late it wakes:
 //
-//	master A: AcquireLease → fence 7 ── writes(7) … stalls ……………… write(7) → Conflict
-//	master B:                            lease expires, AcquireLease → fence 8 ── writes(8)
+//	master A: AcquireLease → owner 7 ── writes … stalls ……………… write → Conflict
+//	master B:                            lease expires, AcquireLease → owner 8 ── writes
 //
-// Submitting and cancelling requests needs no fence: they are safe from any
-// process.
+// Reads are methods of [DB], and need no lease.
 //
 // # Logs
 //

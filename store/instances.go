@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/dormouse-ci/dormouse"
 )
@@ -33,8 +34,8 @@ func instanceArgs(i dormouse.Instance) []any {
 }
 
 // SaveInstance stores a row of the ledger, replacing what was there.
-func (db *DB) SaveInstance(ctx context.Context, fence Fence, i dormouse.Instance) error {
-	return db.fenced(ctx, fence, "saving instance "+i.ID, func(t *tx) error {
+func (o *Owner) SaveInstance(ctx context.Context, i dormouse.Instance) error {
+	return o.write(ctx, "saving instance "+i.ID, func(t *tx) error {
 		_, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET
 			account = excluded.account, region = excluded.region, worker = excluded.worker, generation = excluded.generation,
 			attempt_id = excluded.attempt_id, launch = excluded.launch, instance_type = excluded.instance_type, zone = excluded.zone,
@@ -85,6 +86,20 @@ func (db *DB) Instances(ctx context.Context, f InstanceFilter) (instances []dorm
 		return err
 	})
 	return instances, err
+}
+
+// LiveInstances returns the rows of the ledger that have not ended.
+func (db *DB) LiveInstances(ctx context.Context) ([]dormouse.Instance, error) {
+	return db.Instances(ctx, InstanceFilter{Live: true})
+}
+
+// InstancesOf returns what one of a worker's last generations started, newest
+// launch first.
+func (db *DB) InstancesOf(ctx context.Context, worker string, generation int64) ([]dormouse.Instance, error) {
+	// A worker has few instances at a time; those of its last generation are
+	// among the newest.
+	newest, err := db.Instances(ctx, InstanceFilter{Worker: worker, Limit: 100})
+	return slices.DeleteFunc(newest, func(i dormouse.Instance) bool { return i.Generation != generation }), err
 }
 
 // Instance returns one row of the ledger.

@@ -24,8 +24,8 @@ func logName(id int64) string { return fmt.Sprintf("log %d", id) }
 // NewLog creates an empty log of a running step. It may be repeated as long as the
 // log is empty; a name that a log of the step has otherwise is a
 // [dormouse.Conflict].
-func (db *DB) NewLog(ctx context.Context, fence Fence, stepID int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {
-	err = db.fenced(ctx, fence, "creating log "+name+" of "+stepName(stepID), func(t *tx) error {
+func (o *Owner) NewLog(ctx context.Context, stepID int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {
+	err = o.write(ctx, "creating log "+name+" of "+stepName(stepID), func(t *tx) error {
 		err := t.one(`SELECT id FROM steps WHERE id = $1 AND finished_at = 0`+t.forShare, []any{stepID}, new(int64))
 		if errors.Is(err, errNoRow) {
 			return t.stepIsOver(stepID)
@@ -49,21 +49,12 @@ func (db *DB) NewLog(ctx context.Context, fence Fence, stepID int64, name string
 }
 
 // AppendLog adds lines to a log, from number first on, and returns it with its new
-// counts. It may be repeated: where the log has these lines already, it stays as
-// it is. A log that ends elsewhere is a [dormouse.Conflict], as is one that is
-// complete. A line that holds a newline, is not valid UTF-8 or is longer than
-// [MaxLine] is [dormouse.Invalid].
-func (db *DB) AppendLog(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine) (dormouse.Log, error) {
-	return db.appendLog(ctx, fence, logID, first, lines, nil)
-}
-
-// AppendLogProgress is AppendLog and [DB.SetProgress] of the log's step in one:
-// both happen or neither.
-func (db *DB) AppendLogProgress(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
-	return db.appendLog(ctx, fence, logID, first, lines, &progress)
-}
-
-func (db *DB) appendLog(ctx context.Context, fence Fence, logID, first int64, lines []dormouse.LogLine, progress *string) (dormouse.Log, error) {
+// counts. In the same step it keeps how far the log's step has come, as
+// [Owner.SetProgress] does, unless progress is "". It may be repeated: where the
+// log has these lines already, it stays as it is. A log that ends elsewhere is a
+// [dormouse.Conflict], as is one that is complete. A line that holds a newline, is
+// not valid UTF-8 or is longer than [MaxLine] is [dormouse.Invalid].
+func (o *Owner) AppendLog(ctx context.Context, logID, first int64, lines []dormouse.LogLine, progress string) (dormouse.Log, error) {
 	what := "appending to " + logName(logID)
 	if err := checkLines(what, lines); err != nil {
 		return dormouse.Log{}, err
@@ -72,7 +63,7 @@ func (db *DB) appendLog(ctx context.Context, fence Fence, logID, first int64, li
 	// each other's compression.
 	chunks := encodeLines(lines)
 	var l dormouse.Log
-	err := db.fenced(ctx, fence, what, func(t *tx) (err error) {
+	err := o.write(ctx, what, func(t *tx) (err error) {
 		var added chunk
 		for _, c := range chunks {
 			added.lines, added.bytes = added.lines+c.lines, added.bytes+c.bytes
@@ -84,8 +75,8 @@ func (db *DB) appendLog(ctx context.Context, fence Fence, logID, first int64, li
 			l, err = t.appended(logID, first, lines)
 			return err
 		}
-		if err == nil && progress != nil {
-			err = t.setProgress(l.StepID, *progress)
+		if err == nil && progress != "" {
+			err = t.setProgress(l.StepID, progress)
 		}
 		if err != nil || len(chunks) == 0 {
 			return err
@@ -141,13 +132,13 @@ func sameLine(a, b dormouse.LogLine) bool {
 
 // CompleteLog says that nothing will be added to a log any more. It may be said
 // twice.
-func (db *DB) CompleteLog(ctx context.Context, fence Fence, logID int64) (l dormouse.Log, err error) {
-	err = db.fenced(ctx, fence, "completing "+logName(logID), func(t *tx) (err error) {
+func (o *Owner) CompleteLog(ctx context.Context, logID int64) (l dormouse.Log, err error) {
+	err = o.write(ctx, "completing "+logName(logID), func(t *tx) (err error) {
 		l, err = single(t, logName(logID), `UPDATE logs SET complete = 1 WHERE id = $1 RETURNING `+logColumns, []any{logID}, scanLog)
 		return err
 	})
 	if err == nil {
-		db.compactLog(ctx, fence, logID)
+		o.compactLog(ctx, logID)
 	}
 	return l, err
 }

@@ -15,12 +15,12 @@ const maxMails = 100
 
 // AddMail puts a mail into the outbox. One with the same MessageID is there
 // already: it stays as it is.
-func (db *DB) AddMail(ctx context.Context, fence Fence, m dormouse.Mail) error {
+func (o *Owner) AddMail(ctx context.Context, m dormouse.Mail) error {
 	to, err := json.Marshal(m.To)
 	if err != nil {
 		return err
 	}
-	return db.fenced(ctx, fence, "putting a mail into the outbox", func(t *tx) error {
+	return o.write(ctx, "putting a mail into the outbox", func(t *tx) error {
 		_, err := t.exec(`INSERT INTO mails (message_id, server, sender, recipients, subject, body, created_at, attempts, next_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (message_id) DO NOTHING`,
 			m.MessageID, m.Server, m.From, string(to), m.Subject, m.Text, micros(m.CreatedAt), m.Attempts, micros(m.NextAt))
@@ -45,16 +45,16 @@ func (db *DB) Mails(ctx context.Context) (mails []dormouse.Mail, err error) {
 }
 
 // PostponeMail notes that a mail was tried, and is tried again at a time.
-func (db *DB) PostponeMail(ctx context.Context, fence Fence, id int64, attempts int, next time.Time) error {
-	return db.fenced(ctx, fence, fmt.Sprintf("postponing mail %d", id), func(t *tx) error {
+func (o *Owner) PostponeMail(ctx context.Context, id int64, attempts int, next time.Time) error {
+	return o.write(ctx, fmt.Sprintf("postponing mail %d", id), func(t *tx) error {
 		_, err := t.exec(`UPDATE mails SET attempts = $2, next_at = $3 WHERE id = $1`, id, attempts, micros(next))
 		return err
 	})
 }
 
 // RemoveMail takes a mail out of the outbox.
-func (db *DB) RemoveMail(ctx context.Context, fence Fence, id int64) error {
-	return db.fenced(ctx, fence, fmt.Sprintf("removing mail %d", id), func(t *tx) error {
+func (o *Owner) RemoveMail(ctx context.Context, id int64) error {
+	return o.write(ctx, fmt.Sprintf("removing mail %d", id), func(t *tx) error {
 		_, err := t.exec(`DELETE FROM mails WHERE id = $1`, id)
 		return err
 	})

@@ -104,10 +104,10 @@ func (t *tx) merge(logID int64, run []chunk) error {
 // compactLog merges what small chunks a complete log still has. The log is
 // whole without it, so when it can not be done, for instance because the master
 // is going down, the log merely keeps more rows.
-func (db *DB) compactLog(ctx context.Context, fence Fence, logID int64) {
+func (o *Owner) compactLog(ctx context.Context, logID int64) {
 	for next := int64(0); next >= 0; {
 		from := next
-		err := db.fenced(ctx, fence, "compacting "+logName(logID), func(t *tx) (err error) {
+		err := o.write(ctx, "compacting "+logName(logID), func(t *tx) (err error) {
 			next, err = t.compact(logID, from)
 			return err
 		})

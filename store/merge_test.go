@@ -12,23 +12,23 @@ import (
 )
 
 // newLog returns a database with one empty log.
-func newLog(t *testing.T) (db *store.DB, fence store.Fence, log int64) {
+func newLog(t *testing.T) (owner *store.Owner, log int64) {
 	t.Helper()
 	ctx := t.Context()
 	db, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "state.sqlite"))
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
-	fence, err = db.AcquireLease(ctx, "test", time.Hour, time.Now())
+	owner, err = db.AcquireLease(ctx, "test", time.Hour, time.Now())
 	check(t, err)
-	r, err := db.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: "b"}})
+	r, err := owner.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
 	check(t, err)
-	b, err := db.StartBuild(ctx, fence, store.NewBuild{RequestID: r[0].ID, StartedAt: time.Now()})
+	b, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: time.Now()})
 	check(t, err)
-	s, err := db.StartStep(ctx, fence, dormouse.Step{BuildID: b.ID, StartedAt: time.Now()})
+	s, err := owner.StartStep(ctx, dormouse.Step{BuildID: b.ID, StartedAt: time.Now()})
 	check(t, err)
-	l, err := db.NewLog(ctx, fence, s.ID, "stdio", dormouse.LogStdio)
+	l, err := owner.NewLog(ctx, s.ID, "stdio", dormouse.LogStdio)
 	check(t, err)
-	return db, fence, l.ID
+	return owner, l.ID
 }
 
 func check(t testing.TB, err error) {
@@ -41,7 +41,7 @@ func check(t testing.TB, err error) {
 // TestTinyAppendsHaveFewRows writes a log a line at a time, with a large append
 // now and then, and counts its rows on the way and at the end.
 func TestTinyAppendsHaveFewRows(t *testing.T) {
-	db, fence, id := newLog(t)
+	owner, id := newLog(t)
 	ctx := t.Context()
 	var written int64
 	for i := range 1500 {
@@ -49,11 +49,11 @@ func TestTinyAppendsHaveFewRows(t *testing.T) {
 		if i%400 == 399 {
 			size = store.Full * 3 / 4
 		}
-		l, err := db.AppendLog(ctx, fence, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
+		l, err := owner.AppendLog(ctx, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}}, "")
 		check(t, err)
 		written = l.Bytes
 		if i%100 == 0 {
-			rows, err := db.LogRows(ctx, id)
+			rows, err := owner.DB().LogRows(ctx, id)
 			check(t, err)
 			// A run at the tail, and one before each large append.
 			if most := 16 * (2 + i/400); len(rows) > most {
@@ -61,9 +61,9 @@ func TestTinyAppendsHaveFewRows(t *testing.T) {
 			}
 		}
 	}
-	_, err := db.CompleteLog(ctx, fence, id)
+	_, err := owner.CompleteLog(ctx, id)
 	check(t, err)
-	rows, err := db.LogRows(ctx, id)
+	rows, err := owner.DB().LogRows(ctx, id)
 	check(t, err)
 	var sum int64
 	for i, size := range rows {
@@ -80,7 +80,7 @@ func TestTinyAppendsHaveFewRows(t *testing.T) {
 // TestCompactionOfManyRows completes a log with more rows than one transaction
 // of a compaction looks at.
 func TestCompactionOfManyRows(t *testing.T) {
-	db, fence, id := newLog(t)
+	owner, id := newLog(t)
 	ctx := t.Context()
 	// Large and small in turn, so that no run gathers at the tail.
 	for i := range 400 {
@@ -88,14 +88,14 @@ func TestCompactionOfManyRows(t *testing.T) {
 		if i%2 == 0 {
 			size = store.Full / 2
 		}
-		_, err := db.AppendLog(ctx, fence, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}})
+		_, err := owner.AppendLog(ctx, id, int64(i), []dormouse.LogLine{{Stream: dormouse.Stdout, Text: strings.Repeat("x", size)}}, "")
 		check(t, err)
 	}
-	before, err := db.LogRows(ctx, id)
+	before, err := owner.DB().LogRows(ctx, id)
 	check(t, err)
-	_, err = db.CompleteLog(ctx, fence, id)
+	_, err = owner.CompleteLog(ctx, id)
 	check(t, err)
-	after, err := db.LogRows(ctx, id)
+	after, err := owner.DB().LogRows(ctx, id)
 	check(t, err)
 	if len(before) != 400 || len(after) > 205 {
 		t.Errorf("%d rows became %d, want 400 to become about 200", len(before), len(after))

@@ -69,8 +69,8 @@ func isOrAre(n int) string {
 }
 
 // TakePlace notes that the master on host has the database where it is now.
-func (db *DB) TakePlace(ctx context.Context, fence Fence, host string, at time.Time) error {
-	place, err := db.place(ctx)
+func (o *Owner) TakePlace(ctx context.Context, host string, at time.Time) error {
+	place, err := o.db.place(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (db *DB) TakePlace(ctx context.Context, fence Fence, host string, at time.T
 		return fmt.Errorf("where the database is: %w", err)
 	}
 	const what = "noting where the database is"
-	return db.fenced(ctx, fence, what, func(t *tx) error {
+	return o.write(ctx, what, func(t *tx) error {
 		_, err := t.exec(`UPDATE deployment SET place = $1, host = $2, taken_at = $3`, string(text), host, micros(at))
 		return err
 	})

@@ -29,7 +29,7 @@ func requestName(id int64) string { return fmt.Sprintf("build request %d", id) }
 // build, result) is ignored in what is given. Of one whose Key an earlier
 // request has, that is returned instead, as it is now: with keys, it may be
 // repeated.
-func (db *DB) SubmitRequests(ctx context.Context, fence Fence, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
+func (o *Owner) SubmitRequests(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	out := slices.Clone(requests)
 	type text struct{ sources, properties string }
 	texts := make([]text, len(out))
@@ -46,7 +46,7 @@ func (db *DB) SubmitRequests(ctx context.Context, fence Fence, requests []dormou
 		r.State, r.SubmittedAt = dormouse.RequestPending, stored(r.SubmittedAt)
 		r.BuildID, r.CollapsedInto, r.Result, r.CompleteAt, r.Waiting = 0, 0, nil, time.Time{}, ""
 	}
-	err := db.fenced(ctx, fence, "submitting build requests", func(t *tx) error {
+	err := o.write(ctx, "submitting build requests", func(t *tx) error {
 		for i := range out {
 			r := &out[i]
 			err := t.one(`INSERT INTO requests (builder, priority, reason, sources, properties, submitted_at, state, parent_build, submit_key)
@@ -133,8 +133,8 @@ type Collapse struct{ ID, Into int64 }
 // CollapseRequests completes each request as skipped and links it to the one
 // that goes on, all or none. It may be repeated. A request that is not pending, or
 // whose survivor is complete or itself, is a [dormouse.Conflict].
-func (db *DB) CollapseRequests(ctx context.Context, fence Fence, collapses []Collapse, now time.Time) error {
-	return db.fenced(ctx, fence, "collapsing build requests", func(t *tx) error {
+func (o *Owner) CollapseRequests(ctx context.Context, collapses []Collapse, now time.Time) error {
+	return o.write(ctx, "collapsing build requests", func(t *tx) error {
 		for _, c := range collapses {
 			if err := t.collapse(c, now); err != nil {
 				return err
@@ -166,8 +166,8 @@ func (t *tx) collapse(c Collapse, now time.Time) error {
 // [dormouse.Conflict]: a request that was claimed is ended by stopping its
 // build. So is one that is cancelled already, also by a try whose answer was lost:
 // it is read back.
-func (db *DB) CancelRequest(ctx context.Context, fence Fence, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
-	err = db.fenced(ctx, fence, "cancelling "+requestName(id), func(t *tx) (err error) {
+func (o *Owner) CancelRequest(ctx context.Context, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
+	err = o.write(ctx, "cancelling "+requestName(id), func(t *tx) (err error) {
 		if err := t.completePending(id, dormouse.Cancelled, 0, now); err != nil {
 			return err
 		}

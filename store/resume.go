@@ -12,7 +12,7 @@ import (
 // a master that was started again can go on with it.
 type Resumable struct {
 	// Plan stands for the builder's steps and Session for the agent's process,
-	// as [DB.StartBuild] was given them. They are empty where the build can not
+	// as [Owner.StartBuild] was given them. They are empty where the build can not
 	// go on.
 	Plan, Session string
 	// StopReason says why the build was asked to stop, "" if it was not.
@@ -47,8 +47,8 @@ func (db *DB) Resumable(ctx context.Context, buildID int64) (r Resumable, err er
 
 // SetStopReason keeps that a running build was asked to stop; the first reason
 // stands. One that has finished is a [dormouse.Conflict].
-func (db *DB) SetStopReason(ctx context.Context, fence Fence, buildID int64, reason string) error {
-	return db.fenced(ctx, fence, "stopping "+buildName(buildID), func(t *tx) error {
+func (o *Owner) SetStopReason(ctx context.Context, buildID int64, reason string) error {
+	return o.write(ctx, "stopping "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET stop_reason = CASE stop_reason WHEN '' THEN $2 ELSE stop_reason END
 			WHERE id = $1 AND finished_at = 0`, buildID, reason)
 		if err == nil && n == 0 {
@@ -60,8 +60,8 @@ func (db *DB) SetStopReason(ctx context.Context, fence Fence, buildID int64, rea
 
 // Abandon has nobody go on with a running build: its Session is "" from then
 // on. One that has finished is a [dormouse.Conflict].
-func (db *DB) Abandon(ctx context.Context, fence Fence, buildID int64) error {
-	return db.fenced(ctx, fence, "abandoning "+buildName(buildID), func(t *tx) error {
+func (o *Owner) Abandon(ctx context.Context, buildID int64) error {
+	return o.write(ctx, "abandoning "+buildName(buildID), func(t *tx) error {
 		n, err := t.exec(`UPDATE builds SET session = '' WHERE id = $1 AND finished_at = 0`, buildID)
 		if err == nil && n == 0 {
 			err = t.buildIsOver(buildID)
@@ -72,8 +72,8 @@ func (db *DB) Abandon(ctx context.Context, fence Fence, buildID int64) error {
 
 // SetProgress keeps how far a running step has come, in the words of whoever
 // runs it. A step that has finished is a [dormouse.Conflict].
-func (db *DB) SetProgress(ctx context.Context, fence Fence, stepID int64, progress string) error {
-	return db.fenced(ctx, fence, "keeping how far "+stepName(stepID)+" has come", func(t *tx) error {
+func (o *Owner) SetProgress(ctx context.Context, stepID int64, progress string) error {
+	return o.write(ctx, "keeping how far "+stepName(stepID)+" has come", func(t *tx) error {
 		return t.setProgress(stepID, progress)
 	})
 }
@@ -88,9 +88,9 @@ func (t *tx) setProgress(stepID int64, progress string) error {
 
 // BindSecret keeps the hash of the secret that a generation's agent binds itself
 // to, unless there is one already, and returns the one that there is.
-func (db *DB) BindSecret(ctx context.Context, fence Fence, worker string, generation int64, hash string) (bound string, err error) {
+func (o *Owner) BindSecret(ctx context.Context, worker string, generation int64, hash string) (bound string, err error) {
 	what := fmt.Sprintf("binding generation %d of worker %s to its agent's secret", generation, worker)
-	err = db.fenced(ctx, fence, what, func(t *tx) error {
+	err = o.write(ctx, what, func(t *tx) error {
 		err := t.one(`UPDATE generations SET secret = CASE secret WHEN '' THEN $3 ELSE secret END
 			WHERE worker = $1 AND number = $2 RETURNING secret`, []any{worker, generation, hash}, &bound)
 		if errors.Is(err, errNoRow) {
@@ -101,7 +101,7 @@ func (db *DB) BindSecret(ctx context.Context, fence Fence, worker string, genera
 	return bound, err
 }
 
-// BoundSecret returns the hash that [DB.BindSecret] has kept, "" if there is
+// BoundSecret returns the hash that [Owner.BindSecret] has kept, "" if there is
 // none.
 func (db *DB) BoundSecret(ctx context.Context, worker string, generation int64) (hash string, err error) {
 	err = db.read(ctx, "reading whom a generation is bound to", func(t *tx) error {

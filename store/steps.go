@@ -26,9 +26,9 @@ func stepName(id int64) string { return fmt.Sprintf("step %d", id) }
 // must be running, and Index be free in it; else it is a [dormouse.Conflict]. It
 // may be repeated: a step that began with the same name at the same time is the
 // one.
-func (db *DB) StartStep(ctx context.Context, fence Fence, s dormouse.Step) (dormouse.Step, error) {
+func (o *Owner) StartStep(ctx context.Context, s dormouse.Step) (dormouse.Step, error) {
 	s.StartedAt, s.FinishedAt, s.Result, s.Logs = stored(s.StartedAt), time.Time{}, nil, nil
-	err := db.fenced(ctx, fence, "starting a step of "+buildName(s.BuildID), func(t *tx) error {
+	err := o.write(ctx, "starting a step of "+buildName(s.BuildID), func(t *tx) error {
 		if err := t.lockRunningBuild(s.BuildID); err != nil {
 			return err
 		}
@@ -50,8 +50,8 @@ func (db *DB) StartStep(ctx context.Context, fence Fence, s dormouse.Step) (dorm
 // FinishStep ends a running step. Its logs stay as they are: they are completed
 // one by one, or by the end of the build. It may be repeated; a step that has
 // finished otherwise, or at another time, is a [dormouse.Conflict].
-func (db *DB) FinishStep(ctx context.Context, fence Fence, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
-	return db.fenced(ctx, fence, "finishing "+stepName(stepID), func(t *tx) error {
+func (o *Owner) FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
+	return o.write(ctx, "finishing "+stepName(stepID), func(t *tx) error {
 		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5, progress = ''
 			WHERE id = $1 AND (finished_at = 0 OR finished_at = $2 AND result = $3)`,
 			stepID, finishedAt(at), int64(result), stateString, flag(hidden))

@@ -36,8 +36,8 @@ func (db *DB) Workers(ctx context.Context) (workers []WorkerRecord, err error) {
 
 // SaveWorker stores a worker's record and the given generations, replacing what
 // was there, in one step.
-func (db *DB) SaveWorker(ctx context.Context, fence Fence, w WorkerRecord, generations ...dormouse.Generation) error {
-	return db.fenced(ctx, fence, "saving worker "+w.Name, func(t *tx) error {
+func (o *Owner) SaveWorker(ctx context.Context, w WorkerRecord, generations ...dormouse.Generation) error {
+	return o.write(ctx, "saving worker "+w.Name, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO workers (name, state, generation, paused, updated_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (name) DO UPDATE SET state = excluded.state, generation = excluded.generation,
 				paused = excluded.paused, updated_at = excluded.updated_at`,

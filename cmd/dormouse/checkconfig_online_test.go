@@ -183,7 +183,7 @@ func TestCheckconfigOnlineStranded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	fence, err := db.AcquireLease(t.Context(), "m", time.Minute, time.Now())
+	owner, err := db.AcquireLease(t.Context(), "m", time.Minute, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestCheckconfigOnlineStranded(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	err = db.SaveWorker(t.Context(), fence, store.WorkerRecord{Name: "old", State: []byte("{}"), UpdatedAt: now},
+	err = owner.SaveWorker(t.Context(), store.WorkerRecord{Name: "old", State: []byte("{}"), UpdatedAt: now},
 		dormouse.Generation{Worker: "old", Number: 1, Account: "eu-west-1/default", Region: "eu-west-1", OpenedAt: now, ClosedAt: now},
 		dormouse.Generation{Worker: "old", Number: 2, Account: "eu-west-1/default", Region: "eu-west-1", OpenedAt: now},
 		dormouse.Generation{Worker: "old", Number: 3, Account: account.Key(), Region: "us-east-1", OpenedAt: now})

@@ -20,11 +20,11 @@ func TestCopies(t *testing.T) {
 	take := func(url string) {
 		t.Helper()
 		db := open(t, url)
-		fence, err := db.AcquireLease(t.Context(), "here x", time.Hour, time.Now())
+		owner, err := db.AcquireLease(t.Context(), "here x", time.Hour, time.Now())
 		if err == nil {
-			err = db.TakePlace(t.Context(), fence, "here", time.Now())
+			err = owner.TakePlace(t.Context(), "here", time.Now())
 		}
-		if err = errors.Join(err, db.ReleaseLease(t.Context(), fence)); err != nil {
+		if err = errors.Join(err, owner.ReleaseLease(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 	}

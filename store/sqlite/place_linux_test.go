@@ -17,11 +17,11 @@ import (
 func take(t *testing.T, path string) {
 	t.Helper()
 	db := openAt(t, path)
-	fence, err := db.AcquireLease(t.Context(), "here x", time.Hour, time.Now())
+	owner, err := db.AcquireLease(t.Context(), "here x", time.Hour, time.Now())
 	if err == nil {
-		err = db.TakePlace(t.Context(), fence, "here", time.Now())
+		err = owner.TakePlace(t.Context(), "here", time.Now())
 	}
-	if err = errors.Join(err, db.ReleaseLease(t.Context(), fence), db.Close()); err != nil {
+	if err = errors.Join(err, owner.ReleaseLease(t.Context()), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

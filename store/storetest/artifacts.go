@@ -14,9 +14,9 @@ func testArtifacts(t *testing.T, f *fixture) {
 	file := func(path string, bytes int64) dormouse.Artifact {
 		return dormouse.Artifact{BuildID: b.ID, StepID: s.ID, Path: path, Bytes: bytes, SHA256: "00ff", CreatedAt: at(3)}
 	}
-	check(t, f.AddArtifacts(ctx, f.fence, b.ID, nil))
-	check(t, f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{file("b/2", 2), file("a ☃", 0), file("b/1", 1<<40)}))
-	check(t, f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{file("b/1", 7)}))
+	check(t, f.AddArtifacts(ctx, b.ID, nil))
+	check(t, f.AddArtifacts(ctx, b.ID, []dormouse.Artifact{file("b/2", 2), file("a ☃", 0), file("b/1", 1<<40)}))
+	check(t, f.AddArtifacts(ctx, b.ID, []dormouse.Artifact{file("b/1", 7)}))
 	if newest, err := f.NewestArtifacts(ctx); err != nil || len(newest) != 1 || newest[0].BuildID != b.ID {
 		t.Errorf("the newest is %+v, %v", newest, err)
 	}
@@ -34,8 +34,8 @@ func testArtifacts(t *testing.T, f *fixture) {
 	_, err = f.Artifacts(ctx, b.ID+1000, "", 0)
 	refused(t, "an unknown build", err, dormouse.NotFound)
 
-	check(t, f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "build successful", at(9), false))
-	refused(t, "a build that has ended", f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{file("late", 1)}), dormouse.Conflict)
+	check(t, f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, StateString: "build successful", At: at(9)}))
+	refused(t, "a build that has ended", f.AddArtifacts(ctx, b.ID, []dormouse.Artifact{file("late", 1)}), dormouse.Conflict)
 	got, err = f.Artifacts(ctx, b.ID, "", 0)
 	check(t, err)
 	same(t, "afterwards", len(got), 3)
@@ -47,11 +47,11 @@ func testSubmitKey(t *testing.T, f *fixture) {
 	child := func(builder, key string) dormouse.BuildRequest {
 		return dormouse.BuildRequest{Builder: builder, ParentBuildID: b.ID, Key: key, SubmittedAt: at(4)}
 	}
-	first, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{child("linux", "1.linux"), child("mac", "1.mac")})
+	first, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{child("linux", "1.linux"), child("mac", "1.mac")})
 	check(t, err)
-	_, err = f.CancelRequest(ctx, f.fence, first[1].ID, at(5))
+	_, err = f.CancelRequest(ctx, first[1].ID, at(5))
 	check(t, err)
-	again, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{child("linux", "1.linux"), child("mac", "1.mac"), child("linux", "")})
+	again, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{child("linux", "1.linux"), child("mac", "1.mac"), child("linux", "")})
 	check(t, err)
 	same(t, "ids", ids(again)[:2], ids(first))
 	same(t, "the second is as it is now", again[1].State, dormouse.RequestComplete)

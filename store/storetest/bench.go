@@ -16,9 +16,9 @@ import (
 func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 	start := func(b *testing.B) *fixture {
 		db := open(b)
-		fence, err := db.AcquireLease(b.Context(), "bench", time.Hour, epoch)
+		owner, err := db.AcquireLease(b.Context(), "bench", time.Hour, epoch)
 		check(b, err)
-		return &fixture{db, fence}
+		return &fixture{db, owner}
 	}
 	b.Run("AppendLog64KiB", func(b *testing.B) {
 		f := start(b)
@@ -39,7 +39,7 @@ func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 		f := start(b)
 		for b.Loop() {
 			build := f.start(b, "bench")
-			check(b, f.FinishBuild(b.Context(), f.fence, build.ID, dormouse.Success, "", at(2), false))
+			check(b, f.FinishBuild(b.Context(), build.ID, store.Ending{Result: dormouse.Success, At: at(2)}))
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "builds/s")
 	})
@@ -50,7 +50,7 @@ func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 		b.RunParallel(func(pb *testing.PB) {
 			name := fmt.Sprint("w", workers.Add(1))
 			for pb.Next() {
-				if err := f.SaveWorker(b.Context(), f.fence, store.WorkerRecord{Name: name, State: []byte(`{"phase":"substantiating"}`)}); err != nil {
+				if err := f.SaveWorker(b.Context(), store.WorkerRecord{Name: name, State: []byte(`{"phase":"substantiating"}`)}); err != nil {
 					b.Error(err)
 					return
 				}
@@ -68,7 +68,7 @@ func Benchmark(b *testing.B, open func(testing.TB) *store.DB) {
 				ID: fmt.Sprint("i-", i), AttemptID: a.ID, State: dormouse.InstanceTerminated, LaunchedAt: at(2), EndedAt: at(100 + i),
 			}
 		}
-		check(b, f.settle(b.Context(), f.fence, a, day))
+		check(b, f.settle(b.Context(), a, day))
 		for b.Loop() {
 			n := 0
 			check(b, f.InstancesBetween(b.Context(), at(0), at(9000), func(dormouse.Instance) error { n++; return nil }))

@@ -11,7 +11,7 @@ import (
 // testText stores strings that PostgreSQL could not hold.
 func testText(t *testing.T, f *fixture) {
 	ctx := t.Context()
-	r, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{
+	r, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{
 		Builder: "b", Reason: "bad \x00 and \xff", Properties: dormouse.Properties{"p": {Value: "nul \x00"}},
 	}})
 	check(t, err)
@@ -27,7 +27,7 @@ func testText(t *testing.T, f *fixture) {
 func testContext(t *testing.T, f *fixture) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: "b"}})
+	_, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
 	refused(t, "a write", err, dormouse.Unavailable)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not say that it was cancelled", err)
@@ -43,7 +43,7 @@ func testContext(t *testing.T, f *fixture) {
 func testClosed(t *testing.T, f *fixture) {
 	check(t, f.Close())
 	check(t, f.Close())
-	if _, err := f.SubmitRequests(t.Context(), f.fence, []dormouse.BuildRequest{{Builder: "b"}}); err == nil {
+	if _, err := f.SubmitRequests(t.Context(), []dormouse.BuildRequest{{Builder: "b"}}); err == nil {
 		t.Error("a write succeeded after Close")
 	}
 	if _, err := f.PendingRequests(t.Context()); err == nil {

@@ -94,9 +94,9 @@ func killAfter(t *testing.T, location string, wait int, acked map[string]bool) {
 func writeUntilKilled(t *testing.T, db *store.DB) {
 	fmt.Println("open")
 	ctx := t.Context()
-	fence, err := db.AcquireLease(ctx, "victim", time.Hour, epoch)
+	owner, err := db.AcquireLease(ctx, "victim", time.Hour, epoch)
 	check(t, err)
-	f := &fixture{db, fence}
+	f := &fixture{db, owner}
 	var mu sync.Mutex
 	ack := func(format string, args ...any) {
 		mu.Lock()
@@ -118,24 +118,24 @@ func writeUntilKilled(t *testing.T, db *store.DB) {
 }
 
 func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string, ...any)) error {
-	r, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: builder}, {Builder: builder}})
+	r, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: builder}, {Builder: builder}})
 	if err != nil {
 		return err
 	}
 	ack("request %d", r[0].ID)
 	ack("request %d", r[1].ID)
-	b, err := f.StartBuild(ctx, f.fence, store.NewBuild{
+	b, err := f.StartBuild(ctx, store.NewBuild{
 		RequestID: r[0].ID, StartedAt: epoch, Properties: dormouse.Properties{"builder": {Value: builder}},
 	})
 	if err != nil {
 		return err
 	}
 	ack("build %d %s %d", b.ID, builder, b.Number)
-	s, err := f.StartStep(ctx, f.fence, dormouse.Step{BuildID: b.ID, StartedAt: epoch})
+	s, err := f.StartStep(ctx, dormouse.Step{BuildID: b.ID, StartedAt: epoch})
 	if err != nil {
 		return err
 	}
-	l, err := f.NewLog(ctx, f.fence, s.ID, "stdio", dormouse.LogStdio)
+	l, err := f.NewLog(ctx, s.ID, "stdio", dormouse.LogStdio)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string
 		}
 		ack("lines %d %d", l.ID, n+1)
 	}
-	if err := f.FinishBuild(ctx, f.fence, b.ID, dormouse.Success, "", epoch, false); err != nil {
+	if err := f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: epoch}); err != nil {
 		return err
 	}
 	ack("finished %d", b.ID)

@@ -16,8 +16,8 @@ func testWorkers(t *testing.T, f *fixture) {
 	g1 := dormouse.Generation{Worker: "w1", Number: 1, Account: "a", Region: "r", OpenedAt: at(1), AttachedAt: at(2), ClosedAt: at(3), Reason: "idle"}
 	g2 := dormouse.Generation{Worker: "w1", Number: 2, OpenedAt: at(4)}
 	g3 := dormouse.Generation{Worker: "w2", Number: 1, OpenedAt: at(5)}
-	check(t, f.SaveWorker(ctx, f.fence, w2, g3))
-	check(t, f.SaveWorker(ctx, f.fence, w1, g1, g2))
+	check(t, f.SaveWorker(ctx, w2, g3))
+	check(t, f.SaveWorker(ctx, w1, g1, g2))
 	workers, err := f.Workers(ctx)
 	check(t, err)
 	same(t, "workers", workers, []store.WorkerRecord{w1, w2})
@@ -39,7 +39,7 @@ func testWorkers(t *testing.T, f *fixture) {
 
 	w1.State, w1.Paused, w1.Generation, w1.UpdatedAt = []byte(`[1]`), true, 3, at(9)
 	g2.ClosedAt, g2.Reason = at(9), "gone"
-	check(t, f.SaveWorker(ctx, f.fence, w1, g2))
+	check(t, f.SaveWorker(ctx, w1, g2))
 	workers, err = f.Workers(ctx)
 	check(t, err)
 	same(t, "workers, saved again", workers, []store.WorkerRecord{w1, w2})
@@ -51,9 +51,9 @@ func testWorkers(t *testing.T, f *fixture) {
 // attempt opens an attempt of a generation that it makes.
 func (f *fixture) attempt(t testing.TB, worker, token string) dormouse.LaunchAttempt {
 	t.Helper()
-	check(t, f.SaveWorker(t.Context(), f.fence, store.WorkerRecord{Name: worker, State: []byte("{}")},
+	check(t, f.SaveWorker(t.Context(), store.WorkerRecord{Name: worker, State: []byte("{}")},
 		dormouse.Generation{Worker: worker, Number: 1, OpenedAt: epoch}))
-	a, err := f.openAttempt(t.Context(), f.fence, dormouse.LaunchAttempt{
+	a, err := f.openAttempt(t.Context(), dormouse.LaunchAttempt{
 		Launch: "launch of " + token, Worker: worker, Generation: 1, Account: "acc", Region: "us-east-1", Token: token, OpenedAt: at(1),
 		Offering: dormouse.Offering{InstanceType: "m7.large", Zone: "a", Subnet: "subnet-1", Market: dormouse.Spot},
 		Request:  []byte{0, 1, 255},
@@ -63,8 +63,8 @@ func (f *fixture) attempt(t testing.TB, worker, token string) dormouse.LaunchAtt
 }
 
 // openAttempt opens a launch for one generation.
-func (f *fixture) openAttempt(ctx context.Context, fence store.Fence, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
-	opened, err := f.OpenAttempts(ctx, fence, a)
+func (f *fixture) openAttempt(ctx context.Context, a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, error) {
+	opened, err := f.OpenAttempts(ctx, []dormouse.LaunchAttempt{a})
 	if len(opened) != 1 {
 		return dormouse.LaunchAttempt{}, err
 	}
@@ -72,8 +72,8 @@ func (f *fixture) openAttempt(ctx context.Context, fence store.Fence, a dormouse
 }
 
 // settle settles a launch for one generation.
-func (f *fixture) settle(ctx context.Context, fence store.Fence, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
-	return f.SettleAttempts(ctx, fence, []dormouse.LaunchAttempt{a}, instances)
+func (f *fixture) settle(ctx context.Context, a dormouse.LaunchAttempt, instances []dormouse.Instance) error {
+	return f.SettleAttempts(ctx, []dormouse.LaunchAttempt{a}, instances)
 }
 
 func testAttempts(t *testing.T, f *fixture) {
@@ -94,12 +94,12 @@ func testAttempts(t *testing.T, f *fixture) {
 	check(t, err)
 	same(t, "open attempts", got, []dormouse.LaunchAttempt{first, second, other})
 
-	_, err = f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w2", Generation: 1, Token: "t1"})
+	_, err = f.openAttempt(ctx, dormouse.LaunchAttempt{Worker: "w2", Generation: 1, Token: "t1"})
 	refused(t, "a token twice", err, dormouse.Conflict)
 	if err != nil && strings.Contains(err.Error(), "t1") {
 		t.Errorf("%v shows the token", err)
 	}
-	_, err = f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 7, Token: "t9"})
+	_, err = f.openAttempt(ctx, dormouse.LaunchAttempt{Worker: "w1", Generation: 7, Token: "t9"})
 	refused(t, "an unknown generation", err, dormouse.NotFound)
 }
 
@@ -107,21 +107,21 @@ func testAttempts(t *testing.T, f *fixture) {
 func testLaunches(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	for _, worker := range []string{"w1", "w2", "w3"} {
-		check(t, f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: worker, State: []byte("{}")},
+		check(t, f.SaveWorker(ctx, store.WorkerRecord{Name: worker, State: []byte("{}")},
 			dormouse.Generation{Worker: worker, Number: 1, OpenedAt: epoch}))
 	}
 	part := func(worker string, generation int64) dormouse.LaunchAttempt {
 		return dormouse.LaunchAttempt{Launch: "l1", Worker: worker, Generation: generation, Token: "t1", Request: []byte("request"), OpenedAt: at(1)}
 	}
-	_, err := f.OpenAttempts(ctx, f.fence)
+	_, err := f.OpenAttempts(ctx, nil)
 	refused(t, "a launch for nobody", err, dormouse.Invalid)
-	_, err = f.OpenAttempts(ctx, f.fence, part("w1", 1), part("w2", 9))
+	_, err = f.OpenAttempts(ctx, []dormouse.LaunchAttempt{part("w1", 1), part("w2", 9)})
 	refused(t, "an unknown generation", err, dormouse.NotFound)
 	none, err := f.UnsettledAttempts(ctx)
 	check(t, err)
 	same(t, "what is left of a launch that was refused", none, []dormouse.LaunchAttempt(nil))
 
-	opened, err := f.OpenAttempts(ctx, f.fence, part("w1", 1), part("w2", 1), part("w3", 1))
+	opened, err := f.OpenAttempts(ctx, []dormouse.LaunchAttempt{part("w1", 1), part("w2", 1), part("w3", 1)})
 	check(t, err)
 	got, err := f.LaunchAttempts(ctx, "t1")
 	check(t, err)
@@ -135,8 +135,8 @@ func testLaunches(t *testing.T, f *fixture) {
 		{ID: "i-2", Worker: "w2", Generation: 1, AttemptID: opened[1].ID, Launch: "l1", State: dormouse.InstancePending, LaunchedAt: at(2)},
 		{ID: "i-1", Worker: "w1", Generation: 1, AttemptID: opened[0].ID, Launch: "l1", State: dormouse.InstancePending, LaunchedAt: at(2)},
 	}
-	check(t, f.SettleAttempts(ctx, f.fence, opened, instances))
-	check(t, f.SettleAttempts(ctx, f.fence, opened, instances))
+	check(t, f.SettleAttempts(ctx, opened, instances))
+	check(t, f.SettleAttempts(ctx, opened, instances))
 	got, err = f.LaunchAttempts(ctx, "t1")
 	check(t, err)
 	same(t, "the attempts of a settled launch", got, opened)
@@ -150,15 +150,15 @@ func testSettle(t *testing.T, f *fixture) {
 	a := f.attempt(t, "w1", "t1")
 	i1 := dormouse.Instance{ID: "i-1", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(2), AttemptID: a.ID, Launch: a.Launch}
 	i2 := dormouse.Instance{ID: "i-2", Worker: "w1", Generation: 1, State: dormouse.InstancePending, LaunchedAt: at(3), AttemptID: a.ID, Launch: a.Launch}
-	refused(t, "settled as open", f.settle(ctx, f.fence, a, nil), dormouse.Invalid)
+	refused(t, "settled as open", f.settle(ctx, a, nil), dormouse.Invalid)
 
 	// The cloud showed i-2 before the launch was answered.
 	found := i2
 	found.AttemptID, found.Worker, found.State, found.RunningAt = 0, "", dormouse.InstanceRunning, at(4)
-	check(t, f.SaveInstance(ctx, f.fence, found))
+	check(t, f.SaveInstance(ctx, found))
 
 	a.State, a.SettledAt = dormouse.AttemptAccepted, at(5)
-	check(t, f.settle(ctx, f.fence, a, []dormouse.Instance{i1, i2}))
+	check(t, f.settle(ctx, a, []dormouse.Instance{i1, i2}))
 	i2.State, i2.RunningAt = found.State, found.RunningAt
 	expect := func(what string) {
 		t.Helper()
@@ -175,18 +175,18 @@ func testSettle(t *testing.T, f *fixture) {
 	expect("settled")
 
 	i1.State, i1.EndedAt = dormouse.InstanceTerminated, at(8)
-	check(t, f.SaveInstance(ctx, f.fence, i1))
+	check(t, f.SaveInstance(ctx, i1))
 	stale := i1
 	stale.State, stale.EndedAt = dormouse.InstancePending, stale.LaunchedAt
-	check(t, f.settle(ctx, f.fence, a, []dormouse.Instance{stale, i2}))
+	check(t, f.settle(ctx, a, []dormouse.Instance{stale, i2}))
 	expect("settled again")
 
 	refusedAs := a
 	refusedAs.State = dormouse.AttemptRefused
-	refused(t, "settled otherwise", f.settle(ctx, f.fence, refusedAs, nil), dormouse.Conflict)
+	refused(t, "settled otherwise", f.settle(ctx, refusedAs, nil), dormouse.Conflict)
 	b := f.attempt(t, "w2", "t2")
 	b.State = dormouse.AttemptAccepted
-	refused(t, "an instance of another attempt", f.settle(ctx, f.fence, b, []dormouse.Instance{
+	refused(t, "an instance of another attempt", f.settle(ctx, b, []dormouse.Instance{
 		{ID: "i-3", AttemptID: b.ID, LaunchedAt: at(1)}, {ID: "i-1", AttemptID: b.ID, LaunchedAt: at(1)},
 	}), dormouse.Conflict)
 	_, err := f.Instance(ctx, "i-3")
@@ -197,12 +197,12 @@ func testSettle(t *testing.T, f *fixture) {
 		t.Errorf("open attempts %v, want the one whose settlement failed", open)
 	}
 	b.State, b.SettledAt, b.ErrorCode, b.Error = dormouse.AttemptRefused, at(6), "InsufficientInstanceCapacity", "none left"
-	check(t, f.settle(ctx, f.fence, b, nil))
+	check(t, f.settle(ctx, b, nil))
 	got, err := f.Attempts(ctx, "w2", 1)
 	check(t, err)
 	same(t, "a refused attempt", got, []dormouse.LaunchAttempt{b})
 	a.ID = 999
-	refused(t, "settling none", f.settle(ctx, f.fence, a, nil), dormouse.NotFound)
+	refused(t, "settling none", f.settle(ctx, a, nil), dormouse.NotFound)
 }
 
 func testConsole(t *testing.T, f *fixture) {
@@ -215,20 +215,20 @@ func testConsole(t *testing.T, f *fixture) {
 		{"binary", "a\x00b\xffc", "a\uFFFDb\uFFFDc"},
 		{"cut within a character", strings.Repeat("é", most), strings.Repeat("é", most/2)},
 	} {
-		check(t, f.SetAttemptConsole(ctx, f.fence, a.ID, c.console))
+		check(t, f.SetAttemptConsole(ctx, a.ID, c.console))
 		got, err := f.Attempts(ctx, "w1", 1)
 		check(t, err)
 		if got[0].Console != c.want {
 			t.Errorf("%s: %d bytes are kept, ending %q", c.name, len(got[0].Console), got[0].Console[max(0, len(got[0].Console)-20):])
 		}
 	}
-	check(t, f.SetAttemptConsole(ctx, f.fence, a.ID, strings.Repeat("\x00", most)))
+	check(t, f.SetAttemptConsole(ctx, a.ID, strings.Repeat("\x00", most)))
 	got, err := f.Attempts(ctx, "w1", 1)
 	check(t, err)
 	if n := len(got[0].Console); n > most {
 		t.Errorf("%d bytes are kept, the most is %d", n, most)
 	}
-	refused(t, "the console of no attempt", f.SetAttemptConsole(ctx, f.fence, 999, "x"), dormouse.NotFound)
+	refused(t, "the console of no attempt", f.SetAttemptConsole(ctx, 999, "x"), dormouse.NotFound)
 }
 
 func testInstances(t *testing.T, f *fixture) {
@@ -243,7 +243,7 @@ func testInstances(t *testing.T, f *fixture) {
 	gone := dormouse.Instance{ID: "i-1", Worker: "w2", State: dormouse.InstanceGone, LaunchedAt: at(1)}
 	pending := dormouse.Instance{ID: "i-4", Worker: "w2", State: dormouse.InstanceShuttingDown, LaunchedAt: at(7), PricePerHour: new(0.0)}
 	for _, i := range []dormouse.Instance{{ID: "i-2"}, early, gone, full, pending} {
-		check(t, f.SaveInstance(ctx, f.fence, i))
+		check(t, f.SaveInstance(ctx, i))
 	}
 	for _, c := range []struct {
 		name   string

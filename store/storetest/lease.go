@@ -32,121 +32,108 @@ func testLease(t *testing.T, f *fixture) {
 	if errors.Is(err, store.ErrSuperseded) {
 		t.Error("a master that was never one can not be superseded")
 	}
-	check(t, f.RenewLease(ctx, f.fence, time.Hour, at(3000)))
+	first := f.Owner
+	check(t, first.RenewLease(ctx, time.Hour, at(3000)))
 	_, err = f.AcquireLease(ctx, "master-2", time.Hour, at(3601))
 	refused(t, "another master, after a renewal", err, dormouse.Conflict)
 
 	mine, err := f.AcquireLease(ctx, "master-1", time.Hour, at(3601))
 	check(t, err)
-	if mine.Number <= f.fence.Number {
-		t.Errorf("acquired again, the fence went from %v to %v", f.fence, mine)
-	}
-	superseded(t, "renewing with the old fence", f.RenewLease(ctx, f.fence, time.Hour, at(3602)))
+	superseded(t, "renewing what was acquired again", first.RenewLease(ctx, time.Hour, at(3602)))
 
 	theirs, err := f.AcquireLease(ctx, "master-2", time.Hour, at(3*3600))
 	check(t, err)
-	if theirs.Number <= mine.Number {
-		t.Errorf("the fence went from %v to %v", mine, theirs)
-	}
-	superseded(t, "renewing after another took over", f.RenewLease(ctx, mine, time.Hour, at(3*3600)))
-	superseded(t, "releasing after another took over", f.ReleaseLease(ctx, mine))
-	check(t, f.ReleaseLease(ctx, theirs))
-	check(t, f.ReleaseLease(ctx, theirs)) // the answer may have been lost
-	superseded(t, "releasing another's", f.ReleaseLease(ctx, store.Fence{Number: theirs.Number - 1, Owner: "master-2"}))
-	superseded(t, "renewing after the release", f.RenewLease(ctx, theirs, time.Hour, at(3*3600)))
-	superseded(t, "writing after the release", f.SaveWorker(ctx, theirs, store.WorkerRecord{Name: "w", State: []byte("{}")}))
+	superseded(t, "renewing after another took over", mine.RenewLease(ctx, time.Hour, at(3*3600)))
+	superseded(t, "releasing after another took over", mine.ReleaseLease(ctx))
+	check(t, theirs.ReleaseLease(ctx))
+	check(t, theirs.ReleaseLease(ctx)) // the answer may have been lost
+	superseded(t, "renewing after the release", theirs.RenewLease(ctx, time.Hour, at(3*3600)))
+	superseded(t, "writing after the release", theirs.SaveWorker(ctx, store.WorkerRecord{Name: "w", State: []byte("{}")}))
 	last, err := f.AcquireLease(ctx, "master-3", time.Hour, at(3*3600))
 	check(t, err)
-	if last.Number <= theirs.Number {
-		t.Errorf("the fence went from %v to %v", theirs, last)
-	}
-	superseded(t, "releasing late", f.ReleaseLease(ctx, theirs))
+	superseded(t, "releasing late", theirs.ReleaseLease(ctx))
+	check(t, last.RenewLease(ctx, time.Hour, at(3*3600)))
 	_, err = f.AcquireLease(ctx, "", time.Hour, at(9*3600))
 	refused(t, "a lease without an owner", err, dormouse.Invalid)
 }
 
-// testFencing tries every fenced write with a fence that is void.
+// testFencing tries every write of masters that own the database no more.
 func testFencing(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	r := f.submit(t, "b")
 	into := f.submit(t, "b")
 	b := f.start(t, "b")
 	s := f.step(t, b.ID, 0)
-	l, err := f.NewLog(ctx, f.fence, s.ID, "stdio", dormouse.LogStdio)
+	l, err := f.NewLog(ctx, s.ID, "stdio", dormouse.LogStdio)
 	check(t, err)
 	g := dormouse.Generation{Worker: "w1", Number: 1, OpenedAt: epoch}
-	check(t, f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: "w1", State: []byte("{}")}, g))
-	a, err := f.openAttempt(ctx, f.fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t1"})
+	check(t, f.SaveWorker(ctx, store.WorkerRecord{Name: "w1", State: []byte("{}")}, g))
+	a, err := f.openAttempt(ctx, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t1"})
 	check(t, err)
-	check(t, f.SaveInstance(ctx, f.fence, dormouse.Instance{ID: "i-1", LaunchedAt: epoch}))
+	check(t, f.SaveInstance(ctx, dormouse.Instance{ID: "i-1", LaunchedAt: epoch}))
 
-	theirs, err := f.AcquireLease(ctx, "master-2", time.Hour, at(7200))
+	released, err := f.AcquireLease(ctx, "master-2", time.Hour, at(7200))
+	check(t, err)
+	check(t, released.ReleaseLease(ctx))
+	_, err = f.AcquireLease(ctx, "master-2", time.Hour, at(7200))
 	check(t, err)
 	accepted := a
 	accepted.State = dormouse.AttemptAccepted
-	for _, fence := range []store.Fence{
-		f.fence,
-		{},
-		{Number: -1, Owner: "master-2"},
-		{Number: theirs.Number + 100, Owner: "master-2"},
-		// As after a failover to a replica that had not heard of the first election.
-		{Number: theirs.Number, Owner: "master-1"},
-		{Number: theirs.Number},
-	} {
+	for _, o := range []*store.Owner{f.Owner, released} {
 		for name, write := range map[string]func() error{
 			"CollapseRequests": func() error {
-				return f.CollapseRequests(ctx, fence, []store.Collapse{{ID: r.ID, Into: into.ID}}, at(1))
+				return o.CollapseRequests(ctx, []store.Collapse{{ID: r.ID, Into: into.ID}}, at(1))
 			},
 			"StartBuild": func() error {
-				_, err := f.StartBuild(ctx, fence, store.NewBuild{RequestID: r.ID})
+				_, err := o.StartBuild(ctx, store.NewBuild{RequestID: r.ID})
 				return err
 			},
-			"FinishBuild":   func() error { return f.FinishBuild(ctx, fence, b.ID, dormouse.Success, "", at(9), false) },
-			"SetBuildState": func() error { return f.SetBuildState(ctx, fence, b.ID, "x") },
+			"FinishBuild":   func() error { return o.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(9)}) },
+			"SetBuildState": func() error { return o.SetBuildState(ctx, b.ID, "x") },
 			"SetProperties": func() error {
-				return f.SetProperties(ctx, fence, b.ID, dormouse.Properties{"x": {Value: "y"}})
+				return o.SetProperties(ctx, b.ID, dormouse.Properties{"x": {Value: "y"}})
 			},
 			"StartStep": func() error {
-				_, err := f.StartStep(ctx, fence, dormouse.Step{BuildID: b.ID, Index: 1})
+				_, err := o.StartStep(ctx, dormouse.Step{BuildID: b.ID, Index: 1})
 				return err
 			},
-			"FinishStep": func() error { return f.FinishStep(ctx, fence, s.ID, dormouse.Success, "", false, at(9)) },
+			"FinishStep": func() error { return o.FinishStep(ctx, s.ID, dormouse.Success, "", false, at(9)) },
 			"NewLog": func() error {
-				_, err := f.NewLog(ctx, fence, s.ID, "other", dormouse.LogText)
+				_, err := o.NewLog(ctx, s.ID, "other", dormouse.LogText)
 				return err
 			},
 			"AppendLog": func() error {
-				_, err := f.AppendLog(ctx, fence, l.ID, 0, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: "x"}})
+				_, err := o.AppendLog(ctx, l.ID, 0, []dormouse.LogLine{{Stream: dormouse.Stdout, Text: "x"}}, "")
 				return err
 			},
 			"CompleteLog": func() error {
-				_, err := f.CompleteLog(ctx, fence, l.ID)
+				_, err := o.CompleteLog(ctx, l.ID)
 				return err
 			},
 			"SubmitRequests": func() error {
-				_, err := f.SubmitRequests(ctx, fence, []dormouse.BuildRequest{{Builder: "x"}})
+				_, err := o.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "x"}})
 				return err
 			},
 			"CancelRequest": func() error {
-				_, err := f.CancelRequest(ctx, fence, r.ID, at(1))
+				_, err := o.CancelRequest(ctx, r.ID, at(1))
 				return err
 			},
 			"SaveWorker": func() error {
-				return f.SaveWorker(ctx, fence, store.WorkerRecord{Name: "w2", State: []byte("{}")})
+				return o.SaveWorker(ctx, store.WorkerRecord{Name: "w2", State: []byte("{}")})
 			},
 			"OpenAttempts": func() error {
-				_, err := f.openAttempt(ctx, fence, dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t2"})
+				_, err := o.OpenAttempts(ctx, []dormouse.LaunchAttempt{dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t2"}})
 				return err
 			},
 			"SettleAttempts": func() error {
-				return f.settle(ctx, fence, accepted, []dormouse.Instance{{ID: "i-2", AttemptID: accepted.ID}})
+				return o.SettleAttempts(ctx, []dormouse.LaunchAttempt{accepted}, []dormouse.Instance{{ID: "i-2", AttemptID: accepted.ID}})
 			},
-			"SetAttemptConsole": func() error { return f.SetAttemptConsole(ctx, fence, a.ID, "x") },
-			"SaveInstance":      func() error { return f.SaveInstance(ctx, fence, dormouse.Instance{ID: "i-1", Zone: "x"}) },
+			"SetAttemptConsole": func() error { return o.SetAttemptConsole(ctx, a.ID, "x") },
+			"SaveInstance":      func() error { return o.SaveInstance(ctx, dormouse.Instance{ID: "i-1", Zone: "x"}) },
 		} {
 			superseded(t, name, write())
 		}
-		superseded(t, "RenewLease", f.RenewLease(ctx, fence, time.Hour, at(7200)))
+		superseded(t, "RenewLease", o.RenewLease(ctx, time.Hour, at(7200)))
 	}
 
 	pending, err := f.PendingRequests(ctx)
@@ -181,7 +168,7 @@ func testFencingConcurrent(t *testing.T, f *fixture) {
 	for range 4 {
 		writers.Go(func() {
 			for {
-				_, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: "b"}})
+				_, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
 				if errors.Is(err, store.ErrSuperseded) {
 					return
 				}
@@ -194,7 +181,7 @@ func testFencingConcurrent(t *testing.T, f *fixture) {
 					t.Error(err)
 					return
 				}
-				_, err = f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: pending[len(pending)-1].ID, StartedAt: epoch})
+				_, err = f.StartBuild(ctx, store.NewBuild{RequestID: pending[len(pending)-1].ID, StartedAt: epoch})
 				switch {
 				case errors.Is(err, store.ErrSuperseded):
 					return

@@ -32,11 +32,11 @@ func testLogs(t *testing.T, f *fixture) {
 	same(t, "after appending nothing", got, l)
 	_, err = f.appendLog(ctx, l.ID, lines[2:])
 	check(t, err)
-	got, err = f.CompleteLog(ctx, f.fence, l.ID)
+	got, err = f.CompleteLog(ctx, l.ID)
 	check(t, err)
 	l.Lines, l.Bytes, l.Complete = 3, 5+int64(len(lines[2].Text))+1, true
 	same(t, "complete", got, l)
-	got, err = f.CompleteLog(ctx, f.fence, l.ID)
+	got, err = f.CompleteLog(ctx, l.ID)
 	check(t, err)
 	same(t, "complete, said twice", got, l)
 	got, err = f.Log(ctx, l.ID)
@@ -69,13 +69,13 @@ func testLogsRefused(t *testing.T, f *fixture) {
 	refused(t, "invalid UTF-8", appendTo(l.ID, "\xff"), dormouse.Invalid)
 	refused(t, "a line too long", appendTo(l.ID, strings.Repeat("x", store.MaxLine+1)), dormouse.Invalid)
 	refused(t, "no log", appendTo(999, "x"), dormouse.NotFound)
-	_, err := f.NewLog(ctx, f.fence, l.StepID, "stdio", dormouse.LogStdio)
+	_, err := f.NewLog(ctx, l.StepID, "stdio", dormouse.LogStdio)
 	check(t, err) // it is empty: the answer may have been lost
-	_, err = f.NewLog(ctx, f.fence, 999, "stdio", dormouse.LogStdio)
+	_, err = f.NewLog(ctx, 999, "stdio", dormouse.LogStdio)
 	refused(t, "a log of no step", err, dormouse.NotFound)
-	_, err = f.CompleteLog(ctx, f.fence, 999)
+	_, err = f.CompleteLog(ctx, 999)
 	refused(t, "completing none", err, dormouse.NotFound)
-	_, err = f.CompleteLog(ctx, f.fence, l.ID)
+	_, err = f.CompleteLog(ctx, l.ID)
 	check(t, err)
 	refused(t, "a complete log", appendTo(l.ID, "x"), dormouse.Conflict)
 	_, err = f.Log(ctx, 999)
@@ -101,7 +101,7 @@ func testLogRanges(t *testing.T, f *fixture) {
 	logs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		logs++
-		l, err := f.NewLog(ctx, f.fence, step.ID, fmt.Sprint("log ", logs), dormouse.LogStdio)
+		l, err := f.NewLog(ctx, step.ID, fmt.Sprint("log ", logs), dormouse.LogStdio)
 		check(t, err)
 		var model []dormouse.LogLine
 		compare := func() {
@@ -125,7 +125,7 @@ func testLogRanges(t *testing.T, f *fixture) {
 			}
 		}
 		compare()
-		_, err = f.CompleteLog(ctx, f.fence, l.ID)
+		_, err = f.CompleteLog(ctx, l.ID)
 		check(t, err)
 		compare()
 		same(rt, "the whole log", readFrom(t, f, l.ID, 0, int64(len(model))), model)
@@ -162,7 +162,7 @@ func testTinyAppends(t *testing.T, f *fixture) {
 			same(t, fmt.Sprint("after line ", i), readFrom(t, f, l.ID, 0, int64(i)+1), want)
 		}
 	}
-	check(t, f.FinishBuild(ctx, f.fence, f.buildOf(t), dormouse.Success, "", at(9), false))
+	check(t, f.FinishBuild(ctx, f.buildOf(t), store.Ending{Result: dormouse.Success, At: at(9)}))
 	same(t, "after the build", readFrom(t, f, l.ID, 0, 300), want)
 }
 
@@ -184,7 +184,7 @@ func testLongLines(t *testing.T, f *fixture) {
 	want := []dormouse.LogLine{line("a", 0), line(long, 1), line("b", 2), line(long, 3), line(long, 4), line("c", 5)}
 	_, err := f.appendLog(ctx, l.ID, want)
 	check(t, err)
-	_, err = f.CompleteLog(ctx, f.fence, l.ID)
+	_, err = f.CompleteLog(ctx, l.ID)
 	check(t, err)
 	first, err := f.LogLines(ctx, l.ID, 0, 100)
 	check(t, err)
@@ -211,7 +211,7 @@ func testLongLines(t *testing.T, f *fixture) {
 
 func (f *fixture) secondLog(t testing.TB, step int64) dormouse.Log {
 	t.Helper()
-	l, err := f.NewLog(t.Context(), f.fence, step, "second", dormouse.LogStdio)
+	l, err := f.NewLog(t.Context(), step, "second", dormouse.LogStdio)
 	check(t, err)
 	return l
 }

@@ -15,11 +15,11 @@ func testMails(t *testing.T, f *fixture) {
 		}
 	}
 	later, soon := mail("later", 5), mail("soon", 1)
-	check(t, f.AddMail(ctx, f.fence, later))
-	check(t, f.AddMail(ctx, f.fence, soon))
+	check(t, f.AddMail(ctx, later))
+	check(t, f.AddMail(ctx, soon))
 	again := mail("soon", 3)
 	again.Text = "another"
-	check(t, f.AddMail(ctx, f.fence, again)) // is there already
+	check(t, f.AddMail(ctx, again)) // is there already
 	mails, err := f.Mails(ctx)
 	check(t, err)
 	if len(mails) != 2 {
@@ -28,13 +28,13 @@ func testMails(t *testing.T, f *fixture) {
 	soon.ID, later.ID = mails[0].ID, mails[1].ID
 	same(t, "the outbox", mails, []dormouse.Mail{soon, later})
 
-	check(t, f.PostponeMail(ctx, f.fence, soon.ID, 1, at(9)))
+	check(t, f.PostponeMail(ctx, soon.ID, 1, at(9)))
 	soon.Attempts, soon.NextAt = 1, at(9)
 	mails, err = f.Mails(ctx)
 	check(t, err)
 	same(t, "postponed", mails, []dormouse.Mail{later, soon})
-	check(t, f.RemoveMail(ctx, f.fence, later.ID))
-	check(t, f.RemoveMail(ctx, f.fence, later.ID))
+	check(t, f.RemoveMail(ctx, later.ID))
+	check(t, f.RemoveMail(ctx, later.ID))
 	mails, err = f.Mails(ctx)
 	check(t, err)
 	same(t, "removed", mails, []dormouse.Mail{soon})

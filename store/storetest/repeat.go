@@ -29,40 +29,40 @@ func NewFixture(t *testing.T, db *store.DB) *Fixture { return newFixture(t, db) 
 
 // Warm are writes that touch no row of the others, by each way there is.
 func (f *fixture) Warm(ctx context.Context) error {
-	if err := f.RenewLease(ctx, f.fence, time.Hour, epoch); err != nil {
+	if err := f.RenewLease(ctx, time.Hour, epoch); err != nil {
 		return err
 	}
-	return f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: "warm", State: []byte("{}"), UpdatedAt: epoch})
+	return f.SaveWorker(ctx, store.WorkerRecord{Name: "warm", State: []byte("{}"), UpdatedAt: epoch})
 }
 
 // Writes are all kinds of writes.
 var Writes = []Write{
 	{"AcquireLease", func(t testing.TB, f *fixture, _ int) (func(context.Context) error, func(testing.TB) string) {
 		return func(ctx context.Context) (err error) {
-			fence, err := f.AcquireLease(ctx, "master-1", time.Hour, epoch)
+			owner, err := f.AcquireLease(ctx, "master-1", time.Hour, epoch)
 			if err == nil {
-				f.fence = fence
+				f.Owner = owner
 			}
 			return err
 		}, func(t testing.TB) string { return said(f.Warm(t.Context())) }
 	}},
 	{"RenewLease", func(t testing.TB, f *fixture, _ int) (func(context.Context) error, func(testing.TB) string) {
-		return func(ctx context.Context) error { return f.RenewLease(ctx, f.fence, time.Hour, epoch) },
+		return func(ctx context.Context) error { return f.RenewLease(ctx, time.Hour, epoch) },
 			func(t testing.TB) string { return said(f.Warm(t.Context())) }
 	}},
 	{"ReleaseLease", func(t testing.TB, f *fixture, _ int) (func(context.Context) error, func(testing.TB) string) {
-		fence := f.fence
-		return func(ctx context.Context) error { return f.ReleaseLease(ctx, fence) }, func(t testing.TB) string {
+		released := f.Owner
+		return released.ReleaseLease, func(t testing.TB) string {
 			var err error
-			f.fence, err = f.AcquireLease(t.Context(), "master-1", time.Hour, epoch)
+			f.Owner, err = f.AcquireLease(t.Context(), "master-1", time.Hour, epoch)
 			check(t, err)
-			return fmt.Sprint(f.fence.Number - fence.Number)
+			return said(released.RenewLease(t.Context(), time.Hour, epoch))
 		}
 	}},
 	{"SubmitRequests", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		builder := fmt.Sprint("submitted ", n)
 		return func(ctx context.Context) error {
-			_, err := f.SubmitRequests(ctx, f.fence, []dormouse.BuildRequest{{Builder: builder, Key: builder + " a"}, {Builder: builder, Key: builder + " b"}})
+			_, err := f.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: builder, Key: builder + " a"}, {Builder: builder, Key: builder + " b"}})
 			return err
 		}, func(t testing.TB) string { return f.requests(t, builder) }
 	}},
@@ -70,14 +70,14 @@ var Writes = []Write{
 		builder := fmt.Sprint("collapsed ", n)
 		a, b := f.submit(t, builder), f.submit(t, builder)
 		return func(ctx context.Context) error {
-			return f.CollapseRequests(ctx, f.fence, []store.Collapse{{ID: a.ID, Into: b.ID}}, at(1))
+			return f.CollapseRequests(ctx, []store.Collapse{{ID: a.ID, Into: b.ID}}, at(1))
 		}, func(t testing.TB) string { return f.requests(t, builder) }
 	}},
 	{"CancelRequest", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		builder := fmt.Sprint("cancelled ", n)
 		r := f.submit(t, builder)
 		return func(ctx context.Context) error {
-			_, err := f.CancelRequest(ctx, f.fence, r.ID, at(1))
+			_, err := f.CancelRequest(ctx, r.ID, at(1))
 			return f.unless(ctx, err, r.ID, dormouse.RequestComplete)
 		}, func(t testing.TB) string { return f.requests(t, builder) }
 	}},
@@ -85,7 +85,7 @@ var Writes = []Write{
 		builder := fmt.Sprint("started ", n)
 		r := f.submit(t, builder)
 		return func(ctx context.Context) error {
-			_, err := f.StartBuild(ctx, f.fence, store.NewBuild{RequestID: r.ID, Worker: "w1", StartedAt: at(1)})
+			_, err := f.StartBuild(ctx, store.NewBuild{RequestID: r.ID, Worker: "w1", StartedAt: at(1)})
 			return f.unless(ctx, err, r.ID, dormouse.RequestClaimed)
 		}, func(t testing.TB) string { return f.requests(t, builder) + f.builds(t, builder) }
 	}},
@@ -93,37 +93,37 @@ var Writes = []Write{
 		builder := fmt.Sprint("finished ", n)
 		b := f.start(t, builder)
 		l := f.logOf(t, b.ID)
-		_, err := f.AppendLog(t.Context(), f.fence, l.ID, 0, []dormouse.LogLine{line("x", 0)})
+		_, err := f.AppendLog(t.Context(), l.ID, 0, []dormouse.LogLine{line("x", 0)}, "")
 		check(t, err)
 		return func(ctx context.Context) error {
-				return f.FinishBuild(ctx, f.fence, b.ID, dormouse.Failure, "failed", at(9), false)
+				return f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Failure, StateString: "failed", At: at(9)})
 			}, func(t testing.TB) string {
 				return f.requests(t, builder) + f.builds(t, builder) + f.steps(t, b.ID)
 			}
 	}},
-	{"EndBuild", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
+	{"FinishBuild", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		builder := fmt.Sprint("interrupted ", n)
 		b := f.start(t, builder)
 		return func(ctx context.Context) error {
-			return f.EndBuild(ctx, f.fence, b.ID, store.Ending{
+			return f.FinishBuild(ctx, b.ID, store.Ending{
 				Result: dormouse.Retry, StateString: "taken back", At: at(9), Requeue: true, NotBefore: at(20), Interrupted: true, Lost: true,
 			})
 		}, func(t testing.TB) string { return f.requests(t, builder) + f.builds(t, builder) }
 	}},
 	{"TakePlace", func(t testing.TB, f *fixture, _ int) (func(context.Context) error, func(testing.TB) string) {
-		return func(ctx context.Context) error { return f.TakePlace(ctx, f.fence, "here", at(1)) },
+		return func(ctx context.Context) error { return f.TakePlace(ctx, "here", at(1)) },
 			func(testing.TB) string { return "" }
 	}},
 	{"SetBuildState", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		builder := fmt.Sprint("state ", n)
 		b := f.start(t, builder)
-		return func(ctx context.Context) error { return f.SetBuildState(ctx, f.fence, b.ID, "compiling") },
+		return func(ctx context.Context) error { return f.SetBuildState(ctx, b.ID, "compiling") },
 			func(t testing.TB) string { return f.builds(t, builder) }
 	}},
 	{"SetProperties", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("properties ", n))
 		return func(ctx context.Context) error {
-				return f.SetProperties(ctx, f.fence, b.ID, dormouse.Properties{"a": {Value: 1}, "b": {Value: "two"}})
+				return f.SetProperties(ctx, b.ID, dormouse.Properties{"a": {Value: 1}, "b": {Value: "two"}})
 			}, func(t testing.TB) string {
 				b, err := f.Build(t.Context(), b.ID)
 				return fmt.Sprint(b.Properties, err)
@@ -132,7 +132,7 @@ var Writes = []Write{
 	{"StartStep", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("steps ", n))
 		return func(ctx context.Context) error {
-			_, err := f.StartStep(ctx, f.fence, dormouse.Step{BuildID: b.ID, Index: 1, Name: "shell", StartedAt: at(2)})
+			_, err := f.StartStep(ctx, dormouse.Step{BuildID: b.ID, Index: 1, Name: "shell", StartedAt: at(2)})
 			return err
 		}, func(t testing.TB) string { return f.steps(t, b.ID) }
 	}},
@@ -140,24 +140,24 @@ var Writes = []Write{
 		b := f.start(t, fmt.Sprint("steps ended ", n))
 		s := f.step(t, b.ID, 0)
 		return func(ctx context.Context) error {
-			return f.FinishStep(ctx, f.fence, s.ID, dormouse.Warnings, "2 warnings", true, at(3))
+			return f.FinishStep(ctx, s.ID, dormouse.Warnings, "2 warnings", true, at(3))
 		}, func(t testing.TB) string { return f.steps(t, b.ID) }
 	}},
 	{"NewLog", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("logs ", n))
 		s := f.step(t, b.ID, 0)
 		return func(ctx context.Context) error {
-			_, err := f.NewLog(ctx, f.fence, s.ID, "stdio", dormouse.LogStdio)
+			_, err := f.NewLog(ctx, s.ID, "stdio", dormouse.LogStdio)
 			return err
 		}, func(t testing.TB) string { return f.steps(t, b.ID) }
 	}},
 	{"AppendLog", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("lines ", n))
 		l := f.logOf(t, b.ID)
-		_, err := f.AppendLog(t.Context(), f.fence, l.ID, 0, []dormouse.LogLine{line("first", 0)})
+		_, err := f.AppendLog(t.Context(), l.ID, 0, []dormouse.LogLine{line("first", 0)}, "")
 		check(t, err)
 		return func(ctx context.Context) error {
-				_, err := f.AppendLogProgress(ctx, f.fence, l.ID, 1, []dormouse.LogLine{line("second", 1), line("third", 2)}, "so far")
+				_, err := f.AppendLog(ctx, l.ID, 1, []dormouse.LogLine{line("second", 1), line("third", 2)}, "so far")
 				return err
 			}, func(t testing.TB) string {
 				lines, err := f.LogLines(t.Context(), l.ID, 0, 100)
@@ -170,28 +170,28 @@ var Writes = []Write{
 		b := f.start(t, fmt.Sprint("logs ended ", n))
 		l := f.logOf(t, b.ID)
 		return func(ctx context.Context) error {
-			_, err := f.CompleteLog(ctx, f.fence, l.ID)
+			_, err := f.CompleteLog(ctx, l.ID)
 			return err
 		}, func(t testing.TB) string { return f.steps(t, b.ID) }
 	}},
 	{"SetProgress", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("progress ", n))
 		s := f.step(t, b.ID, 0)
-		return func(ctx context.Context) error { return f.SetProgress(ctx, f.fence, s.ID, "half") }, func(t testing.TB) string {
+		return func(ctx context.Context) error { return f.SetProgress(ctx, s.ID, "half") }, func(t testing.TB) string {
 			r, err := f.Resumable(t.Context(), b.ID)
 			return fmt.Sprint(r.Progress[s.ID], err)
 		}
 	}},
 	{"SetStopReason", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("stopped ", n))
-		return func(ctx context.Context) error { return f.SetStopReason(ctx, f.fence, b.ID, "enough") }, func(t testing.TB) string {
+		return func(ctx context.Context) error { return f.SetStopReason(ctx, b.ID, "enough") }, func(t testing.TB) string {
 			r, err := f.Resumable(t.Context(), b.ID)
 			return fmt.Sprint(r.StopReason, err)
 		}
 	}},
 	{"Abandon", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		b := f.start(t, fmt.Sprint("abandoned ", n))
-		return func(ctx context.Context) error { return f.Abandon(ctx, f.fence, b.ID) }, func(t testing.TB) string {
+		return func(ctx context.Context) error { return f.Abandon(ctx, b.ID) }, func(t testing.TB) string {
 			r, err := f.Resumable(t.Context(), b.ID)
 			return fmt.Sprint(r, err)
 		}
@@ -200,7 +200,7 @@ var Writes = []Write{
 		b := f.start(t, fmt.Sprint("artifacts ", n))
 		s := f.step(t, b.ID, 0)
 		return func(ctx context.Context) error {
-				return f.AddArtifacts(ctx, f.fence, b.ID, []dormouse.Artifact{{BuildID: b.ID, StepID: s.ID, Path: "a", Bytes: 7}})
+				return f.AddArtifacts(ctx, b.ID, []dormouse.Artifact{{BuildID: b.ID, StepID: s.ID, Path: "a", Bytes: 7}})
 			}, func(t testing.TB) string {
 				list, err := f.Artifacts(t.Context(), b.ID, "", 0)
 				check(t, err)
@@ -210,7 +210,7 @@ var Writes = []Write{
 	{"SaveWorker", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		w := fmt.Sprint("saved ", n)
 		return func(ctx context.Context) error {
-				return f.SaveWorker(ctx, f.fence, store.WorkerRecord{Name: w, State: []byte("{}")}, dormouse.Generation{Worker: w, Number: 1, OpenedAt: epoch})
+				return f.SaveWorker(ctx, store.WorkerRecord{Name: w, State: []byte("{}")}, dormouse.Generation{Worker: w, Number: 1, OpenedAt: epoch})
 			}, func(t testing.TB) string {
 				all, err := f.Generations(t.Context(), w, true)
 				return fmt.Sprint(len(all), err)
@@ -219,7 +219,7 @@ var Writes = []Write{
 	{"BindSecret", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		w := f.generation(t, fmt.Sprint("bound ", n))
 		return func(ctx context.Context) error {
-				_, err := f.BindSecret(ctx, f.fence, w, 1, "hash")
+				_, err := f.BindSecret(ctx, w, 1, "hash")
 				return err
 			}, func(t testing.TB) string {
 				hash, err := f.BoundSecret(t.Context(), w, 1)
@@ -229,8 +229,9 @@ var Writes = []Write{
 	{"OpenAttempts", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		a, b := f.generation(t, fmt.Sprint("opened a ", n)), f.generation(t, fmt.Sprint("opened b ", n))
 		return func(ctx context.Context) error {
-				opened, err := f.OpenAttempts(ctx, f.fence, dormouse.LaunchAttempt{Launch: "l", Token: a, Worker: a, Generation: 1, Request: []byte("r")},
-					dormouse.LaunchAttempt{Worker: b, Generation: 1})
+				opened, err := f.OpenAttempts(ctx, []dormouse.LaunchAttempt{
+					{Launch: "l", Token: a, Worker: a, Generation: 1, Request: []byte("r")}, {Worker: b, Generation: 1},
+				})
 				if err == nil && (len(opened) != 2 || opened[0].ID == 0 || opened[1].Worker != b || opened[1].Number != 1) {
 					err = fmt.Errorf("opened %+v", opened)
 				}
@@ -242,11 +243,11 @@ var Writes = []Write{
 	}},
 	{"SettleAttempts", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		w := f.generation(t, fmt.Sprint("settled ", n))
-		a, err := f.openAttempt(t.Context(), f.fence, dormouse.LaunchAttempt{Launch: "l", Token: w, Worker: w, Generation: 1})
+		a, err := f.openAttempt(t.Context(), dormouse.LaunchAttempt{Launch: "l", Token: w, Worker: w, Generation: 1})
 		check(t, err)
 		a.State = dormouse.AttemptAccepted
 		return func(ctx context.Context) error {
-				return f.settle(ctx, f.fence, a, []dormouse.Instance{{ID: "i-" + w, Worker: w, AttemptID: a.ID, LaunchedAt: epoch}})
+				return f.settle(ctx, a, []dormouse.Instance{{ID: "i-" + w, Worker: w, AttemptID: a.ID, LaunchedAt: epoch}})
 			}, func(t testing.TB) string {
 				list, err := f.Instances(t.Context(), store.InstanceFilter{Worker: w})
 				return fmt.Sprint(len(list), err)
@@ -254,9 +255,9 @@ var Writes = []Write{
 	}},
 	{"SetAttemptConsole", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		w := f.generation(t, fmt.Sprint("console ", n))
-		a, err := f.openAttempt(t.Context(), f.fence, dormouse.LaunchAttempt{Launch: "l", Token: w, Worker: w, Generation: 1})
+		a, err := f.openAttempt(t.Context(), dormouse.LaunchAttempt{Launch: "l", Token: w, Worker: w, Generation: 1})
 		check(t, err)
-		return func(ctx context.Context) error { return f.SetAttemptConsole(ctx, f.fence, a.ID, "boot") }, func(t testing.TB) string {
+		return func(ctx context.Context) error { return f.SetAttemptConsole(ctx, a.ID, "boot") }, func(t testing.TB) string {
 			list, err := f.LaunchAttempts(t.Context(), w)
 			check(t, err)
 			return list[0].Console
@@ -265,7 +266,7 @@ var Writes = []Write{
 	{"SaveInstance", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		id := fmt.Sprint("i-saved-", n)
 		return func(ctx context.Context) error {
-				return f.SaveInstance(ctx, f.fence, dormouse.Instance{ID: id, Zone: "a", LaunchedAt: epoch})
+				return f.SaveInstance(ctx, dormouse.Instance{ID: id, Zone: "a", LaunchedAt: epoch})
 			}, func(t testing.TB) string {
 				i, err := f.Instance(t.Context(), id)
 				return fmt.Sprint(i.Zone, err)
@@ -274,26 +275,26 @@ var Writes = []Write{
 	{"AddMail", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		id := fmt.Sprint("added ", n)
 		return func(ctx context.Context) error {
-				return f.AddMail(ctx, f.fence, dormouse.Mail{MessageID: id, To: []string{"a"}})
+				return f.AddMail(ctx, dormouse.Mail{MessageID: id, To: []string{"a"}})
 			},
 			func(t testing.TB) string { return f.mail(t, id) }
 	}},
 	{"PostponeMail", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		id := fmt.Sprint("postponed ", n)
-		check(t, f.AddMail(t.Context(), f.fence, dormouse.Mail{MessageID: id}))
+		check(t, f.AddMail(t.Context(), dormouse.Mail{MessageID: id}))
 		mail := f.mailID(t, id)
-		return func(ctx context.Context) error { return f.PostponeMail(ctx, f.fence, mail, 3, at(60)) },
+		return func(ctx context.Context) error { return f.PostponeMail(ctx, mail, 3, at(60)) },
 			func(t testing.TB) string {
 				text := f.mail(t, id)
-				check(t, f.RemoveMail(t.Context(), f.fence, mail)) // only so many are listed
+				check(t, f.RemoveMail(t.Context(), mail)) // only so many are listed
 				return text
 			}
 	}},
 	{"RemoveMail", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
 		id := fmt.Sprint("removed ", n)
-		check(t, f.AddMail(t.Context(), f.fence, dormouse.Mail{MessageID: id}))
+		check(t, f.AddMail(t.Context(), dormouse.Mail{MessageID: id}))
 		mail := f.mailID(t, id)
-		return func(ctx context.Context) error { return f.RemoveMail(ctx, f.fence, mail) },
+		return func(ctx context.Context) error { return f.RemoveMail(ctx, mail) },
 			func(t testing.TB) string { return f.mail(t, id) }
 	}},
 }
@@ -301,9 +302,9 @@ var Writes = []Write{
 // testRepeated does every write twice: the second time changes nothing, and says
 // that it is done.
 func testRepeated(t *testing.T, f *fixture) {
-	for m := range reflect.TypeFor[*store.DB]().Methods() {
-		fenced := m.Type.NumIn() > 2 && m.Type.In(2) == reflect.TypeFor[store.Fence]()
-		if fenced && !slices.ContainsFunc(Writes, func(w Write) bool { return strings.HasPrefix(m.Name, w.Name) }) {
+	for m := range reflect.TypeFor[*store.Owner]().Methods() {
+		writes := m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[context.Context]()
+		if writes && !slices.ContainsFunc(Writes, func(w Write) bool { return strings.HasPrefix(m.Name, w.Name) }) {
 			t.Errorf("%s is missing in Writes", m.Name)
 		}
 	}
@@ -403,7 +404,7 @@ func (f *fixture) mailID(t testing.TB, messageID string) int64 {
 // logOf starts a step of a build with a log.
 func (f *fixture) logOf(t testing.TB, build int64) dormouse.Log {
 	t.Helper()
-	l, err := f.NewLog(t.Context(), f.fence, f.step(t, build, 0).ID, "stdio", dormouse.LogStdio)
+	l, err := f.NewLog(t.Context(), f.step(t, build, 0).ID, "stdio", dormouse.LogStdio)
 	check(t, err)
 	return l
 }
@@ -411,7 +412,7 @@ func (f *fixture) logOf(t testing.TB, build int64) dormouse.Log {
 // generation opens the first generation of a worker, whose name it returns.
 func (f *fixture) generation(t testing.TB, worker string) string {
 	t.Helper()
-	check(t, f.SaveWorker(t.Context(), f.fence, store.WorkerRecord{Name: worker, State: []byte("{}")},
+	check(t, f.SaveWorker(t.Context(), store.WorkerRecord{Name: worker, State: []byte("{}")},
 		dormouse.Generation{Worker: worker, Number: 1, OpenedAt: epoch}))
 	return worker
 }

@@ -20,7 +20,7 @@ func testRequests(t *testing.T, f *fixture) {
 		},
 		{Builder: "mac", Priority: 0, SubmittedAt: at(2)},
 	}
-	r, err := f.SubmitRequests(ctx, f.fence, given)
+	r, err := f.SubmitRequests(ctx, given)
 	check(t, err)
 	if given[0].ID != 0 {
 		t.Error("the argument was changed")
@@ -38,7 +38,7 @@ func testRequests(t *testing.T, f *fixture) {
 	check(t, err)
 	same(t, "the queue", ids(pending), []int64{r[1].ID, r[3].ID, r[4].ID, r[0].ID, r[2].ID})
 
-	check(t, f.CollapseRequests(ctx, f.fence, []store.Collapse{{ID: r[0].ID, Into: r[3].ID}}, at(20)))
+	check(t, f.CollapseRequests(ctx, []store.Collapse{{ID: r[0].ID, Into: r[3].ID}}, at(20)))
 	for _, c := range []struct {
 		name   string
 		filter store.RequestFilter
@@ -60,7 +60,7 @@ func testRequests(t *testing.T, f *fixture) {
 }
 
 func testSubmitAllOrNone(t *testing.T, f *fixture) {
-	_, err := f.SubmitRequests(t.Context(), f.fence, []dormouse.BuildRequest{
+	_, err := f.SubmitRequests(t.Context(), []dormouse.BuildRequest{
 		{Builder: "a"},
 		{Builder: "b", Properties: dormouse.Properties{"bad": {Value: make(chan int)}}},
 	})
@@ -75,7 +75,7 @@ func testCollapse(t *testing.T, f *fixture) {
 	a, b, c := f.submit(t, "x"), f.submit(t, "x"), f.submit(t, "x")
 	running := f.start(t, "x")
 
-	check(t, f.CollapseRequests(ctx, f.fence, []store.Collapse{{ID: a.ID, Into: running.RequestID}}, at(5)))
+	check(t, f.CollapseRequests(ctx, []store.Collapse{{ID: a.ID, Into: running.RequestID}}, at(5)))
 	got, err := f.Request(ctx, a.ID)
 	check(t, err)
 	want := a
@@ -90,10 +90,10 @@ func testCollapse(t *testing.T, f *fixture) {
 		"the second is refused": {{ID: b.ID, Into: c.ID}, {ID: a.ID, Into: c.ID}},
 		"a circle":              {{ID: b.ID, Into: c.ID}, {ID: c.ID, Into: b.ID}},
 	} {
-		refused(t, name, f.CollapseRequests(ctx, f.fence, collapses, at(6)), dormouse.Conflict)
+		refused(t, name, f.CollapseRequests(ctx, collapses, at(6)), dormouse.Conflict)
 	}
-	refused(t, "into none", f.CollapseRequests(ctx, f.fence, []store.Collapse{{ID: b.ID, Into: 999}}, at(6)), dormouse.NotFound)
-	refused(t, "none", f.CollapseRequests(ctx, f.fence, []store.Collapse{{ID: 999, Into: b.ID}}, at(6)), dormouse.NotFound)
+	refused(t, "into none", f.CollapseRequests(ctx, []store.Collapse{{ID: b.ID, Into: 999}}, at(6)), dormouse.NotFound)
+	refused(t, "none", f.CollapseRequests(ctx, []store.Collapse{{ID: 999, Into: b.ID}}, at(6)), dormouse.NotFound)
 
 	pending, err := f.PendingRequests(ctx)
 	check(t, err)
@@ -103,14 +103,14 @@ func testCollapse(t *testing.T, f *fixture) {
 func testCancel(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	r := f.submit(t, "x")
-	got, err := f.CancelRequest(ctx, f.fence, r.ID, at(5))
+	got, err := f.CancelRequest(ctx, r.ID, at(5))
 	check(t, err)
 	r.State, r.Result, r.CompleteAt = dormouse.RequestComplete, new(dormouse.Cancelled), at(5)
 	same(t, "a cancelled request", got, r)
-	_, err = f.CancelRequest(ctx, f.fence, r.ID, at(6))
+	_, err = f.CancelRequest(ctx, r.ID, at(6))
 	refused(t, "cancelling twice", err, dormouse.Conflict)
-	_, err = f.CancelRequest(ctx, f.fence, f.start(t, "x").RequestID, at(6))
+	_, err = f.CancelRequest(ctx, f.start(t, "x").RequestID, at(6))
 	refused(t, "cancelling a claimed request", err, dormouse.Conflict)
-	_, err = f.CancelRequest(ctx, f.fence, 999, at(6))
+	_, err = f.CancelRequest(ctx, 999, at(6))
 	refused(t, "cancelling none", err, dormouse.NotFound)
 }

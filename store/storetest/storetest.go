@@ -1,4 +1,4 @@
-// Package storetest is the contract of [store.DB], as tests that every database
+// Package storetest is the contract of [store.DB] and [store.Owner], as tests that every database
 // it runs on must pass.
 package storetest
 
@@ -74,20 +74,20 @@ func at(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.
 // fixture is a database with a master.
 type fixture struct {
 	*store.DB
-	fence store.Fence
+	*store.Owner
 }
 
 func newFixture(t *testing.T, db *store.DB) *fixture {
 	t.Helper()
-	fence, err := db.AcquireLease(t.Context(), "master-1", time.Hour, epoch)
+	owner, err := db.AcquireLease(t.Context(), "master-1", time.Hour, epoch)
 	check(t, err)
-	return &fixture{db, fence}
+	return &fixture{db, owner}
 }
 
 // submit stores a pending request of a builder.
 func (f *fixture) submit(t testing.TB, builder string) dormouse.BuildRequest {
 	t.Helper()
-	r, err := f.SubmitRequests(t.Context(), f.fence, []dormouse.BuildRequest{{Builder: builder, SubmittedAt: epoch}})
+	r, err := f.SubmitRequests(t.Context(), []dormouse.BuildRequest{{Builder: builder, SubmittedAt: epoch}})
 	check(t, err)
 	return r[0]
 }
@@ -95,7 +95,7 @@ func (f *fixture) submit(t testing.TB, builder string) dormouse.BuildRequest {
 // start submits a request and starts its build.
 func (f *fixture) start(t testing.TB, builder string) dormouse.Build {
 	t.Helper()
-	b, err := f.StartBuild(t.Context(), f.fence, store.NewBuild{RequestID: f.submit(t, builder).ID, Worker: "w1", StartedAt: at(1)})
+	b, err := f.StartBuild(t.Context(), store.NewBuild{RequestID: f.submit(t, builder).ID, Worker: "w1", StartedAt: at(1)})
 	check(t, err)
 	return b
 }
@@ -103,7 +103,7 @@ func (f *fixture) start(t testing.TB, builder string) dormouse.Build {
 // step starts a step of a build.
 func (f *fixture) step(t testing.TB, build int64, index int) dormouse.Step {
 	t.Helper()
-	s, err := f.StartStep(t.Context(), f.fence, dormouse.Step{BuildID: build, Index: index, Name: "shell", StartedAt: at(2)})
+	s, err := f.StartStep(t.Context(), dormouse.Step{BuildID: build, Index: index, Name: "shell", StartedAt: at(2)})
 	check(t, err)
 	return s
 }
@@ -111,7 +111,7 @@ func (f *fixture) step(t testing.TB, build int64, index int) dormouse.Step {
 // log starts a build with one step and one log.
 func (f *fixture) log(t testing.TB) dormouse.Log {
 	t.Helper()
-	l, err := f.NewLog(t.Context(), f.fence, f.step(t, f.start(t, "logs").ID, 0).ID, "stdio", dormouse.LogStdio)
+	l, err := f.NewLog(t.Context(), f.step(t, f.start(t, "logs").ID, 0).ID, "stdio", dormouse.LogStdio)
 	check(t, err)
 	return l
 }
@@ -123,7 +123,7 @@ func (f *fixture) appendLog(ctx context.Context, id int64, lines []dormouse.LogL
 		if err != nil {
 			return l, err
 		}
-		appended, err := f.AppendLog(ctx, f.fence, id, l.Lines, lines)
+		appended, err := f.AppendLog(ctx, id, l.Lines, lines, "")
 		if dormouse.CodeOf(err) != dormouse.Conflict || l.Complete {
 			return appended, err
 		}

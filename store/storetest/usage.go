@@ -15,12 +15,12 @@ import (
 // ran stores a build that ran on an instance; a zero end is none.
 func (f *fixture) ran(t testing.TB, builder, instance string, from, to time.Time) {
 	t.Helper()
-	b, err := f.StartBuild(t.Context(), f.fence, store.NewBuild{
+	b, err := f.StartBuild(t.Context(), store.NewBuild{
 		RequestID: f.submit(t, builder).ID, Worker: "w1", InstanceID: instance, StartedAt: from,
 	})
 	check(t, err)
 	if !to.IsZero() {
-		check(t, f.FinishBuild(t.Context(), f.fence, b.ID, dormouse.Success, "", to, false))
+		check(t, f.FinishBuild(t.Context(), b.ID, store.Ending{Result: dormouse.Success, At: to}))
 	}
 }
 
@@ -36,7 +36,7 @@ func testUsage(t *testing.T, f *fixture) {
 	const hour = 3600
 	before, over, within, alive, after := lived("i-1", 0, hour), lived("i-2", hour, 3*hour), lived("i-3", 2*hour, 2*hour+1), lived("i-4", hour, 0), lived("i-5", 9*hour, 0)
 	for _, i := range []dormouse.Instance{before, over, within, alive, after} {
-		check(t, f.SaveInstance(ctx, f.fence, i))
+		check(t, f.SaveInstance(ctx, i))
 	}
 	f.ran(t, "linux", "i-2", at(hour), at(hour+60))
 	f.ran(t, "linux", "i-2", at(hour+10), at(hour+40)) // two at once
@@ -123,7 +123,7 @@ func testUsageMany(t *testing.T, f *fixture) {
 		}
 		want = append(want, instances[i].ID)
 	}
-	check(t, f.settle(ctx, f.fence, a, instances))
+	check(t, f.settle(ctx, a, instances))
 	f.ran(t, "linux", "i-1202", at(3), at(4))
 
 	var got []string
