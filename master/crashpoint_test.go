@@ -32,7 +32,6 @@ import (
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/master"
-	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/web"
 	"github.com/dormouse-ci/dormouse/web/client"
 )
@@ -209,22 +208,20 @@ func beMaster(base string, end point) error {
 	o := master.Options{Config: c, Token: testToken, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), TimeScale: hurry}
 	var mu sync.Mutex
 	counts := map[string]int{}
-	o.OnOpen(func(db *store.DB) {
-		db.Around(func(what string, write func() error) error {
-			kind := names.ReplaceAllString(what, "")
-			mu.Lock()
-			counts[kind]++
-			n := counts[kind]
-			fmt.Println("write", kind)
-			mu.Unlock()
-			dieAt(end, point{kind, n, false})
-			var err error = dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
-			if kind != os.Getenv(envFails) || n != 2 {
-				err = write()
-			}
-			dieAt(end, point{kind, n, true})
-			return err
-		})
+	o.AroundWrites(func(what string, write func() error) error {
+		kind := names.ReplaceAllString(what, "")
+		mu.Lock()
+		counts[kind]++
+		n := counts[kind]
+		fmt.Println("write", kind)
+		mu.Unlock()
+		dieAt(end, point{kind, n, false})
+		var err error = dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
+		if kind != os.Getenv(envFails) || n != 2 {
+			err = write()
+		}
+		dieAt(end, point{kind, n, true})
+		return err
 	})
 	m, err := master.Start(context.Background(), o)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/web"
 )
@@ -66,8 +65,7 @@ func TestSupersededMasterLeavesItsBuilds(t *testing.T) {
 c['workers'] = [ec2('bot', build_wait_timeout=0)]
 forced([builder('b', ['bot'], %q)])
 `, gated(gate))
-	var db *store.DB
-	m := s.startWith(text, func(o *master.Options) { o.OnOpen(func(d *store.DB) { db = d }) })
+	m := s.start(text)
 	request := m.force("b", 1)[0]
 	before := m.awaitLine("b", "3")
 	drained := make(chan struct{})
@@ -76,7 +74,7 @@ forced([builder('b', ['bot'], %q)])
 		m.Drain(t.Context(), func([]dormouse.Build) {})
 	}()
 	// Another one takes the lease, as if this one had slept for an hour, and goes.
-	if _, err := db.AcquireLease(t.Context(), "another", time.Millisecond-time.Hour, time.Now().Add(time.Hour)); err != nil {
+	if _, err := m.DB().AcquireLease(t.Context(), "another", time.Millisecond-time.Hour, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Force(t.Context(), web.ForceRequest{Builder: "b"}); err == nil {

@@ -10,8 +10,20 @@ import (
 	"github.com/dormouse-ci/dormouse/store"
 )
 
-// OnOpen has f called with the store, before anything is written.
-func (o *Options) OnOpen(f func(*store.DB)) { o.opened = f }
+// AroundWrites has f stand around every write to the store: it is told what the
+// write is for, and carries it out by calling it.
+func (o *Options) AroundWrites(f func(what string, write func() error) error) {
+	o.wrap = func(w store.Writer) store.Writer { return aroundWriter{w, f} }
+}
+
+type aroundWriter struct {
+	store.Writer
+	around func(what string, write func() error) error
+}
+
+func (w aroundWriter) Write(ctx context.Context, what string, f func(context.Context, store.Tx) error) error {
+	return w.around(what, func() error { return w.Writer.Write(ctx, what, f) })
+}
 
 // Crash ends a master without its ending anything: what a kill leaves, but for
 // the process.
@@ -38,6 +50,9 @@ func (m *Master) Freeze() {
 	m.endBuilds(build.ErrLeft)
 	m.builds.Wait()
 }
+
+// DB is the master's store.
+func (m *Master) DB() *store.DB { return m.db }
 
 // DeploymentID is what the master's instances are tagged with.
 func (m *Master) DeploymentID() string { return m.deployment.ID }

@@ -56,7 +56,7 @@ type Options struct {
 	// of its original, whose master is gone for good.
 	AdoptDeployment bool
 
-	opened func(*store.DB) // hears of the store once it is open; for tests
+	wrap func(store.Writer) store.Writer // what writes to the store; for tests
 }
 
 // Master is a running build master.
@@ -64,7 +64,7 @@ type Master struct {
 	setup     atomic.Pointer[setup]
 	version   string
 	timeScale float64
-	opened    func(*store.DB)
+	wrap      func(store.Writer) store.Writer // nil: as it is
 	log       *slog.Logger
 	// refusals is the log of what strangers do.
 	refusals  *slog.Logger
@@ -134,7 +134,7 @@ type Master struct {
 // context is of the start only. On an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Master, err error) {
 	m := &Master{
-		version: o.Version, timeScale: o.TimeScale, opened: o.opened, log: o.Log, startedAt: time.Now(), bus: newBus(),
+		version: o.Version, timeScale: o.TimeScale, wrap: o.wrap, log: o.Log, startedAt: time.Now(), bus: newBus(),
 		refusals: listen.Brief(o.Log), brake: listen.NewBrake(),
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{}, retiring: map[string]*worker{},
@@ -232,17 +232,8 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 		return err
 	}
 	m.lock = lock
-	switch m.now().config.DB.Driver {
-	case "postgresql":
-		m.db, err = postgres.Open(ctx, m.now().config.DB.URL)
-	default:
-		m.db, err = sqlite.Open(ctx, m.now().config.DB.Path)
-	}
-	if err != nil {
+	if m.db, err = openDB(ctx, m.now().config.DB, m.wrap); err != nil {
 		return err
-	}
-	if m.opened != nil {
-		m.opened(m.db)
 	}
 	if m.deployment, err = m.db.Deployment(ctx); err != nil {
 		return err
@@ -265,6 +256,26 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	m.belief.renewed(sent, m.scaled(leaseTime))
 	host, _, _ := strings.Cut(name, " ")
 	return m.owner.TakePlace(ctx, host, now)
+}
+
+// openDB opens the database that a configuration names, with its writers wrapped
+// where wrap is not nil.
+func openDB(ctx context.Context, c config.DB, wrap func(store.Writer) store.Writer) (*store.DB, error) {
+	connect, location := sqlite.Connect, c.Path
+	if c.Driver == "postgresql" {
+		connect, location = postgres.Connect, c.URL
+	}
+	b, err := connect(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	if wrap != nil {
+		b.Writer = wrap(b.Writer)
+		if b.Lease != nil {
+			b.Lease = wrap(b.Lease)
+		}
+	}
+	return store.New(ctx, b)
 }
 
 // The parts of the connections that each port may have. A build's worker holds

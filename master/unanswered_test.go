@@ -8,7 +8,6 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/master"
-	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/web"
 )
 
@@ -18,14 +17,12 @@ func TestUnansweredCancellation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	m := s.startWith("c['workers'] = [ec2('bot', build_wait_timeout=0)]\n"+oneBuilder, func(o *master.Options) {
-		o.OnOpen(func(db *store.DB) {
-			db.Around(func(what string, carryOut func() error) error {
-				err := carryOut()
-				if err == nil && strings.HasPrefix(what, "cancel") {
-					return dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
-				}
-				return err
-			})
+		o.AroundWrites(func(what string, carryOut func() error) error {
+			err := carryOut()
+			if err == nil && strings.HasPrefix(what, "cancel") {
+				return dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
+			}
+			return err
 		})
 	})
 	if err := m.PauseWorker(t.Context(), "bot", true); err != nil {
@@ -63,25 +60,23 @@ func TestUnansweredWrites(t *testing.T) {
 				var mu sync.Mutex
 				hits := 0
 				m := s.startWith("c['workers'] = [ec2('bot', build_wait_timeout=0)]\n"+oneBuilder, func(o *master.Options) {
-					o.OnOpen(func(db *store.DB) {
-						db.Around(func(what string, carryOut func() error) error {
-							mu.Lock()
-							hit := strings.HasPrefix(what, write) && hits == 0
-							if hit {
-								hits++
-							}
-							mu.Unlock()
-							if !hit {
-								return carryOut()
-							}
-							if !carriedOut {
-								return dormouse.Errorf(dormouse.Unavailable, "%s: the database restarts", what)
-							}
-							if err := carryOut(); err != nil {
-								return err
-							}
-							return dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
-						})
+					o.AroundWrites(func(what string, carryOut func() error) error {
+						mu.Lock()
+						hit := strings.HasPrefix(what, write) && hits == 0
+						if hit {
+							hits++
+						}
+						mu.Unlock()
+						if !hit {
+							return carryOut()
+						}
+						if !carriedOut {
+							return dormouse.Errorf(dormouse.Unavailable, "%s: the database restarts", what)
+						}
+						if err := carryOut(); err != nil {
+							return err
+						}
+						return dormouse.Errorf(dormouse.Unanswered, "%s: the connection broke during the commit", what)
 					})
 				})
 				_, err := m.Force(t.Context(), web.ForceRequest{Builder: "b"})
@@ -122,24 +117,22 @@ func TestMachineWaitsForTheStore(t *testing.T) {
 			var mu sync.Mutex
 			failed := 0
 			m := s.startWith("c['workers'] = [ec2('bot', build_wait_timeout=0)]\n"+oneBuilder, func(o *master.Options) {
-				o.OnOpen(func(db *store.DB) {
-					db.Around(func(what string, carryOut func() error) error {
-						mu.Lock()
-						fail := strings.HasPrefix(what, "starting a build") && failed < 3
-						if fail {
-							failed++
+				o.AroundWrites(func(what string, carryOut func() error) error {
+					mu.Lock()
+					fail := strings.HasPrefix(what, "starting a build") && failed < 3
+					if fail {
+						failed++
+					}
+					mu.Unlock()
+					if !fail {
+						return carryOut()
+					}
+					if code == dormouse.Unanswered {
+						if err := carryOut(); err != nil {
+							return err
 						}
-						mu.Unlock()
-						if !fail {
-							return carryOut()
-						}
-						if code == dormouse.Unanswered {
-							if err := carryOut(); err != nil {
-								return err
-							}
-						}
-						return dormouse.Errorf(code, "%s: the database is half away", what)
-					})
+					}
+					return dormouse.Errorf(code, "%s: the database is half away", what)
 				})
 			})
 			r := m.force("b", 1)[0]

@@ -18,9 +18,9 @@ type Tx interface {
 // Writer carries out writes durably. Write runs f in a transaction of its own,
 // or in one that is as good as that, and returns once it is committed or has
 // left no trace. f may be run more than once; it must use the context it is
-// given.
+// given. What names the write, such as "starting a build of build request 7".
 type Writer interface {
-	Write(ctx context.Context, f func(context.Context, Tx) error) error
+	Write(ctx context.Context, what string, f func(context.Context, Tx) error) error
 	Close() error
 }
 
@@ -51,7 +51,6 @@ type Backend struct {
 // goroutine.
 type DB struct {
 	backend Backend
-	around  func(what string, write func() error) error // nil: nothing is
 }
 
 // New makes a DB of an opened database, giving it an identity when it has none.
@@ -90,21 +89,10 @@ func (db *DB) writeLease(ctx context.Context, what string, f func(*tx) error) er
 }
 
 func (db *DB) writeBy(ctx context.Context, w Writer, what string, f func(*tx) error) error {
-	carryOut := func() error {
-		return w.Write(ctx, func(ctx context.Context, raw Tx) error {
-			return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
-		})
-	}
-	if db.around != nil {
-		return db.classify(what, db.around(what, carryOut))
-	}
-	return db.classify(what, carryOut())
+	return db.classify(what, w.Write(ctx, what, func(ctx context.Context, raw Tx) error {
+		return f(&tx{ctx: ctx, q: raw, forUpdate: db.backend.ForUpdate, forShare: db.backend.ForShare})
+	}))
 }
-
-// Around has f stand around every write: it is told what the write is for, and
-// carries it out by calling it. It is for tests that end a process right before
-// or after a write, and must be called before the first one.
-func (db *DB) Around(f func(what string, write func() error) error) { db.around = f }
 
 // read runs f on the read pool; each statement sees a moment of its own.
 func (db *DB) read(ctx context.Context, what string, f func(*tx) error) error {

@@ -15,7 +15,7 @@ func ReadOnly(b Backend) *DB {
 
 type refusingWriter struct{}
 
-func (refusingWriter) Write(context.Context, func(context.Context, Tx) error) error {
+func (refusingWriter) Write(context.Context, string, func(context.Context, Tx) error) error {
 	return dormouse.Errorf(dormouse.Internal, "the database was opened for reading only")
 }
 

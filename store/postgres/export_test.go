@@ -14,7 +14,11 @@ func OpenImpatient(ctx context.Context, url string, limit time.Duration) (*store
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, config, limits{write: limit, lease: limit, read: limit, connect: limit, ping: limit})
+	b, err := connect(ctx, config, limits{write: limit, lease: limit, read: limit, connect: limit, ping: limit})
+	if err != nil {
+		return nil, err
+	}
+	return store.New(ctx, b)
 }
 
 var (

@@ -52,27 +52,36 @@ const connections = 8
 // each other. A database that a newer Dormouse wrote is refused with a
 // [dormouse.Configuration] error.
 func Open(ctx context.Context, url string) (*store.DB, error) {
+	b, err := Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(ctx, b)
+}
+
+// Connect is Open without the [store.DB], which [store.New] makes of a backend.
+func Connect(ctx context.Context, url string) (store.Backend, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		// The driver leaves passwords out of this error.
-		return nil, dormouse.Errorf(dormouse.Configuration, "PostgreSQL: %w", err)
+		return store.Backend{}, dormouse.Errorf(dormouse.Configuration, "PostgreSQL: %w", err)
 	}
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "dormouse"
 	}
-	return open(ctx, config, usual)
+	return connect(ctx, config, usual)
 }
 
-func open(ctx context.Context, config *pgx.ConnConfig, l limits) (*store.DB, error) {
+func connect(ctx context.Context, config *pgx.ConnConfig, l limits) (store.Backend, error) {
 	harden(config, l)
 	name := "PostgreSQL database " + config.Database + " on " + config.Host
 	writes := pool(config, l, connections, endStanding(l.write/2))
 	if err := migrate(ctx, writes, name); err != nil {
-		return nil, errors.Join(notOpened(name, err), writes.Close())
+		return store.Backend{}, errors.Join(notOpened(name, err), writes.Close())
 	}
 	reads := pool(config, l, connections)
 	gone := &silent{}
-	return store.New(ctx, store.Backend{
+	return store.Backend{
 		Writer:    &writer{writes, l.write, gone},
 		Lease:     &writer{pool(config, l, 1, endStanding(l.lease/2)), l.lease, gone},
 		Reads:     reads,
@@ -82,7 +91,7 @@ func open(ctx context.Context, config *pgx.ConnConfig, l limits) (*store.DB, err
 		ForUpdate: " FOR UPDATE",
 		ForShare:  " FOR SHARE",
 		Classify:  classify,
-	})
+	}, nil
 }
 
 // notOpened says why a database could not be opened. What is wrong with its name

@@ -31,7 +31,7 @@ type writer struct {
 func (w *writer) Close() error { return w.pool.Close() }
 
 // Write implements [store.Writer].
-func (w *writer) Write(ctx context.Context, f func(context.Context, store.Tx) error) error {
+func (w *writer) Write(ctx context.Context, _ string, f func(context.Context, store.Tx) error) error {
 	end := time.Now().Add(w.limit)
 	wait := pause
 	for try := 1; ; try++ {

@@ -45,45 +45,54 @@ const (
 // date. A file that is not a database, or one that a newer Dormouse wrote, is
 // refused with a [dormouse.Configuration] error.
 func Open(ctx context.Context, path string) (*store.DB, error) {
+	b, err := Connect(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(ctx, b)
+}
+
+// Connect is Open without the [store.DB], which [store.New] makes of a backend.
+func Connect(ctx context.Context, path string) (store.Backend, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Configuration, "database %s: %w", path, err)
+		return store.Backend{}, dormouse.Errorf(dormouse.Configuration, "database %s: %w", path, err)
 	}
 	if err := createFile(path); err != nil {
-		return nil, dormouse.Errorf(dormouse.Configuration, "database %s: %w", path, err)
+		return store.Backend{}, dormouse.Errorf(dormouse.Configuration, "database %s: %w", path, err)
 	}
-	db, err := open(ctx, path)
+	b, err := connect(ctx, path)
 	if err != nil {
 		if _, ok := errors.AsType[*dormouse.Error](err); !ok {
 			err = dormouse.Errorf(classify(err), "opening database %s: %w", path, err)
 		}
-		return nil, err
+		return store.Backend{}, err
 	}
-	return db, nil
+	return b, nil
 }
 
-func open(ctx context.Context, path string) (*store.DB, error) {
+func connect(ctx context.Context, path string) (b store.Backend, err error) {
 	writes, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	if err := migrations.Up(ctx, migrations.SQLite, writes, path); err != nil {
-		return nil, errors.Join(err, writes.Close())
+		return b, errors.Join(err, writes.Close())
 	}
 	reads, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
 	if err != nil {
-		return nil, errors.Join(err, writes.Close())
+		return b, errors.Join(err, writes.Close())
 	}
 	reads.SetMaxOpenConns(readers)
 	reads.SetMaxIdleConns(readers)
 	w, err := newWriter(ctx, writes)
 	if err != nil {
-		return nil, errors.Join(err, reads.Close(), writes.Close())
+		return b, errors.Join(err, reads.Close(), writes.Close())
 	}
-	return store.New(ctx, store.Backend{
+	return store.Backend{
 		Writer: w, Reads: reads, Classify: classify,
 		Place: func(context.Context) (store.Place, error) { return place(path) },
-	})
+	}, nil
 }
 
 // dsn names the file and the pragmas of each connection to it. FULL flushes the

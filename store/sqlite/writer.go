@@ -56,7 +56,7 @@ func newWriter(ctx context.Context, pool *sql.DB) (*writer, error) {
 
 // Write implements [store.Writer]. Once f has begun, it is waited for whatever
 // becomes of ctx: interrupting a statement would roll the whole group back.
-func (w *writer) Write(ctx context.Context, f func(context.Context, store.Tx) error) error {
+func (w *writer) Write(ctx context.Context, _ string, f func(context.Context, store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return withdrawn(err)
 	}

@@ -54,7 +54,7 @@ func count(t *testing.T, db *sql.DB) (n int) {
 func block(w *writer) (release func() error) {
 	began, goOn, answer := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		answer <- w.Write(context.Background(), func(context.Context, store.Tx) error {
+		answer <- w.Write(context.Background(), "", func(context.Context, store.Tx) error {
 			close(began)
 			<-goOn
 			return nil
@@ -86,7 +86,7 @@ func TestGroupIsolation(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range writes {
 		wg.Go(func() {
-			errs[i] = w.Write(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			errs[i] = w.Write(t.Context(), "", func(ctx context.Context, tx store.Tx) error {
 				if err := insert(i)(ctx, tx); err != nil {
 					return err
 				}
@@ -136,7 +136,7 @@ func TestAnsweredAfterCommit(t *testing.T) {
 		wg.Go(func() {
 			for n := range 25 {
 				key := i*1000 + n
-				if err := w.Write(t.Context(), insert(key)); err != nil {
+				if err := w.Write(t.Context(), "", insert(key)); err != nil {
 					t.Error(err)
 				}
 				var got int
@@ -184,14 +184,14 @@ func TestWithdrawnWhileQueued(t *testing.T) {
 	release := block(w)
 	ctx, cancel := context.WithCancel(t.Context())
 	answer := make(chan error)
-	go func() { answer <- w.Write(ctx, insert(1)) }()
+	go func() { answer <- w.Write(ctx, "", insert(1)) }()
 	waitQueued(w, 1)
 	cancel()
 	if err := <-answer; !errors.Is(err, context.Canceled) || dormouse.CodeOf(err) != dormouse.Unavailable {
 		t.Errorf("withdrawn: %v", err)
 	}
 	check(t, release())
-	check(t, w.Write(t.Context(), insert(2)))
+	check(t, w.Write(t.Context(), "", insert(2)))
 	if n := count(t, reads); n != 1 {
 		t.Errorf("%d rows; the withdrawn write was carried out", n)
 	}
@@ -204,7 +204,7 @@ func TestFullQueue(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range queued {
 		wg.Go(func() {
-			if err := w.Write(t.Context(), insert(i)); err != nil {
+			if err := w.Write(t.Context(), "", insert(i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -212,7 +212,7 @@ func TestFullQueue(t *testing.T) {
 	waitQueued(w, queued)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := make(chan error)
-	go func() { cancelled <- w.Write(ctx, insert(-1)) }()
+	go func() { cancelled <- w.Write(ctx, "", insert(-1)) }()
 	cancel()
 	if err := <-cancelled; !errors.Is(err, context.Canceled) {
 		t.Errorf("a write that gave up: %v", err)
@@ -232,7 +232,7 @@ func TestCloseAnswersTheQueue(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 20)
 	for i := range errs {
-		wg.Go(func() { errs[i] = w.Write(t.Context(), insert(i)) })
+		wg.Go(func() { errs[i] = w.Write(t.Context(), "", insert(i)) })
 	}
 	waitQueued(w, len(errs))
 	w.close.Do(func() { close(w.closing) })
@@ -250,7 +250,7 @@ func TestCloseAnswersTheQueue(t *testing.T) {
 	if n := count(t, reads); n != done {
 		t.Errorf("%d rows, %d answered", n, done)
 	}
-	if err := w.Write(t.Context(), insert(99)); !errors.Is(err, errClosed) {
+	if err := w.Write(t.Context(), "", insert(99)); !errors.Is(err, errClosed) {
 		t.Errorf("a write after Close: %v", err)
 	}
 }
