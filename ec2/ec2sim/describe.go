@@ -67,6 +67,7 @@ type instanceAnswer struct {
 	MetadataTokens   string           `xml:"metadataOptions>httpTokens"`
 	MetadataHops     int              `xml:"metadataOptions>httpPutResponseHopLimit"`
 	MetadataEndpoint string           `xml:"metadataOptions>httpEndpoint"`
+	MetadataIPv6     string           `xml:"metadataOptions>httpProtocolIpv6"`
 	MetadataTags     string           `xml:"metadataOptions>instanceMetadataTags"`
 	PlatformDetails  string           `xml:"platformDetails"`
 }
@@ -111,6 +112,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 		MetadataTokens:   choose(inst.metadata.tokensRequired, "required", "optional"),
 		MetadataHops:     inst.metadata.hopLimit,
 		MetadataEndpoint: choose(inst.metadata.disabled, "disabled", "enabled"),
+		MetadataIPv6:     choose(inst.metadata.ipv6, "enabled", "disabled"),
 		MetadataTags:     choose(inst.metadata.tags, "enabled", "disabled"),
 		PlatformDetails:  "Linux/UNIX",
 	}

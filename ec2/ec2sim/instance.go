@@ -106,6 +106,7 @@ type metadataOptions struct {
 	tokensRequired bool
 	hopLimit       int
 	disabled       bool
+	ipv6           bool // answers at [fd00:ec2::254], too
 	tags           bool
 }
 

@@ -5,8 +5,11 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +21,7 @@ type keyPair struct {
 	id          string
 	name        string
 	fingerprint string
+	public      string // as ~/.ssh/authorized_keys has it, without a comment
 	createdAt   time.Time
 }
 
@@ -88,11 +92,30 @@ func (c *call) createKeyPair(in createKeyPairInput) (*createKeyPairOutput, error
 	if err != nil {
 		return nil, err
 	}
-	k := &keyPair{id: newID("key"), name: in.KeyName, fingerprint: colons(sha1.Sum(der)), createdAt: c.now}
+	k := &keyPair{id: newID("key"), name: in.KeyName, fingerprint: colons(sha1.Sum(der)), public: authorizedKey(private.PublicKey), createdAt: c.now}
 	c.keys = append(c.keys, k)
 	c.tag(k.id, tagsFor(in.TagSpecifications, "key-pair"))
 	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}
 	return &createKeyPairOutput{keyPairAnswer: c.describeKey(k), Material: string(pem.EncodeToMemory(block))}, nil
+}
+
+// authorizedKey writes a key as OpenSSH does: RFC 4253, section 6.6.
+func authorizedKey(k rsa.PublicKey) string {
+	var blob []byte
+	for _, part := range [][]byte{[]byte("ssh-rsa"), mpint(big.NewInt(int64(k.E))), mpint(k.N)} {
+		blob = binary.BigEndian.AppendUint32(blob, uint32(len(part)))
+		blob = append(blob, part...)
+	}
+	return "ssh-rsa " + base64.StdEncoding.EncodeToString(blob)
+}
+
+// mpint is a positive number with a bit for its sign: RFC 4251, section 5.
+func mpint(n *big.Int) []byte {
+	b := n.Bytes()
+	if len(b) > 0 && b[0] >= 0x80 {
+		b = append([]byte{0}, b...)
+	}
+	return b
 }
 
 func colons(sum [sha1.Size]byte) string {

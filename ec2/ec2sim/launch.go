@@ -66,11 +66,11 @@ type profileInput struct {
 }
 
 type metadataOptionsInput struct {
-	Endpoint string  `query:"HttpEndpoint"`
-	Tokens   string  `query:"HttpTokens"`
-	HopLimit *int    `query:"HttpPutResponseHopLimit"`
-	Tags     string  `query:"InstanceMetadataTags"`
-	_        ignored `query:"HttpProtocolIpv6"`
+	Endpoint string `query:"HttpEndpoint"`
+	Tokens   string `query:"HttpTokens"`
+	HopLimit *int   `query:"HttpPutResponseHopLimit"`
+	IPv6     string `query:"HttpProtocolIpv6"`
+	Tags     string `query:"InstanceMetadataTags"`
 }
 
 const (
@@ -321,6 +321,7 @@ func (in metadataOptionsInput) parse() (metadataOptions, error) {
 	for _, p := range []struct{ name, value, off, on string }{
 		{"HttpEndpoint", in.Endpoint, "disabled", "enabled"},
 		{"HttpTokens", in.Tokens, "optional", "required"},
+		{"HttpProtocolIpv6", in.IPv6, "disabled", "enabled"},
 		{"InstanceMetadataTags", in.Tags, "disabled", "enabled"},
 	} {
 		if p.value != "" && p.value != p.off && p.value != p.on {
@@ -328,7 +329,8 @@ func (in metadataOptionsInput) parse() (metadataOptions, error) {
 		}
 	}
 	opts = metadataOptions{
-		tokensRequired: in.Tokens == "required", disabled: in.Endpoint == "disabled", tags: in.Tags == "enabled", hopLimit: 1,
+		tokensRequired: in.Tokens == "required", disabled: in.Endpoint == "disabled", hopLimit: 1,
+		ipv6: in.IPv6 == "enabled", tags: in.Tags == "enabled",
 	}
 	if in.HopLimit != nil {
 		if opts.hopLimit = *in.HopLimit; opts.hopLimit < 1 || opts.hopLimit > 64 {

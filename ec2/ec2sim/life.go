@@ -27,10 +27,13 @@ func (s *Server) machine(inst *instance) Machine {
 		InstanceType: inst.kind.name,
 		Region:       s.opts.Region,
 		Zone:         inst.zone.name,
+		PrivateIP:    inst.privateIP,
+		MAC:          inst.mac(),
 		Command:      slices.Clone(inst.image.BootCommand),
 		UserData:     slices.Clone(inst.userData),
 		Console:      inst.console,
 		Metadata:     newMetadataService(s, inst),
+		MetadataIPv6: inst.metadata.ipv6,
 		PowerOff:     func() { s.poweredOff(inst) },
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -103,7 +104,7 @@ func (l *localMachines) bootIn(lm *localMachine, m Machine) error {
 	if err := lm.wirePower(m.PowerOff); err != nil {
 		return err
 	}
-	address, err := lm.serveMetadata(m.Metadata, l.opts.MaxInstances, l.opts.Logger)
+	address, err := lm.serveMetadata(m, l.opts.MaxInstances, l.opts.Logger)
 	if err != nil {
 		return err
 	}
@@ -220,22 +221,32 @@ func (lm *localMachine) wirePower(powerOff func()) error {
 const metadataConnections = 32
 
 // serveMetadata gives the machine its metadata service, on an address of its
-// own.
-func (lm *localMachine) serveMetadata(h http.Handler, machines int, logger *slog.Logger) (string, error) {
+// own; where the launch wants IPv6, too, on the same port of the loopback's other
+// address.
+func (lm *localMachine) serveMetadata(m Machine, machines int, logger *slog.Logger) (string, error) {
 	// All of them together leave the endpoint itself the other half. Its callers
 	// prove nothing: a machine can crowd out none but itself.
 	most := min(listen.Share(0.5).Connections/max(machines, 1), metadataConnections)
 	most = max(most, 4)
-	limits := listen.Limits{Connections: most, Strangers: most, PerAddress: most}
-	listener, err := listen.Listen(context.Background(), "127.0.0.1:0", listen.Options{Limits: limits, Log: logger})
+	options := listen.Options{Limits: listen.Limits{Connections: most, Strangers: most, PerAddress: most}, Log: logger}
+	listener, err := listen.Listen(context.Background(), "127.0.0.1:0", options)
 	if err != nil {
 		return "", fmt.Errorf("listen for the machine's metadata service: %w", err)
 	}
-	lm.metadata = listen.NewServer(h, logger)
-	lm.tasks.Go(func() {
+	lm.metadata = listen.NewServer(m.Metadata, logger)
+	serve := func(l net.Listener) {
 		// It returns when unplug closes it.
-		_ = lm.metadata.Serve(listener)
-	})
+		lm.tasks.Go(func() { _ = lm.metadata.Serve(l) })
+	}
+	serve(listener)
+	if m.MetadataIPv6 {
+		address := fmt.Sprintf("[::1]:%d", listener.Addr().(*net.TCPAddr).Port)
+		if l, err := listen.Listen(context.Background(), address, options); err != nil {
+			fmt.Fprintf(m.Console, "[dormouse] no metadata service over IPv6: %v\n", err)
+		} else {
+			serve(l)
+		}
+	}
 	return "http://" + listener.Addr().String() + "/", nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -124,6 +125,38 @@ func TestMachineRunsItsUserData(t *testing.T) {
 	eventually(t, "its directory is gone", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
 	if got := consoleOf(t, client, id); !strings.Contains(got, "all said") {
 		t.Errorf("after its end the console is %q", got)
+	}
+}
+
+// A launch that wants its metadata over IPv6, too, has them at the same port.
+func TestMachineHasMetadataOverIPv6(t *testing.T) {
+	s := newLocalServer(t)
+	client := newClient(s)
+	id := *run(t, client, script("#!/bin/sh\necho at $AWS_EC2_METADATA_SERVICE_ENDPOINT\nsleep 100\n"), func(in *ec2.RunInstancesInput) {
+		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{HttpProtocolIpv6: types.InstanceMetadataProtocolStateEnabled}
+	}).Instances[0].InstanceId
+	var port string
+	eventually(t, "the metadata's address", func() bool {
+		if m := regexp.MustCompile(`at http://127\.0\.0\.1:(\d+)/`).FindStringSubmatch(consoleOf(t, client, id)); m != nil {
+			port = m[1]
+		}
+		return port != ""
+	})
+	defer http.DefaultClient.CloseIdleConnections()
+	if strings.Contains(consoleOf(t, client, id), "no metadata service over IPv6") {
+		if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
+			l.Close()
+			t.Error("this machine has IPv6, and the metadata service does not")
+		}
+		return
+	}
+	response, err := http.Get("http://[::1]:" + port + "/latest/meta-data/instance-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if text, _ := io.ReadAll(response.Body); string(text) != id {
+		t.Errorf("over IPv6 it says %q", text)
 	}
 }
 

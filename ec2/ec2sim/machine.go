@@ -13,6 +13,9 @@ type Machine struct {
 	InstanceType string
 	Region       string
 	Zone         string
+	// PrivateIP and MAC are the addresses of its network interface, by what EC2
+	// and its own metadata say.
+	PrivateIP, MAC string
 	// Command is the image's boot command; empty means that the machine does
 	// what cloud-init does: it runs its user data when that is a script.
 	Command  []string
@@ -21,8 +24,10 @@ type Machine struct {
 	// never fails or blocks.
 	Console io.Writer
 	// Metadata answers the requests that the machine makes to its metadata
-	// service.
-	Metadata http.Handler
+	// service. EC2 has it at http://169.254.169.254, and where MetadataIPv6 is
+	// set at http://[fd00:ec2::254], too.
+	Metadata     http.Handler
+	MetadataIPv6 bool
 	// PowerOff tells the endpoint that the machine powers itself off. It
 	// returns at once and may be called any number of times.
 	PowerOff func()

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"io"
 	"maps"
 	"net/http"
@@ -93,93 +92,56 @@ func (m *metadataService) allowed(token string) bool {
 	return hmac.Equal([]byte(token), []byte(m.token(until))) && time.Now().Before(until)
 }
 
-// serveItem answers with an item, or lists a directory of them.
+// notFoundPage is what a path that has nothing is answered with: a page, which a
+// program that does not look at the status takes for the item.
+const notFoundPage = `<?xml version="1.0" encoding="iso-8859-1"?>
+<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">
+ <head><title>404 - Not Found</title></head>
+ <body><h1>404 - Not Found</h1></body>
+</html>
+`
+
+// serveItem answers with an item, or lists a directory of them. A path begins
+// with a version, of which each has what came with it or before.
 func (m *metadataService) serveItem(w http.ResponseWriter, path string) {
-	items := m.items()
-	if value, ok := items[path]; ok {
-		_, _ = io.WriteString(w, value)
+	version, path, inVersion := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	var text string
+	var found bool
+	switch {
+	case version == "" && path == "":
+		text, found = strings.Join(metadataVersions, "\n"), true
+	case slices.Contains(metadataVersions, version):
+		items := m.items()
+		maps.DeleteFunc(items, func(item, _ string) bool { return introduced(item) > version })
+		if text, found = items[path]; !found || !inVersion {
+			text, found = listItems(items, path)
+		}
+	}
+	if !found {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, notFoundPage)
 		return
 	}
-	directory := strings.TrimSuffix(path, "/") + "/"
+	_, _ = io.WriteString(w, text)
+}
+
+// listItems lists a directory, with a slash behind each directory in it: by
+// that a program that reads everything knows where to go on. What a version
+// begins with has none, though it is all directories.
+func listItems(items map[string]string, path string) (text string, found bool) {
+	if path = strings.TrimSuffix(path, "/"); path != "" {
+		path += "/"
+	}
+	if listing, ok := items[path]; ok {
+		return listing, true
+	}
 	names := make(map[string]bool)
 	for item := range items {
-		if rest, ok := strings.CutPrefix(item, directory); ok {
+		if rest, ok := strings.CutPrefix(item, path); ok {
 			name, _, deeper := strings.Cut(rest, "/")
-			names[name+choose(deeper, "/", "")] = true
+			names[name+choose(deeper && path != "", "/", "")] = true
 		}
 	}
-	if len(names) == 0 {
-		http.Error(w, "Not Found", http.StatusNotFound)
-		return
-	}
-	_, _ = io.WriteString(w, strings.Join(slices.Sorted(maps.Keys(names)), "\n"))
-}
-
-// items are everything that can be asked for now, by its path. What is below
-// spot/ appears only when there is something to tell.
-func (m *metadataService) items() map[string]string {
-	s, inst := m.server, m.inst
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	const data = "/latest/meta-data/"
-	items := map[string]string{
-		data + "ami-id":                              inst.image.ID,
-		data + "ami-launch-index":                    strconv.Itoa(inst.index),
-		data + "hostname":                            inst.privateName(),
-		data + "instance-action":                     "none",
-		data + "instance-id":                         inst.id,
-		data + "instance-life-cycle":                 string(inst.market),
-		data + "instance-type":                       inst.kind.name,
-		data + "local-hostname":                      inst.privateName(),
-		data + "local-ipv4":                          inst.privateIP,
-		data + "placement/availability-zone":         inst.zone.name,
-		data + "placement/availability-zone-id":      inst.zone.id,
-		data + "placement/region":                    s.opts.Region,
-		data + "public-hostname":                     inst.publicName(),
-		data + "public-ipv4":                         inst.publicIP,
-		data + "reservation-id":                      inst.reservation,
-		data + "services/domain":                     "amazonaws.com",
-		data + "services/partition":                  "aws",
-		"/latest/dynamic/instance-identity/document": m.identity(),
-	}
-	for _, g := range inst.groups {
-		items[data+"security-groups"] += choose(items[data+"security-groups"] == "", "", "\n") + g.name
-	}
-	if len(inst.userData) > 0 {
-		items["/latest/user-data"] = string(inst.userData)
-	}
-	if inst.profile != nil {
-		info, _ := json.Marshal(map[string]string{
-			"Code": "Success", "InstanceProfileArn": inst.profile.ARN, "InstanceProfileId": inst.profile.ID,
-		})
-		items[data+"iam/info"] = string(info)
-	}
-	inst.notices(items, data)
-	if inst.metadata.tags {
-		for key, value := range s.tags[inst.id] {
-			// EC2 refuses to show a tag whose key can not be a path.
-			if !strings.Contains(key, "/") {
-				items[data+"tags/instance/"+key] = value
-			}
-		}
-	}
-	return items
-}
-
-// identity is the instance identity document. There is no signature to check
-// it by.
-func (m *metadataService) identity() string {
-	document, _ := json.MarshalIndent(map[string]any{
-		"accountId":        m.server.opts.AccountID,
-		"architecture":     m.inst.image.Architecture,
-		"availabilityZone": m.inst.zone.name,
-		"imageId":          m.inst.image.ID,
-		"instanceId":       m.inst.id,
-		"instanceType":     m.inst.kind.name,
-		"pendingTime":      m.inst.launchedAt.UTC().Format(time.RFC3339),
-		"privateIp":        m.inst.privateIP,
-		"region":           m.server.opts.Region,
-		"version":          "2017-09-30",
-	}, "", "  ")
-	return string(document)
+	return strings.Join(slices.Sorted(maps.Keys(names)), "\n"), len(names) > 0
 }
