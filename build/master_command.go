@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/environ"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -65,11 +66,12 @@ func (a masterAction) args(s *step) (m masterArgs, err error) {
 
 // environ is the master's environment, or, where the step gives one, that alone,
 // as in Buildbot; its values may name the master's variables as ${NAME}. What is
-// called DORMOUSE_…, as the master's token and secrets are, is in neither.
+// called DORMOUSE_…, as the master's token and secrets are, and what systemd tells
+// the master by, is in neither.
 func (a masterAction) environ(s *step) ([]string, error) {
 	own := map[string]string{}
-	for _, e := range os.Environ() {
-		if name, value, ok := strings.Cut(e, "="); ok && !strings.HasPrefix(name, "DORMOUSE_") {
+	for _, e := range environ.Inherited(os.Environ()) {
+		if name, value, ok := strings.Cut(e, "="); ok {
 			own[name] = value
 		}
 	}

@@ -325,10 +325,11 @@ func TestTransfersOnAStockWorker(t *testing.T) { testTransfers(t, newStockFarm(t
 func TestMasterShellCommand(t *testing.T) {
 	f, d := newFarm(t), newDisk(t)
 	t.Setenv("DORMOUSE_TOKEN", "hunter2")
+	t.Setenv("NOTIFY_SOCKET", "/nonexistent")
 	t.Setenv("OWN", "mine")
 	m := &memory{}
 	job := f.job(
-		step("string", dormouse.MasterShellCommand{Command: text(t, "pwd; echo %(prop:v)s $OWN \"[$DORMOUSE_TOKEN]\"; echo err >&2"), LogEnviron: true}),
+		step("string", dormouse.MasterShellCommand{Command: text(t, "pwd; echo %(prop:v)s $OWN \"[$DORMOUSE_TOKEN$NOTIFY_SOCKET]\"; echo err >&2"), LogEnviron: true}),
 		step("list", dormouse.MasterShellCommand{Command: []any{"env"}, Env: map[string]any{"A": "${OWN}-${NOSUCH}", "B": []any{"x", "y"}, "T": "${DORMOUSE_TOKEN}"}}),
 		step("code", dormouse.MasterShellCommand{Command: "exit 3"}),
 		step("signal", dormouse.MasterShellCommand{Command: "kill -TERM $$"}),
@@ -350,7 +351,7 @@ func TestMasterShellCommand(t *testing.T) {
 	if got := m.stdout(0); got != real+"\n1.0 mine []\n" || !strings.Contains(m.text(0), "\neerr\n") {
 		t.Errorf("printed %q", m.text(0))
 	}
-	if got, mark, _ := strings.Cut(m.stdout(1), "DORMOUSE_PROCESS_MARK="); got != "A=mine-\nB=x:y\nT=\n" || mark == "" {
+	if got, mark, _ := strings.Cut(m.stdout(1), "BUILD_PROCESS_MARK="); got != "A=mine-\nB=x:y\nT=\n" || mark == "" {
 		t.Errorf("its environment: %q", got)
 	}
 	if m.steps[2].StateString != "failed (3) (failure)" || m.steps[3].StateString != "killed (terminated) (failure)" {

@@ -14,7 +14,7 @@ const tidyTime = 15 * time.Second
 
 // markVariable is in the environment of what a build starts where the worker does
 // not know by itself what belongs to it.
-const markVariable = "DORMOUSE_PROCESS_MARK"
+const markVariable = "BUILD_PROCESS_MARK"
 
 // tidy has the worker end what the build's commands have left running, before
 // the worker is anybody else's. Nothing of it is the build's fault: what fails is

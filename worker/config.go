@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/internal/environ"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -66,8 +67,8 @@ type Config struct {
 	// NumCPUs is what the master is told; 0 is what there are.
 	NumCPUs int
 
-	// Environ is what commands inherit, less the agent's own secrets; nil is
-	// os.Environ().
+	// Environ is what commands inherit, less the agent's own variables and those
+	// of systemd; nil is os.Environ().
 	Environ []string
 	// OwnProcess says that this process is the agent's alone: it adopts what builds
 	// leave behind without a parent.
@@ -82,6 +83,8 @@ type Config struct {
 	Log         *slog.Logger // nil discards
 
 	trust *tls.Config // of CAFile; nil: the system's
+	// powerOffEnviron is the power-off command's: it may want to know the instance.
+	powerOffEnviron []string
 }
 
 // check completes the configuration, or says all that is wrong with it.
@@ -138,7 +141,8 @@ func (c *Config) check() error {
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
-	c.Environ = withoutSecrets(c.Environ)
+	c.powerOffEnviron = withoutSecrets(c.Environ)
+	c.Environ = environ.Inherited(c.Environ)
 	if c.Version == "" {
 		c.Version = "dormouse"
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
-// secretVariables are never passed on to anything that the agent starts, nor
-// told to the master.
+// secretVariables are not passed on to a power-off command either, which gets the
+// agent's other variables.
 var secretVariables = []string{"DORMOUSE_WORKER_PASSWORD", "DORMOUSE_TOKEN"}
 
 // withoutSecrets returns environ without the agent's own secrets.

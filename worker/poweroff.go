@@ -12,6 +12,23 @@ import (
 // ends the machine.
 const powerOffPatience = 2 * time.Minute
 
+// stopPatience is how long after the end of its power-off command a process may
+// still be told to end by the machine that stops: systemd signals both at once, and
+// which of them is quicker says nothing.
+const stopPatience = 5 * time.Second
+
+// stopsFirst reports whether a power-off command failed because the machine stops,
+// which ends the command and the process it is of. It waits a moment for the process
+// to be told.
+func stopsFirst(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(stopPatience):
+		return false
+	}
+}
+
 // runPowerOff runs a power-off command by the shell, also when ctx has ended.
 // The error has what the command printed.
 func runPowerOff(ctx context.Context, command, dir string, environ []string) error {

@@ -16,7 +16,7 @@ import (
 
 // markVariable is in the environment of all that commands start. Its value says
 // of which agent and group they are.
-const markVariable = "DORMOUSE_PROCESS_MARK"
+const markVariable = "BUILD_PROCESS_MARK"
 
 // remains is what commands leave behind when they have ended: processes, and
 // outputs that those still have open. It lives until its group ends, which is a

@@ -224,11 +224,13 @@ func (d *Watchdog) powerOff(ctx context.Context, w watch) {
 			command = forcedPowerOff
 		}
 		d.cfg.Log.Error("powering the machine off: "+why, "command", command, "attempt", attempt)
-		if err := d.shell(ctx, command); err != nil {
+		err := d.shell(ctx, command)
+		again := time.After(powerOffAgain)
+		if err != nil && !stopsFirst(ctx) {
 			d.cfg.Log.Error("the power-off command failed: this machine runs on, and is tried again", "err", err)
 		}
 		select {
-		case <-time.After(powerOffAgain):
+		case <-again:
 		case <-ctx.Done():
 		}
 	}

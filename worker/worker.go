@@ -202,7 +202,8 @@ func (w *Worker) powerOff(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	log.Info("powering the machine off", "command", w.cfg.PowerOffCommand)
-	if err := runPowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.Environ); err != nil {
+	err := runPowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.powerOffEnviron)
+	if err != nil && !stopsFirst(ctx) {
 		log.Error("the power-off command failed: this machine may run on", "err", err)
 	}
 }

@@ -3,10 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +181,37 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// A machine that stops ends the power-off command and the agent, whichever first:
+// then the command has not failed.
+func TestPowerOffEndsTheAgent(t *testing.T) {
+	power := filepath.Join(t.TempDir(), "power")
+	if err := syscall.Mkfifo(power, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	off, err := os.OpenFile(power, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer off.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		_, _ = off.Read(make([]byte, 4))
+		stop()
+	}()
+	var log strings.Builder
+	cfg := testConfig(t)
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.PowerOffCommand = "echo $DORMOUSE_INSTANCE_ID >" + power + "; kill -TERM $$"
+	cfg.Environ = []string{testPath, "DORMOUSE_INSTANCE_ID=i-1"}
+	w := testWorker(t, cfg, func(_ int, o wire.DialOptions) (conn, error) {
+		o.Handler.Shutdown()
+		return newFakeConn(), nil
+	})
+	if err := w.Run(ctx); err != nil || strings.Contains(log.String(), "failed") || !strings.Contains(log.String(), "powering the machine off") {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+}
+
 func TestKeepalive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -341,7 +374,7 @@ func TestStepEnviron(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.Environ = []string{"A=1", "DORMOUSE_WORKER_PASSWORD=secret", "DORMOUSE_TOKEN=secret", "B=\xff"}
+	cfg.Environ = []string{"A=1", "DORMOUSE_WORKER_PASSWORD=secret", "DORMOUSE_TOKEN=secret", "DORMOUSE_MASTER=m", "NOTIFY_SOCKET=/n", "B=\xff"}
 	cfg.NumCPUs = 3
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)

@@ -19,8 +19,9 @@ import (
 
 // A watchdog that reads its settings from user data, which are a worker's, holds
 // its lease while the master is there, and powers the machine off when it is
-// gone. It stays until it is told to end. That systemd reads none of its later
-// messages changes nothing.
+// gone. It stays until it is told to end: as a machine that stops does it, which
+// tells the power-off command, too, and then that has not failed. That systemd reads
+// none of its later messages changes nothing.
 func TestWatchdogPowersOff(t *testing.T) {
 	const enough = 3 // leases, and then the master goes away
 	granted := 0
@@ -62,7 +63,7 @@ func TestWatchdogPowersOff(t *testing.T) {
 	}
 	metadataServer(t, "DORMOUSE_MASTER="+strings.TrimPrefix(master.URL, "http://")+
 		"\nDORMOUSE_WORKER_PASSWORD=by=user data\nDORMOUSE_NUMCPUS=7\nDORMOUSE_BASEDIR=/nonexistent\n"+
-		"DORMOUSE_POWEROFF_COMMAND=echo off >"+power+"\n")
+		"DORMOUSE_POWEROFF_COMMAND=echo off >"+power+"; kill -TERM $PPID; kill -TERM $$\n")
 
 	var stderr bytes.Buffer
 	cmd := exec.Command(buildDormouse(t), "watchdog", "--from-user-data")
@@ -88,9 +89,6 @@ func TestWatchdogPowersOff(t *testing.T) {
 	if _, err := off.Read(line); err != nil || string(line) != "off\n" {
 		t.Fatalf("the machine is told %q, %v", line, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("told to end, it ends with %v", err)
 	}
@@ -98,6 +96,9 @@ func TestWatchdogPowersOff(t *testing.T) {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, stderr.String())
 		}
+	}
+	if strings.Contains(stderr.String(), "command failed") {
+		t.Errorf("its own end is a failure to it:\n%s", stderr.String())
 	}
 	if strings.Contains(stderr.String(), "by=user") {
 		t.Errorf("the log shows the password:\n%s", stderr.String())

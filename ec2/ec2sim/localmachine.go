@@ -26,7 +26,7 @@ import (
 
 // markerVariable is in the environment of everything that a machine runs: by
 // its value the machine's processes are found wherever they have gone.
-const markerVariable = "DORMOUSE_INSTANCE_ID"
+const markerVariable = "LOCAL_EC2_INSTANCE"
 
 // localMachines boots machines as processes of this machine.
 type localMachines struct {
@@ -134,6 +134,7 @@ func (lm *localMachine) environment(pass []string, metadata string) []string {
 		"LANG=C.UTF-8",
 		"AWS_EC2_METADATA_SERVICE_ENDPOINT=" + metadata,
 		markerVariable + "=" + lm.id,
+		"DORMOUSE_INSTANCE_ID=" + lm.id, // the agent's; builds do not get it
 	}
 	for _, name := range pass {
 		if value, ok := os.LookupEnv(name); ok {
