@@ -19,11 +19,17 @@
 //     worker's own user, finds no file to read them in;
 //  5. install and start two services: the worker as that user, and the watchdog
 //     as root, which powers the machine off when the master has no more use for
-//     it or can not be reached for the time of a lease.
+//     it or cannot be reached for the time of a lease.
 //
-// Where a step fails the script says why on the console, which the master
-// keeps, and powers the machine off: one that can not become a worker must not
-// stay on the bill. systemd does the same when the watchdog can not be kept
+// Each file is synced before it has its name, so that a reset leaves the old one or
+// the new one. Before anything else the script installs itself as a service that
+// runs it again at each later boot, since cloud-init does not: what a reset has kept
+// from happening happens then, and a program with a wrong checksum is fetched again.
+//
+// Where a step fails the script says why on the console, which the master reads
+// ([ReadConsole]) and keeps, and powers the machine off: one that cannot become a
+// worker must not stay on the bill. What may pass, such as a master that is away, it
+// waits for. systemd powers the machine off, too, when the watchdog cannot be kept
 // running.
 //
 // # What is served

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,7 @@ func TestInstall(t *testing.T) {
 			t.Fatalf("exit code %d:\n%s", code, output)
 		}
 		want := []string{
+			"systemctl enable dormouse-install.service",
 			"useradd --system --user-group --create-home --home-dir " + m.root + "/var/lib/dormouse --shell /bin/sh dormouse",
 			"systemctl daemon-reload",
 			"systemctl enable dormouse-watchdog.service dormouse-worker.service",
@@ -132,6 +134,7 @@ func TestInstall(t *testing.T) {
 			{worker, "EnvironmentFile", env},
 			{worker, "NoNewPrivileges", []string{"yes"}},
 			{worker, "Restart", []string{"always"}},
+			{worker, "RestartPreventExitStatus", []string{"4"}},
 			{watchdog, "User", nil},
 			{watchdog, "ExecStart", []string{m.root + "/usr/local/bin/dormouse watchdog"}},
 			{watchdog, "EnvironmentFile", env},
@@ -152,7 +155,7 @@ func TestInstall(t *testing.T) {
 		if m.read("usr/local/bin/dormouse") != program || m.read("etc/dormouse/worker.env") != settings || m.mode("etc/dormouse/worker.env") != "-rw-------" {
 			t.Error("the second run did not mend it")
 		}
-		if diff := cmp.Diff(append(want, want[1:]...), m.calls()); diff != "" {
+		if diff := cmp.Diff(slices.Concat(want, want[:1], want[2:]), m.calls()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -234,7 +237,7 @@ func TestInstallForAnExistingUser(t *testing.T) {
 		if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
 			t.Fatalf("exit code %d:\n%s", code, output)
 		}
-		if got := m.calls()[0]; got != "chown dormouse "+m.root+"/var/lib/dormouse" {
+		if got := m.calls()[1]; got != "chown dormouse "+m.root+"/var/lib/dormouse" {
 			t.Error(got)
 		}
 	})
@@ -249,8 +252,8 @@ func TestInstallWaits(t *testing.T) {
 		if code != 0 || m.read("usr/local/bin/dormouse") != program {
 			t.Fatalf("exit code %d:\n%s", code, output)
 		}
-		want := []string{"sleep 1", "sleep 2", "sleep 4", "sleep 8", "sleep 16", "sleep 30", "sleep 30"}
-		if diff := cmp.Diff(want, m.calls()[:7]); diff != "" {
+		want := []string{"sleep 1", "sleep 2", "sleep 4", "sleep 5", "sleep 5", "sleep 5", "sleep 5"}
+		if diff := cmp.Diff(want, m.calls()[1:8]); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -264,8 +267,8 @@ func TestInstallGivesUp(t *testing.T) {
 		// sleeps are how long it waited in all, in seconds
 		sleeps int
 	}{
-		{"nobody there", func(_ *testing.T, _ *machine, s *source, _ *bootstrap.Options) { s.Close() }, "could not be fetched in ten minutes", 601},
-		{"gone", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) { o.FetchURL += "elsewhere/" }, "could not be fetched in ten minutes", 601},
+		{"nobody there", func(_ *testing.T, _ *machine, s *source, _ *bootstrap.Options) { s.Close() }, "could not be fetched in ten minutes", 602},
+		{"gone", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) { o.FetchURL += "elsewhere/" }, "could not be fetched in ten minutes", 602},
 		{"another program", func(_ *testing.T, _ *machine, _ *source, o *bootstrap.Options) {
 			o.Checksums = map[string]string{"linux-amd64": sum}
 		}, "another program now", 3},
@@ -309,6 +312,25 @@ func TestInstallGivesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a request takes counts, too: a network that swallows it has no ten minutes for
+// each.
+func TestInstallCountsRequests(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		m.make("proc")
+		m.write("proc/uptime", "20.50 10.00\n")
+		m.without("curl")
+		m.stub("curl", `echo curl >>"$LOG"; read -r up idle <"$DORMOUSE_BOOTSTRAP_ROOT/proc/uptime"
+echo "$((${up%.*} + 10)).50 0.00" >"$DORMOUSE_BOOTSTRAP_ROOT/proc/uptime"
+echo "curl: (28) Connection timed out" >&2; exit 28`)
+		code, output := m.boot(render(t, newSource(t, linux).options()))
+		m.off(code, output, "ten minutes: can this machine reach the master, and do its security groups allow it? (curl: (28) Connection timed out)")
+		tries := strings.Count(strings.Join(m.calls(), " "), "curl")
+		if tries < 20 || tries > 25 {
+			t.Errorf("%d tries of 10 s", tries)
+		}
+	})
 }
 
 // Where systemd does not power the machine off, the next one does; and a machine
@@ -379,22 +401,121 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// The unit that the documentation publishes is the one that is installed, but
-// for its file of settings.
-func TestPublishedUnit(t *testing.T) {
+// The units that the documentation publishes are those that are installed, but for
+// the watchdog's file of settings.
+func TestPublishedUnits(t *testing.T) {
 	page, err := os.ReadFile("../docs/watchdog.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(page), "```ini\n")
-	published, _, _ := strings.Cut(rest, "```")
 	m := newMachine(t, shells[0])
 	if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, output)
 	}
-	installed := strings.ReplaceAll(m.read("etc/systemd/system/dormouse-watchdog.service"), m.root, "")
-	installed = strings.Replace(installed, "/etc/dormouse/worker.env", "/etc/dormouse/watchdog.env", 1)
-	if diff := cmp.Diff(installed, published); diff != "" {
-		t.Error(diff)
+	for name, settings := range map[string]string{"dormouse-watchdog.service": "/etc/dormouse/watchdog.env", "dormouse-worker.service": "/etc/dormouse/worker.env"} {
+		_, rest, _ := strings.Cut(string(page), name+"`:\n\n```ini\n")
+		published, _, _ := strings.Cut(rest, "```")
+		installed := strings.ReplaceAll(m.read("etc/systemd/system/"+name), m.root, "")
+		installed = strings.Replace(installed, "/etc/dormouse/worker.env", settings, 1)
+		if diff := cmp.Diff(installed, published); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
+}
+
+// What a reset has left half done is mended at the next boot, and what is whole is
+// not fetched again.
+func TestInstallAtEachBoot(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		s := newSource(t, linux)
+		if code, output := m.boot(render(t, s.options())); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		unit := m.unit("dormouse-install.service")
+		copied := m.root + "/etc/dormouse/install"
+		if diff := cmp.Diff([]string{"/bin/sh " + copied}, unit["ExecStart"]); diff != "" || m.mode("etc/dormouse/install") != "-rwx------" {
+			t.Errorf("its copy has mode %s: %s", m.mode("etc/dormouse/install"), diff)
+		}
+		whole := map[string]string{}
+		for _, name := range []string{"usr/local/bin/dormouse", "etc/dormouse/worker.env", "etc/systemd/system/dormouse-worker.service", "etc/systemd/system/dormouse-watchdog.service"} {
+			whole[name] = m.read(name)
+		}
+		for fetched, left := range []map[string]string{
+			{},
+			{"usr/local/bin/dormouse": program[:20]},
+			{"usr/local/bin/dormouse": "", "etc/dormouse/worker.env": "", "etc/systemd/system/dormouse-worker.service": "[Unit]\n", "etc/systemd/system/dormouse-watchdog.service": ""},
+		} {
+			for name, text := range left {
+				m.write(name, text)
+			}
+			if code, output := m.run(copied); code != 0 {
+				t.Fatalf("%q: exit code %d:\n%s", left, code, output)
+			}
+			for name, text := range whole {
+				if got := m.read(name); got != text {
+					t.Errorf("%q: %s is %q", left, name, got)
+				}
+			}
+			if got := len(s.methods) - 1; got != fetched {
+				t.Errorf("%q: fetched %d times again, want %d", left, got, fetched)
+			}
+		}
+	})
+}
+
+// What gets its name is on the disk before that, and its name is after it.
+func TestInstallSyncs(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		for _, name := range []string{"sync", "mv"} {
+			real, err := os.Readlink(filepath.Join(m.bin, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.without(name)
+			m.stub(name, `echo "`+name+` $*" >>"$LOG"; exec `+real+` "$@"`)
+		}
+		if code, output := m.boot(render(t, newSource(t, linux).options())); code != 0 {
+			t.Fatalf("exit code %d:\n%s", code, output)
+		}
+		calls := m.calls()
+		var named []string
+		for i, call := range calls {
+			words := strings.Fields(call)
+			if words[0] != "mv" {
+				continue
+			}
+			from, to := words[2], words[3]
+			named = append(named, strings.TrimPrefix(to, m.root))
+			if before, after := "sync "+from, "sync "+filepath.Dir(to); calls[i-1] != before || calls[i+1] != after {
+				t.Errorf("%s comes between %q and %q, want %q and %q", call, calls[i-1], calls[i+1], before, after)
+			}
+		}
+		slices.Sort(named)
+		want := []string{
+			"/etc/dormouse/install", "/etc/dormouse/worker.env", "/etc/systemd/system/dormouse-install.service",
+			"/etc/systemd/system/dormouse-watchdog.service", "/etc/systemd/system/dormouse-worker.service", "/usr/local/bin/dormouse",
+		}
+		if diff := cmp.Diff(want, named); diff != "" {
+			t.Error(diff)
+		}
+		if last := calls[len(calls)-1]; strings.TrimSpace(last) != "sync" {
+			t.Errorf("the last call is %q", last)
+		}
+	})
+}
+
+// A machine that stops tells the script and what it has called: that is no failure to
+// power it off.
+func TestStopEndsTheScript(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		m.without("systemctl")
+		m.stub("systemctl", `echo "systemctl $*" >>"$LOG"; [ "$1" != poweroff ] || { kill -TERM $PPID; kill -TERM $$; }`)
+		m.stub("id", "exit 1")
+		m.stub("useradd", `kill -TERM $PPID; exit 0`) // the stop comes in mid-installation
+		code, output := m.boot(render(t, newSource(t, linux).options()))
+		m.off(code, output, "the installation was told to end")
+		if console := m.read("dev/console"); !strings.HasSuffix(console, "dormouse: powering off\n") || strings.Contains(console, "cannot") {
+			t.Errorf("the console says\n%s", console)
+		}
+	})
 }

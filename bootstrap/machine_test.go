@@ -28,7 +28,7 @@ type machine struct {
 }
 
 // tools are the programs of the image that are this machine's own.
-var tools = []string{"mkdir", "chmod", "rm", "mv", "cat", "curl", "sha256sum"}
+var tools = []string{"mkdir", "chmod", "rm", "mv", "cat", "curl", "sha256sum", "sync"}
 
 func newMachine(t *testing.T, shell []string) *machine {
 	t.Helper()
@@ -41,11 +41,10 @@ func newMachine(t *testing.T, shell []string) *machine {
 		t: t, shell: append([]string{path}, shell[1:]...),
 		root: filepath.Join(dir, "root"), bin: filepath.Join(dir, "bin"), log: filepath.Join(dir, "log"),
 	}
-	for _, d := range []string{m.bin, filepath.Join(m.root, "dev")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(m.bin, 0o755); err != nil {
+		t.Fatal(err)
 	}
+	m.make("dev")
 	m.has(tools...)
 	m.stub("uname", `case $1 in -s) echo Linux ;; -m) echo x86_64 ;; esac`)
 	m.stub("sleep", `echo "sleep $1" >>"$LOG"`)
@@ -98,6 +97,14 @@ func (m *machine) stub(name, text string) {
 	}
 }
 
+// make makes a directory.
+func (m *machine) make(name string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Join(m.root, name), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 func (m *machine) write(name, text string) {
 	m.t.Helper()
 	if err := os.WriteFile(filepath.Join(m.root, name), []byte(text), 0o644); err != nil {
@@ -135,6 +142,12 @@ func (m *machine) boot(script []byte) (code int, output string) {
 	if err := procs.WriteProgram(path, script); err != nil {
 		m.t.Fatal(err)
 	}
+	return m.run(path)
+}
+
+// run runs a script that the machine has.
+func (m *machine) run(path string) (code int, output string) {
+	m.t.Helper()
 	cmd := exec.CommandContext(m.t.Context(), m.shell[0], append(slices.Clone(m.shell[1:]), path)...)
 	cmd.Env = m.environ()
 	cmd.Dir = m.root

@@ -93,7 +93,7 @@ func UserData(o Options) ([]byte, error) {
 	var script bytes.Buffer
 	err := install.Execute(&script, map[string]any{
 		"FetchURL": o.FetchURL, "Checksums": sums, "Settings": env.String(), "Lease": lease,
-		"CAFile": caFile, "CA": certificates(o.CA),
+		"CAFile": caFile, "CA": certificates(o.CA), "Mark": consoleMark, "Hopeless": hopeless,
 	})
 	if err != nil {
 		return nil, dormouse.Errorf(dormouse.Internal, "render the user data: %w", err)

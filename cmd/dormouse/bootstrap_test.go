@@ -74,7 +74,7 @@ func TestBootstrap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"mkdir", "chmod", "rm", "mv", "cat", "curl", "sha256sum", "uname"} {
+	for _, name := range []string{"mkdir", "chmod", "rm", "mv", "cat", "curl", "sha256sum", "sync", "uname"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Skip(err)
