@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"":           {},
 	"artifact":   {},
 	"bootstrap":  {"internal/listen"},
-	"build":      {"expr", "wire", "internal/procs"},
+	"build":      {"expr", "wire", "internal/environ", "internal/procs"},
 	"config":     {"expr", "internal/listen", "internal/private"},
 	"ec2":        {},
 	"ec2/ec2sim": {"internal/listen"},
@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"fleet":                {},
 	"internal/boottime":    {},
 	"internal/brokenwire":  {},
+	"internal/environ":     {},
 	"internal/listen":      {"internal/private"},
 	"internal/loopback":    {},
 	"internal/procs":       {},
@@ -48,7 +49,7 @@ var mayImport = map[string][]string{
 	"web/client":       {"web"},
 	"web/webtest":      {"web"},
 	"wire":             {"internal/listen"},
-	"worker":           {"internal/boottime", "internal/procs", "wire"},
+	"worker":           {"internal/boottime", "internal/environ", "internal/procs", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/torture": {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
 	// These two assemble the others.
