@@ -55,6 +55,7 @@ var ec2Class = &class{
 		{name: "ami_ssm_parameter"},
 		{name: "ami_filters"},
 		{name: "bootstrap"},
+		{name: "associate_public_ip_address"},
 	}),
 }
 
@@ -83,7 +84,10 @@ var (
 	placementForm = regexp.MustCompile(`^([a-z]{2,}(-[a-z]+)+-[0-9]+(-[a-z]+-[0-9]+)?)?[a-z]$`)
 	keypairForm   = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
 	groupForm     = regexp.MustCompile(`^[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`)
-	profileForm   = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+	// What a tag's key is where it is shown in the metadata, and so a path there:
+	// Amazon EC2 User Guide, "View tags for your EC2 instances using instance metadata".
+	metadataKeyForm = regexp.MustCompile(`^[a-zA-Z0-9+=.,_:@-]+$`)
+	profileForm     = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 )
 
 // products are what EC2's spot prices are listed for.
@@ -126,6 +130,8 @@ func (a arguments) ec2Worker() any {
 		Tags:                  a.tags(),
 		InstanceProfileName:   a.profileName(),
 		Pos:                   make(map[string]string, len(a.o.args)),
+
+		AssociatePublicIPAddress: a.publicAddress(),
 	}
 	e.Region = a.region(e.Session)
 	e.Placement = a.placement(e.Region)
@@ -324,6 +330,18 @@ func (a arguments) elasticIP() string {
 	return ip
 }
 
+func (a arguments) publicAddress() *bool {
+	f, ok := a.some("associate_public_ip_address")
+	if !ok {
+		return nil
+	}
+	public, ok := f.flag()
+	if !ok {
+		return nil
+	}
+	return &public
+}
+
 func (a arguments) region(s Session) string {
 	region := a.text("region", "")
 	if region == "" {
@@ -387,6 +405,9 @@ func (a arguments) tags() map[string]string {
 			a.r.errorf(key, "", "%s: the key %s is longer than %d characters", f.label, quote(k), maxTagKey)
 		case utf8.RuneCountInString(tags[k]) > maxTagValue:
 			a.r.errorf(value, "", "%s: the value of %s is longer than %d characters", f.label, quote(k), maxTagValue)
+		case !metadataKeyForm.MatchString(k), k == ".", k == "..", k == "_index":
+			a.r.warnf(key, "use letters, digits and +-=.,_:@",
+				"%s: EC2 refuses the launch for the key %s where the account or the launch template shows tags in the instance metadata", f.label, quote(k))
 		}
 	}
 	return tags

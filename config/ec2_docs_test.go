@@ -126,7 +126,7 @@ func defaultsOf(w Worker) map[string]string {
 		"ami":              "", // given here
 		"valid_ami_owners": e.ValidAMIOwners, "valid_ami_location_regex": e.ValidAMILocationRegex, "ami_filters": e.AMIFilters,
 		"ami_ssm_parameter": e.AMISSMParameter, "launch_template": e.LaunchTemplate, "user_data": e.UserData, "bootstrap": e.Bootstrap,
-		"elastic_ip": e.ElasticIP, "keypair_name": e.KeypairName, "security_name": e.SecurityName, "subnet_id": e.SubnetIDs,
+		"associate_public_ip_address": e.AssociatePublicIPAddress, "elastic_ip": e.ElasticIP, "keypair_name": e.KeypairName, "security_name": e.SecurityName, "subnet_id": e.SubnetIDs,
 		"security_group_ids": e.SecurityGroupIDs, "instance_profile_name": e.InstanceProfileName, "placement": e.Placement,
 		"identifier": e.Session.Identifier, "secret_identifier": e.Session.SecretIdentifier, "aws_id_file_path": "", "session": e.Session,
 		"spot_instance": e.SpotInstance, "max_spot_price": e.MaxSpotPrice, "price_multiplier": e.PriceMultiplier,

@@ -315,6 +315,10 @@ var refusals = map[string][]refusal{
 		refused(impossible, `▸instances=0`, "instances must be an integer from 1 to 1000, not 0"),
 		refused(impossible, `▸instances=1001`, "instances must be an integer from 1 to 1000, not 1001"),
 	},
+	"associate_public_ip_address": {
+		refused(wrongType, `▸associate_public_ip_address='yes'`, "associate_public_ip_address"+notFlag+`"yes"`),
+		refused(impossible, `▸associate_public_ip_address=2`, "associate_public_ip_address"+notFlag+"2"),
+	},
 	"fallback_to_on_demand": {
 		refused(wrongType, `spot_instance=True, ▸fallback_to_on_demand='yes'`, "fallback_to_on_demand"+notFlag+`"yes"`),
 		refused(impossible, `spot_instance=True, ▸fallback_to_on_demand=-1`, "fallback_to_on_demand"+notFlag+"-1"),

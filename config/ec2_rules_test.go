@@ -45,6 +45,11 @@ func TestOurParameters(t *testing.T) {
 		{"ami='ami-1', launch_template={'LaunchTemplateName': 'linux', 'Version': 3}", func(e *EC2LatentWorker) {
 			e.LaunchTemplate = LaunchTemplate{Name: "linux", Version: "3"}
 		}},
+		{"ami='ami-1', associate_public_ip_address=True", func(e *EC2LatentWorker) { e.AssociatePublicIPAddress = new(true) }},
+		{"ami='ami-1', associate_public_ip_address=0, elastic_ip='192.0.2.1'", func(e *EC2LatentWorker) {
+			e.AssociatePublicIPAddress, e.ElasticIP = new(false), "192.0.2.1"
+		}},
+		{"ami='ami-1', associate_public_ip_address=None", func(*EC2LatentWorker) {}},
 		{"ami='ami-1', launch_template=None, bootstrap=None, ami_filters=None, ami_ssm_parameter=None", func(*EC2LatentWorker) {}},
 		{"ami_ssm_parameter='/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64'", func(e *EC2LatentWorker) {
 			e.AMI, e.AMISSMParameter = "", "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
@@ -190,6 +195,9 @@ func TestEC2Warnings(t *testing.T) {
 		{"a filter by owner", "valid_ami_location_regex='a', ami_filters={'owner-alias': 'amazon'}", "", ""},
 		{"a filter by tag", "ami_filters={'tag:Role': 'ci'}", "", ""},
 		{"no spot", "ami='ami-1', max_spot_price=1", "", "m.star:2:78: worker.EC2LatentWorker: max_spot_price has no effect without spot_instance=True"},
+		{"a key that the metadata cannot show", "ami='ami-1', tags={'Cost-Center_1:a@b=+.,': 'x', 'cost center': 'y'}", "", "m.star:2:114: worker.EC2LatentWorker: tags: EC2 refuses the launch for the key \"cost center\" where the account or the launch template shows tags in the instance metadata (use letters, digits and +-=.,_:@)"},
+		{"a key that is a path", "ami='ami-1', tags={'team/ci': 'x'}", "", "m.star:2:84: worker.EC2LatentWorker: tags: EC2 refuses the launch for the key \"team/ci\" where the account or the launch template shows tags in the instance metadata (use letters, digits and +-=.,_:@)"},
+		{"a key that is the list of keys", "ami='ami-1', tags={'_index': 'x'}", "", "m.star:2:84: worker.EC2LatentWorker: tags: EC2 refuses the launch for the key \"_index\" where the account or the launch template shows tags in the instance metadata (use letters, digits and +-=.,_:@)"},
 		{"no spot to fall back from", "ami='ami-1', fallback_to_on_demand=True", "", "m.star:2:78: worker.EC2LatentWorker: fallback_to_on_demand has no effect without spot_instance=True"},
 		{"bootstrap from loopback by default", "bootstrap='cloud-init', ami='ami-1'", "", boots + "it awaits workers at 127.0.0.1:9989, which only this machine can reach" + reach},
 		{"bootstrap from loopback", "bootstrap='cloud-init', ami='ami-1'", protocols(`'tcp:1:interface=\\:\\:1'`), boots + "it awaits workers at [::1]:1, which only this machine can reach" + reach},

@@ -128,6 +128,8 @@ type EC2LatentWorker struct {
 	SecurityName     string
 	SecurityGroupIDs []string
 	SubnetIDs        []string // tried in turn
+	// AssociatePublicIPAddress is nil when not given: then the subnet decides.
+	AssociatePublicIPAddress *bool
 	// Region is the worker's, else its session's; when empty it is what the
 	// AWS SDK finds, and us-east-1 when that is nothing.
 	Region    string

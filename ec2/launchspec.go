@@ -31,6 +31,9 @@ type LaunchSpec struct {
 	SubnetIDs        []string // in order of preference
 	Region           string   // completes Placement; empty: the account's
 	Placement        string   // a zone's letter, or the zone's whole name
+	// AssociatePublicIPAddress is whether an instance has a public address of EC2's;
+	// nil leaves that to the subnet.
+	AssociatePublicIPAddress *bool
 
 	SpotInstance       bool
 	FallbackToOnDemand bool     // spot first, on-demand where there is none

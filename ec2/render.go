@@ -33,23 +33,27 @@ const (
 // A field may be added if it is left out of the JSON when it is empty; any
 // other change is a new version.
 type rendered struct {
-	Version          int               `json:"v"`
-	Region           string            `json:"region"`
-	ImageID          string            `json:"image_id"`
-	InstanceType     string            `json:"instance_type"`
-	Count            int               `json:"count"` // MaxCount; MinCount is 1
-	Zone             string            `json:"zone,omitempty"`
-	SubnetID         string            `json:"subnet_id,omitempty"`
-	SecurityGroups   []string          `json:"security_groups,omitempty"` // by name, in the default VPC
-	SecurityGroupIDs []string          `json:"security_group_ids,omitempty"`
-	KeyName          string            `json:"key_name,omitempty"`
-	InstanceProfile  string            `json:"instance_profile,omitempty"`
-	BlockDevices     []blockDevice     `json:"block_devices,omitempty"`
-	Template         *template         `json:"template,omitempty"`
-	Spot             *spotMarket       `json:"spot,omitempty"`
-	EndsAtShutdown   bool              `json:"ends_at_shutdown,omitempty"` // false: an instance-store root, which always ends
-	Tags             map[string]string `json:"tags"`
-	UserData         []byte            `json:"user_data,omitempty"`
+	Version          int      `json:"v"`
+	Region           string   `json:"region"`
+	ImageID          string   `json:"image_id"`
+	InstanceType     string   `json:"instance_type"`
+	Count            int      `json:"count"` // MaxCount; MinCount is 1
+	Zone             string   `json:"zone,omitempty"`
+	SubnetID         string   `json:"subnet_id,omitempty"`
+	SecurityGroups   []string `json:"security_groups,omitempty"` // by name, in the default VPC
+	SecurityGroupIDs []string `json:"security_group_ids,omitempty"`
+	// Interface has the instance's network interface described, and subnet and
+	// groups stand in it: EC2 takes them in one of the two places.
+	Interface       *networkInterface `json:"interface,omitempty"`
+	KeyName         string            `json:"key_name,omitempty"`
+	InstanceProfile string            `json:"instance_profile,omitempty"`
+	BlockDevices    []blockDevice     `json:"block_devices,omitempty"`
+	Template        *template         `json:"template,omitempty"`
+	Spot            *spotMarket       `json:"spot,omitempty"`
+	EndsAtShutdown  bool              `json:"ends_at_shutdown,omitempty"` // false: an instance-store root, which always ends
+	Tags            map[string]string `json:"tags"`
+	InterfaceTags   bool              `json:"interface_tags,omitempty"` // false: of a Dormouse that gave interfaces none
+	UserData        []byte            `json:"user_data,omitempty"`
 }
 
 // template is a launch template in a rendered launch.
@@ -57,6 +61,11 @@ type template struct {
 	ID      string `json:"id,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Version string `json:"version,omitempty"`
+}
+
+// networkInterface is the one that an instance is launched with.
+type networkInterface struct {
+	PublicIP bool `json:"public_ip"`
 }
 
 type spotMarket struct {
@@ -153,7 +162,11 @@ func draft(spec LaunchSpec, o dormouse.Offering, count int, userData []byte, reg
 		InstanceProfile: spec.InstanceProfileName,
 		BlockDevices:    devices,
 		Tags:            all,
+		InterfaceTags:   true,
 		UserData:        userData,
+	}
+	if public := spec.AssociatePublicIPAddress; public != nil {
+		r.Interface = &networkInterface{PublicIP: *public}
 	}
 	if spec.LaunchTemplate != (LaunchTemplate{}) {
 		r.Template = new(template(spec.LaunchTemplate))
@@ -172,12 +185,12 @@ func (r *rendered) setImage(image Image) {
 }
 
 // setGroups names the security groups in the one way that EC2 takes them: by
-// name or by id, not both.
+// name or by id, not both, and by id alone in a network interface.
 func (r *rendered) setGroups(spec LaunchSpec, groupID string) {
 	switch {
 	case spec.SecurityName == "":
 		r.SecurityGroupIDs = spec.SecurityGroupIDs
-	case len(spec.SecurityGroupIDs) == 0:
+	case len(spec.SecurityGroupIDs) == 0 && r.Interface == nil:
 		r.SecurityGroups = []string{spec.SecurityName}
 	default:
 		r.SecurityGroupIDs = append([]string{groupID}, spec.SecurityGroupIDs...)
@@ -217,21 +230,19 @@ func decodeRendered(b []byte) (*rendered, error) {
 // input is the RunInstances request that r stands for.
 func (r *rendered) input(token string) *ec2.RunInstancesInput {
 	in := &ec2.RunInstancesInput{
-		ClientToken:      &token,
-		ImageId:          &r.ImageID,
-		InstanceType:     types.InstanceType(r.InstanceType),
-		MinCount:         new(int32(1)), // some is better than none: the rest is asked for again
-		MaxCount:         new(int32(r.Count)),
-		SubnetId:         optional(r.SubnetID),
-		SecurityGroups:   r.SecurityGroups,
-		SecurityGroupIds: r.SecurityGroupIDs,
-		KeyName:          optional(r.KeyName),
+		ClientToken:  &token,
+		ImageId:      &r.ImageID,
+		InstanceType: types.InstanceType(r.InstanceType),
+		MinCount:     new(int32(1)), // some is better than none: the rest is asked for again
+		MaxCount:     new(int32(r.Count)),
+		KeyName:      optional(r.KeyName),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{
 			HttpEndpoint: types.InstanceMetadataEndpointStateEnabled,
 			HttpTokens:   types.HttpTokensStateRequired, // what a build can be tricked into fetching is not the role's keys
 		},
 		BlockDeviceMappings: sdkBlockDevices(r.BlockDevices),
 	}
+	r.connect(in)
 	if t := r.Template; t != nil {
 		in.LaunchTemplate = &types.LaunchTemplateSpecification{
 			LaunchTemplateId: optional(t.ID), LaunchTemplateName: optional(t.Name), Version: optional(t.Version),
@@ -249,10 +260,6 @@ func (r *rendered) input(token string) *ec2.RunInstancesInput {
 	if len(r.UserData) > 0 {
 		in.UserData = new(base64.StdEncoding.EncodeToString(r.UserData))
 	}
-	resources := []types.ResourceType{types.ResourceTypeInstance}
-	if r.EndsAtShutdown || slices.ContainsFunc(r.BlockDevices, func(d blockDevice) bool { return d.EBS != nil }) {
-		resources = append(resources, types.ResourceTypeVolume)
-	}
 	if r.Spot != nil {
 		in.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{
 			MarketType: types.MarketTypeSpot,
@@ -262,13 +269,41 @@ func (r *rendered) input(token string) *ec2.RunInstancesInput {
 				InstanceInterruptionBehavior: types.InstanceInterruptionBehaviorTerminate,
 			},
 		}
-		resources = append(resources, types.ResourceTypeSpotInstancesRequest)
 	}
-	for _, resource := range resources {
+	for _, resource := range r.tagged() {
 		in.TagSpecifications = append(in.TagSpecifications,
 			types.TagSpecification{ResourceType: resource, Tags: sdkTags(r.Tags)})
 	}
 	return in
+}
+
+// connect says which subnet and groups the instances are in, in the one place for
+// it.
+func (r *rendered) connect(in *ec2.RunInstancesInput) {
+	if r.Interface == nil {
+		in.SubnetId, in.SecurityGroups, in.SecurityGroupIds = optional(r.SubnetID), r.SecurityGroups, r.SecurityGroupIDs
+		return
+	}
+	in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{
+		DeviceIndex: new(int32(0)), AssociatePublicIpAddress: &r.Interface.PublicIP, DeleteOnTermination: new(true),
+		SubnetId: optional(r.SubnetID), Groups: r.SecurityGroupIDs,
+	}}
+}
+
+// tagged are the kinds of what the launch makes, all of which carry its tags: an
+// organization's policy may ask for them on each.
+func (r *rendered) tagged() []types.ResourceType {
+	kinds := []types.ResourceType{types.ResourceTypeInstance}
+	if r.EndsAtShutdown || slices.ContainsFunc(r.BlockDevices, func(d blockDevice) bool { return d.EBS != nil }) {
+		kinds = append(kinds, types.ResourceTypeVolume)
+	}
+	if r.InterfaceTags {
+		kinds = append(kinds, types.ResourceTypeNetworkInterface)
+	}
+	if r.Spot != nil {
+		kinds = append(kinds, types.ResourceTypeSpotInstancesRequest)
+	}
+	return kinds
 }
 
 func optional(s string) *string {

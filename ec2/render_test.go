@@ -68,6 +68,11 @@ func TestLaunchGoldens(t *testing.T) {
 		{name: "ami_ssm_parameter", spec: base(func(s *LaunchSpec) {
 			s.AMI, s.AMISSMParameter = "", "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 		})},
+		{name: "public_ip", spec: base(func(s *LaunchSpec) { s.AssociatePublicIPAddress = new(true) })},
+		{name: "no_public_ip", spec: base(func(s *LaunchSpec) {
+			subnet(s)
+			s.AssociatePublicIPAddress, s.SpotInstance, s.MaxSpotPrice = new(false), true, new(0.07)
+		})},
 		{name: "volumes", spec: base(func(s *LaunchSpec) {
 			s.Volumes, s.ElasticIP = []Volume{{"vol-12345", "/dev/sdh"}, {"vol-67890", "/dev/sdi"}}, "203.0.113.1"
 		})},
@@ -249,7 +254,8 @@ func FuzzRendered(f *testing.F) {
 	r := &rendered{
 		Version: 1, Region: "us-east-1", ImageID: "ami-1", InstanceType: "m5.large", Count: 2,
 		Tags: map[string]string{"a": "b"}, UserData: []byte("x"), Spot: &spotMarket{MaxPrice: "0.1"},
-		Template:     &template{Name: "ci", Version: "3"},
+		Template:  &template{Name: "ci", Version: "3"},
+		Interface: &networkInterface{PublicIP: true}, InterfaceTags: true,
 		BlockDevices: []blockDevice{{DeviceName: new("/dev/sda1"), EBS: &ebs{VolumeSize: new(int32(4))}}},
 	}
 	seed, err := r.encode()
@@ -280,6 +286,19 @@ func FuzzRendered(f *testing.F) {
 			t.Error("no image")
 		}
 	})
+}
+
+// TestALaunchOfAnEarlierDormouse is sent again as it was sent, or EC2 takes it for
+// another under the same token.
+func TestALaunchOfAnEarlierDormouse(t *testing.T) {
+	r, err := decodeRendered([]byte(`{"v":1,"region":"us-east-1","image_id":"ami-1","instance_type":"m5.large","count":1,"security_groups":["g"],"tags":{"a":"b"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := r.input("t")
+	if len(in.TagSpecifications) != 1 || len(in.NetworkInterfaces) > 0 || len(in.SecurityGroups) != 1 {
+		t.Errorf("it is sent with %+v", in)
+	}
 }
 
 func TestDecodeRenderedRefuses(t *testing.T) {

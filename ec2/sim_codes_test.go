@@ -1,9 +1,12 @@
 package ec2_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2"
@@ -105,6 +108,53 @@ func TestWhatIsGoneIsGone(t *testing.T) {
 		} {
 			if err := a.LetGo(t.Context(), kind, handle); dormouse.CodeOf(err) != dormouse.NotFound {
 				t.Errorf("%s: %v", kind, err)
+			}
+		}
+	})
+}
+
+// TestPublicAddressAtTheLocalEndpoint: the option decides, whatever the subnet says,
+// and does not get in the way of groups, subnets and several instances.
+func TestPublicAddressAtTheLocalEndpoint(t *testing.T) {
+	inSim(t, func(t *testing.T, sim *ec2sim.Server, a *ec2.Account) {
+		subnets, err := simClient(sim).DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, change := range map[string]func(*ec2.LaunchSpec){
+			"group by name": func(*ec2.LaunchSpec) {},
+			"subnet": func(s *ec2.LaunchSpec) {
+				s.SecurityName, s.Placement, s.SubnetIDs = "", "", []string{*subnets.Subnets[0].SubnetId}
+			},
+			"spot": func(s *ec2.LaunchSpec) { s.SpotInstance, s.MaxSpotPrice = true, new(1.0) },
+		} {
+			for _, public := range []bool{true, false} {
+				spec := simSpec()
+				spec.AssociatePublicIPAddress = &public
+				change(&spec)
+				launch, err := a.Render(t.Context(), spec, spec.Offerings()[0], 2, nil, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				started, err := a.Launch(t.Context(), launch, fmt.Sprint(name, public))
+				if err != nil || len(started) != 2 {
+					t.Fatalf("%s: started %v, %v", name, started, err)
+				}
+				time.Sleep(time.Minute) // the bubble's
+				all, err := a.List(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, i := range all {
+					if (i.ID == started[0].ID || i.ID == started[1].ID) && (i.PublicIP != "") != public {
+						t.Errorf("%s: public %v, and it is at %q", name, public, i.PublicIP)
+					}
+				}
+				for _, f := range a.Examine(t.Context(), spec) {
+					if f.State == ec2.FindingWrong {
+						t.Errorf("%s: %+v", name, f)
+					}
+				}
 			}
 		}
 	})

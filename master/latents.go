@@ -183,7 +183,7 @@ func LaunchSpec(name string, e *config.EC2LatentWorker, region string) ec2.Launc
 		MaxSpotPrice: e.MaxSpotPrice, PriceMultiplier: e.PriceMultiplier, ProductDescription: e.ProductDescription,
 		InstanceProfileName: e.InstanceProfileName, Tags: e.Tags, BlockDeviceMap: e.BlockDeviceMap,
 		AMISSMParameter: e.AMISSMParameter, AMIFilters: e.AMIFilters, LaunchTemplate: ec2.LaunchTemplate(e.LaunchTemplate),
-		ElasticIP: e.ElasticIP, Volumes: volumes,
+		ElasticIP: e.ElasticIP, Volumes: volumes, AssociatePublicIPAddress: e.AssociatePublicIPAddress,
 	}
 }
 

@@ -275,7 +275,7 @@ func (c *cloud) addressOf(inst *instance) *address {
 // instance, it receives a new public IP address" (Amazon EC2 User Guide).
 func (c *cloud) disassociate(a *address) {
 	if a.inst != nil {
-		a.inst.publicIP = c.anotherPublicIP()
+		a.inst.publicIP = c.ownPublicIP(a.inst)
 	}
 	a.inst, a.association = nil, ""
 }
@@ -286,6 +286,14 @@ func (c *cloud) anotherPublicIP() string {
 	c.readdressed++
 	_, public := addresses(c.zones[0], 1<<16+c.readdressed)
 	return public
+}
+
+// ownPublicIP is the address that an instance has without an elastic one, if any.
+func (c *cloud) ownPublicIP(inst *instance) string {
+	if inst.unreachable {
+		return ""
+	}
+	return c.anotherPublicIP()
 }
 
 type disassociateAddressInput struct {

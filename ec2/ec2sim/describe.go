@@ -60,7 +60,7 @@ type instanceAnswer struct {
 	Hypervisor       string           `xml:"hypervisor"`
 	Lifecycle        string           `xml:"instanceLifecycle,omitempty"`
 	SpotRequestID    string           `xml:"spotInstanceRequestId,omitempty"`
-	Interfaces       set[string]      `xml:"networkInterfaceSet"`
+	Interfaces       set[interfaceID] `xml:"networkInterfaceSet"`
 	Profile          *instanceProfile `xml:"iamInstanceProfile"`
 	EBSOptimized     bool             `xml:"ebsOptimized"`
 	MetadataState    string           `xml:"metadataOptions>state"`
@@ -75,6 +75,10 @@ type instanceAnswer struct {
 type reasonAnswer struct {
 	Code    string `xml:"code"`
 	Message string `xml:"message"`
+}
+
+type interfaceID struct {
+	ID string `xml:"networkInterfaceId"`
 }
 
 type blockDevice struct {
@@ -133,6 +137,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 	if inst.state == dormouse.InstanceRunning {
 		a.PublicIP, a.DNSName = inst.publicIP, inst.publicName()
 	}
+	a.Interfaces = set[interfaceID]{[]interfaceID{{inst.interfaceID}}}
 	a.Groups = newSet(inst.groups, func(g *securityGroup) groupRef { return groupRef{g.id, g.name} })
 	a.BlockDevices = newSet(inst.volumes, func(v *attachment) blockDevice {
 		return blockDevice{

@@ -47,6 +47,7 @@ var (
 	associationKind = kind{"eipassoc", "InvalidAssociationID.Malformed", "InvalidAssociationID.NotFound", "association ID"}
 	spotKind        = kind{"sir", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "spot instance request ID"}
 	templateKind    = kind{"lt", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "launch template ID"}
+	interfaceKind   = kind{"eni", "InvalidNetworkInterfaceId.Malformed", "InvalidNetworkInterfaceID.NotFound", "networkInterface ID"}
 	snapshotKind    = kind{"snap", "InvalidSnapshotID.Malformed", "InvalidSnapshot.NotFound", "snapshot"}
 )
 

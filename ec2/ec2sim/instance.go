@@ -66,7 +66,9 @@ type instance struct {
 	monitoring  bool
 	disks       []disk // that it comes with
 	privateIP   string
-	publicIP    string
+	publicIP    string // "" for none
+	unreachable bool   // it has no public address but an elastic one
+	interfaceID string
 	launchedAt  time.Time
 	console     *console
 	ending      chan struct{} // closed when the machine must go
@@ -164,6 +166,9 @@ func (inst *instance) privateName() string {
 }
 
 func (inst *instance) publicName() string {
+	if inst.publicIP == "" {
+		return ""
+	}
 	return "ec2-" + dashed(inst.publicIP) + ".compute-1.amazonaws.com"
 }
 

@@ -46,7 +46,8 @@ type interfaceInput struct {
 	SubnetID    string      `query:"SubnetId"`
 	GroupIDs    []string    `query:"SecurityGroupId"`
 	DeviceIndex int         `query:"DeviceIndex"`
-	_           ignored     `query:"AssociatePublicIpAddress DeleteOnTermination Description InterfaceType NetworkCardIndex"`
+	PublicIP    *bool       `query:"AssociatePublicIpAddress"`
+	_           ignored     `query:"DeleteOnTermination Description InterfaceType NetworkCardIndex"`
 	_           unsimulated `query:"NetworkInterfaceId PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount Ipv6AddressCount Ipv6Addresses"`
 }
 
@@ -115,6 +116,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	template.unreachable = where.unreachable
 	tags := tagsFor(in.TagSpecifications, "instance")
 	if count, err = c.fulfil(&template, where, tags, in.MinCount, count); err != nil {
 		return nil, err
@@ -127,6 +129,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	for i := range count {
 		inst := c.build(template, l, i)
 		c.tag(inst.id, tags)
+		c.tag(inst.interfaceID, tagsFor(in.TagSpecifications, "network-interface"))
 		if inst.market == dormouse.Spot {
 			c.boughtNow(inst, in)
 		}
@@ -140,11 +143,12 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	return c.describeLaunch(l), nil
 }
 
-// location is where a launch goes: its zone, and the zone that the request itself
-// named, if any.
+// location is where a launch goes: its zone, the zone that the request itself
+// named, if any, and whether it is to have no public address.
 type location struct {
-	zone  zone
-	named string
+	zone        zone
+	named       string
+	unreachable bool
 }
 
 // place finds the launch's zone, and moves what a network interface says to
@@ -155,18 +159,23 @@ func (c *call) place(in *runInstancesInput) (location, error) {
 		if len(in.NetworkInterfaces) > 1 || in.NetworkInterfaces[0].DeviceIndex != 0 {
 			return where, refuse("UnsupportedOperation", "The local endpoint's instances have one network interface, of index 0")
 		}
-		if in.SubnetID != "" || len(in.GroupIDs)+len(in.Groups) > 0 {
-			return where, refuse("InvalidParameterCombination",
-				"Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request")
+		const only = "Network interfaces and an instance-level %s may not be specified on the same request"
+		switch {
+		case in.SubnetID != "":
+			return where, refuse("InvalidParameterCombination", only, "subnet ID")
+		case len(in.GroupIDs)+len(in.Groups) > 0:
+			return where, refuse("InvalidParameterCombination", only, "security groups")
 		}
-		in.SubnetID, in.GroupIDs = in.NetworkInterfaces[0].SubnetID, in.NetworkInterfaces[0].GroupIDs
+		card := in.NetworkInterfaces[0]
+		in.SubnetID, in.GroupIDs = card.SubnetID, card.GroupIDs
+		where.unreachable = card.PublicIP != nil && !*card.PublicIP
 	}
 	if in.SubnetID != "" {
 		found, err := lookUp(subnetKind, []string{in.SubnetID}, c.zoneOfSubnet)
 		if err != nil {
 			return where, err
 		}
-		where = location{found[0], found[0].name}
+		where.zone, where.named = found[0], found[0].name
 	}
 	if name := in.Placement.Zone; name != "" {
 		z, ok := c.zoneNamed(name)
@@ -178,7 +187,7 @@ func (c *call) place(in *runInstancesInput) (location, error) {
 				"The availability zone '%s' does not match that of the subnet '%s'", name, in.SubnetID)
 		}
 		if where.named == "" {
-			where = location{z, name}
+			where.zone, where.named = z, name
 		}
 	}
 	if where.named == "" {
@@ -243,6 +252,11 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	}
 	if inst.metadata, err = in.MetadataOptions.parse(); err != nil {
 		return inst, err
+	}
+	if inst.metadata.tags {
+		if err := checkMetadataKeys(tagsFor(in.TagSpecifications, "instance")); err != nil {
+			return inst, err
+		}
 	}
 	// Volumes may survive their instances, launch after launch.
 	if err := c.room(len(c.volumes) - c.living); err != nil {
@@ -368,7 +382,11 @@ func (c *call) build(template instance, l *launch, index int) *instance {
 	c.sequence++
 	inst.id, inst.sequence = newID("i"), c.sequence
 	inst.reservation, inst.launch, inst.index = l.reservation, l, index
+	inst.interfaceID = newID(interfaceKind.prefix)
 	inst.privateIP, inst.publicIP = addresses(inst.zone, inst.sequence)
+	if inst.unreachable {
+		inst.publicIP = ""
+	}
 	inst.state, inst.stateReason = dormouse.InstancePending, reasonPending
 	inst.launchedAt = c.now.Truncate(time.Millisecond)
 	inst.console = &console{}

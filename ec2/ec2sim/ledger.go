@@ -127,6 +127,7 @@ func (s *Server) record(inst *instance) {
 			s.forgottenCost += old.cost(old.endedAt)
 			s.history = slices.Delete(s.history, i, i+1)
 			delete(s.tags, old.id)
+			delete(s.tags, old.interfaceID)
 			return
 		}
 	}

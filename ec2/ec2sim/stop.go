@@ -90,7 +90,7 @@ func (s *Server) restart(inst *instance, now time.Time) {
 	inst.restartedAt, inst.stoppingAt = now.Truncate(time.Millisecond), time.Time{}
 	inst.ending = make(chan struct{})
 	if s.addressOf(inst) == nil {
-		inst.publicIP = s.anotherPublicIP()
+		inst.publicIP = s.ownPublicIP(inst)
 	}
 	s.foretell(inst, now)
 	m := s.machine(inst)

@@ -2,6 +2,7 @@ package ec2sim
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -46,6 +47,21 @@ func checkTags(tags []tag) error {
 	}
 	if len(tags) > maxTags {
 		return refuse("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+	}
+	return nil
+}
+
+// metadataKey is what a tag's key has to be to be shown in the metadata.
+var metadataKey = regexp.MustCompile(`^[0-9a-zA-Z\-_+=,.@:]{1,255}$`)
+
+// checkMetadataKeys refuses tags that the metadata cannot show: Amazon EC2 User Guide,
+// "View tags for your EC2 instances using instance metadata".
+func checkMetadataKeys(tags []tag) error {
+	for _, t := range tags {
+		if reserved := t.Key == "." || t.Key == ".." || t.Key == "_index"; reserved || !metadataKey.MatchString(t.Key) {
+			return refuse("InvalidParameterValue", "'%s' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{1,255}), "+
+				"and must not be a reserved name ('.', '..', '_index')", t.Key)
+		}
 	}
 	return nil
 }
@@ -142,6 +158,14 @@ func (c *cloud) checkResource(id string) error {
 		spotKind:     func(id string) bool { _, ok := c.spotRequest(id); return ok },
 		templateKind: func(id string) bool { _, ok := c.template(id); return ok },
 		addressKind:  func(id string) bool { _, ok := c.address(id); return ok },
+		interfaceKind: func(id string) bool {
+			for _, inst := range c.byID {
+				if inst.interfaceID == id && !inst.state.Ended() {
+					return true
+				}
+			}
+			return false
+		},
 	}
 	prefix, _, _ := strings.Cut(id, "-")
 	for k, there := range exists {

@@ -9,16 +9,17 @@ import (
 // resourceTypes are what EC2 calls the kinds of resources, by how their ids
 // begin.
 var resourceTypes = map[string]string{
-	instanceKind.prefix: "instance",
-	imageKind.prefix:    "image",
-	groupKind.prefix:    "security-group",
-	keyKind.prefix:      "key-pair",
-	subnetKind.prefix:   "subnet",
-	vpcKind.prefix:      "vpc",
-	volumeKind.prefix:   "volume",
-	addressKind.prefix:  "elastic-ip",
-	spotKind.prefix:     "spot-instances-request",
-	templateKind.prefix: "launch-template",
+	instanceKind.prefix:  "instance",
+	imageKind.prefix:     "image",
+	groupKind.prefix:     "security-group",
+	keyKind.prefix:       "key-pair",
+	subnetKind.prefix:    "subnet",
+	vpcKind.prefix:       "vpc",
+	volumeKind.prefix:    "volume",
+	addressKind.prefix:   "elastic-ip",
+	spotKind.prefix:      "spot-instances-request",
+	templateKind.prefix:  "launch-template",
+	interfaceKind.prefix: "network-interface",
 }
 
 type describeTagsInput struct {
