@@ -134,7 +134,7 @@ func (m *metadataService) networkItems(directory string) map[string]string {
 	inst := m.inst
 	items := map[string]string{
 		"device-number":          "0",
-		"interface-id":           fixedID("eni", inst.id),
+		"interface-id":           inst.interfaceID,
 		"local-hostname":         inst.privateName(),
 		"local-ipv4s":            inst.privateIP,
 		"mac":                    inst.mac(),
