@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // arguments reads the arguments of an object. Each method returns the default
@@ -37,7 +39,7 @@ func (a arguments) given(name string) bool {
 }
 
 // at is where an argument stands, or the call where it was not given.
-func (a arguments) at(name string) place {
+func (a arguments) at(name string) dialect.Place {
 	if arg, ok := a.o.args[name]; ok {
 		return arg.at
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // deviceKeys and ebsKeys are the fields of EC2's BlockDeviceMapping and
@@ -139,7 +141,7 @@ func (f field) fields(known map[string]string) (map[string]any, bool) {
 		v := values[name]
 		kind, ok := known[name]
 		if !ok {
-			f.r.errorf(f.keyAt(name), didYouMean(name, sortedKeys(known)), "%s has no key %s", f.label, quote(name))
+			f.r.errorf(f.keyAt(name), dialect.DidYouMean(name, sortedKeys(known)), "%s has no key %s", f.label, quote(name))
 			continue
 		}
 		n, isInt := v.v.(starlark.Int)
@@ -198,7 +200,7 @@ func (a arguments) deviceRules(e *EC2LatentWorker) {
 	for i, v := range e.Volumes {
 		if slices.ContainsFunc(e.BlockDeviceMap, func(d map[string]any) bool { return d["DeviceName"] == v.Device }) {
 			f, _ := a.field("volumes")
-			a.r.errorf(f.at.item(i, len(e.Volumes)), "", "%s: block_device_map has the device %s, too", f.label, quote(v.Device))
+			a.r.errorf(f.at.Item(i, len(e.Volumes)), "", "%s: block_device_map has the device %s, too", f.label, quote(v.Device))
 		}
 	}
 }

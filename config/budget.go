@@ -1,6 +1,10 @@
 package config
 
-import "go.starlark.net/starlark"
+import (
+	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
+)
 
 // budgetKeys are the caps that a budget can have.
 var budgetKeys = wordSet("per_hour per_day")
@@ -21,7 +25,7 @@ func (g *global) budget() (b Budget) {
 		case "per_day":
 			b.PerDay = v.money(allowed)
 		default:
-			g.r.errorf(g.nestedKey("budget", name), didYouMean(name, sortedKeys(budgetKeys)), "c['budget'] has no key %s", quote(name))
+			g.r.errorf(g.nestedKey("budget", name), dialect.DidYouMean(name, sortedKeys(budgetKeys)), "c['budget'] has no key %s", quote(name))
 		}
 	}
 	if _, isDict := f.v.(*starlark.Dict); isDict && len(names) == 0 {

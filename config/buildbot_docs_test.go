@@ -16,6 +16,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -234,19 +235,13 @@ func TestBuildbotPythonIsDocumented(t *testing.T) {
 		if r.here == isRefused && r.how == "" {
 			t.Errorf("%s:%d: %s is refused, and the page does not say what to write", buildbotPage, r.line, r.name)
 		}
-		tokens, failed := lex([]byte(r.name))
-		if failed != nil {
-			continue
-		}
-		for _, tok := range tokens {
-			shown[tok.text] = true
+		for word := range strings.FieldsFuncSeq(r.name, func(r rune) bool { return strings.ContainsRune(" ()[]{}';", r) }) {
+			shown[strings.TrimSuffix(word, ":")] = r.here == isRefused
 		}
 	}
-	for _, words := range []map[string]string{notStatements, notWords, notOperators} {
-		for _, word := range sortedKeys(words) {
-			if !shown[word] {
-				t.Errorf("%s: no row shows that %q is refused", buildbotPage, word)
-			}
+	for _, word := range dialect.Refused() {
+		if !shown[word] {
+			t.Errorf("%s: no row shows that %q is refused", buildbotPage, word)
 		}
 	}
 	if len(rows) < 30 {
@@ -306,13 +301,13 @@ func TestBuildbotPageForm(t *testing.T) {
 			t.Errorf("%s:%d: %d characters", buildbotPage, i+1, n)
 		}
 	}
-	if callTime != maxTime {
-		t.Errorf("a call has %s and a reading %s, and the page has one for both", callTime, maxTime)
+	if callTime != dialect.MaxTime {
+		t.Errorf("a call has %s and a reading %s, and the page has one for both", callTime, dialect.MaxTime)
 	}
 	for _, limit := range []string{
 		grouped(callSteps) + " steps and " + fmt.Sprint(callTime.Seconds()) + " seconds",
 		"those about one request have " + grouped(choiceSteps) + " steps",
-		grouped(maxSteps) + " steps and " + fmt.Sprint(maxTime.Seconds()) + " seconds",
+		grouped(dialect.MaxSteps) + " steps and " + fmt.Sprint(dialect.MaxTime.Seconds()) + " seconds",
 	} {
 		if !strings.Contains(text, limit) {
 			t.Errorf("%s does not say %q", buildbotPage, limit)

@@ -46,36 +46,27 @@ var (
 // wrong.
 const maxFactorySteps = 10_000
 
-func addStep(r *reader, self *object, arg starlark.Value) (starlark.Value, error) {
+func addStep(self *object, step argument) error {
 	if len(self.steps) >= maxFactorySteps {
-		return nil, fmt.Errorf("a factory can have %d steps", maxFactorySteps)
+		return fmt.Errorf("a factory can have %d steps", maxFactorySteps)
 	}
-	call, at := r.calling, self.at
-	if positional, _ := argPlaces(call); len(positional) == 1 {
-		at = positional[0]
-	}
-	self.steps = append(self.steps, argument{"addStep", arg, at})
-	return starlark.None, nil
+	self.steps = append(self.steps, step)
+	return nil
 }
 
-func addSteps(r *reader, self *object, arg starlark.Value) (starlark.Value, error) {
-	seq, ok := arg.(starlark.Iterable)
+func addSteps(self *object, steps argument) error {
+	seq, ok := steps.value.(starlark.Iterable)
 	if !ok {
-		return nil, fmt.Errorf("util.BuildFactory.addSteps needs a list of steps, got a value of type %s", arg.Type())
-	}
-	at := self.at
-	if positional, _ := argPlaces(r.calling); len(positional) == 1 {
-		at = positional[0]
+		return fmt.Errorf("util.BuildFactory.addSteps needs a list of steps, got a value of type %s", steps.value.Type())
 	}
 	n, i := starlark.Len(seq), 0
 	for v := range starlark.Elements(seq) {
-		if len(self.steps) >= maxFactorySteps {
-			return nil, fmt.Errorf("a factory can have %d steps", maxFactorySteps)
+		if err := addStep(self, argument{steps.name, v, steps.at.Item(i, n)}); err != nil {
+			return err
 		}
-		self.steps = append(self.steps, argument{"addSteps", v, at.item(i, n)})
 		i++
 	}
-	return starlark.None, nil
+	return nil
 }
 
 // factory reads the steps, those of the list first.

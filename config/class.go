@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // support says what becomes of an argument.
@@ -49,18 +50,23 @@ type class struct {
 	attrs map[string]method
 }
 
-type method func(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error)
+// method is a method of what is constructed. call is where it is called.
+type method func(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error)
 
 // ofOne makes a method of what has one parameter.
-func ofOne(name string, f func(r *reader, self *object, arg starlark.Value) (starlark.Value, error)) method {
-	return func(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func ofOne(name string, f func(self *object, arg argument) error) method {
+	return func(_ *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		for _, kv := range kwargs {
 			args = append(args, kv[1])
 		}
 		if len(args) != 1 {
 			return nil, fmt.Errorf("%s.%s takes one argument, got %d", self.class.name, name, len(args))
 		}
-		return f(r, self, args[0])
+		at := self.at
+		if positional, _ := call.Arguments(); len(positional) == 1 {
+			at = positional[0]
+		}
+		return starlark.None, f(self, argument{name, args[0], at})
 	}
 }
 
@@ -83,7 +89,7 @@ func (c *class) paramNames() []string {
 // object is what a constructor made: its arguments, and where they stand.
 type object struct {
 	class *class
-	at    place // where the call begins
+	at    dialect.Place // where the call begins
 	args  map[string]argument
 	rest  []argument // further positional arguments of a variadic class
 	extra []argument // keyword arguments of an open class
@@ -99,7 +105,7 @@ type object struct {
 type argument struct {
 	name  string
 	value starlark.Value
-	at    place
+	at    dialect.Place
 }
 
 func (o *object) String() string {
@@ -119,13 +125,13 @@ func (o *object) Freeze() {
 		return
 	}
 	o.frozen = true
-	for _, v := range o.values() {
+	for _, v := range o.Held() {
 		v.Freeze()
 	}
 }
 
-// values are all arguments'.
-func (o *object) values() []starlark.Value {
+// Held are the values of all arguments.
+func (o *object) Held() []starlark.Value {
 	var out []starlark.Value
 	for _, a := range o.args {
 		out = append(out, a.value)
@@ -148,8 +154,7 @@ func (o *object) Attr(name string) (starlark.Value, error) {
 	full := o.class.name + "." + name
 	return starlark.NewBuiltin(full, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		r := readerOf(t)
-		r.calling, _ = r.callPlace(t)
-		return m(r, o, args, kwargs)
+		return m(r, r.program.Find(t), o, args, kwargs)
 	}), nil
 }
 
@@ -166,60 +171,36 @@ func (o *object) Binary(op syntax.Token, _ starlark.Value, _ starlark.Side) (sta
 func (c *class) constructor() *starlark.Builtin {
 	return starlark.NewBuiltin(c.name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		r := readerOf(t)
-		call, at := r.callPlace(t)
-		o := &object{class: c, at: at, args: make(map[string]argument, len(args)+len(kwargs))}
+		call := r.program.Find(t)
+		o := &object{class: c, at: call.At, args: make(map[string]argument, len(args)+len(kwargs))}
 		if c.later {
-			r.errorf(at, "", "%s is not supported yet", c.name)
+			r.errorf(o.at, "", "%s is not supported yet", c.name)
 			return o, nil
 		}
 		r.bind(o, call, args, kwargs)
-		r.objects = append(r.objects, o)
 		return o, nil
 	})
 }
 
-// callPlace finds the call that is being carried out in the syntax tree. It
-// has none when a function of Starlark's own made it.
-func (r *reader) callPlace(t *starlark.Thread) (*syntax.CallExpr, place) {
-	for depth := 1; depth < t.CallStackDepth(); depth++ {
-		pos := t.CallFrame(depth).Pos
-		if pos.Filename() != r.file || pos.Line == 0 {
-			continue
-		}
-		call, where := r.tree.calls[at(pos)], placeAt(pos)
-		if call != nil && depth == 1 {
-			where = placeOf(call.Fn)
-		} else {
-			call = nil
-		}
-		where.via = r.callers(t, depth+1)
-		return call, where
+// made makes what a method makes, an object of a class of its own.
+func (r *reader) made(c *class, self *object, call dialect.Found, args starlark.Tuple, kwargs []starlark.Tuple) *object {
+	o := &object{class: c, at: self.at, of: self, args: make(map[string]argument, len(args)+len(kwargs))}
+	if call.Written() {
+		o.at = call.At
 	}
-	return nil, place{line: 1, col: 1}
-}
-
-// callers says from where the functions were called that lead from depth on to
-// the top level.
-func (r *reader) callers(t *starlark.Thread, depth int) string {
-	const enough = 3 // functions: configurations do not build towers
-	var lines []string
-	for ; depth < t.CallStackDepth() && len(lines) < enough; depth++ {
-		if pos := t.CallFrame(depth).Pos; pos.Filename() == r.file && pos.Line > 0 {
-			lines = append(lines, fmt.Sprintf("called from line %d", pos.Line))
-		}
-	}
-	return strings.Join(lines, ", ")
+	r.bind(o, call, args, kwargs)
+	return o
 }
 
 // bind gives the arguments of a call their parameters.
-func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwargs []starlark.Tuple) {
-	positional, keyword := argPlaces(call)
+func (r *reader) bind(o *object, call dialect.Found, args starlark.Tuple, kwargs []starlark.Tuple) {
+	r.objects = append(r.objects, o)
+	positional, keyword := call.Arguments()
 	c := o.class
 	for i, v := range args {
 		at := o.at
 		if i < len(positional) {
 			at = positional[i]
-			at.via = o.at.via
 		}
 		switch {
 		case i < c.positional:
@@ -240,14 +221,13 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 		a := argument{name, kv[1], o.at}
 		if at, ok := keyword[name]; ok {
 			a.at = at
-			a.at.via = o.at.via
 		}
 		p, known := c.param(name)
 		switch _, twice := o.args[name]; {
 		case !known && c.open:
 			o.extra = append(o.extra, a)
 		case !known:
-			r.errorf(a.at, didYouMean(name, c.paramNames()), "%s has no argument %s", c.name, name)
+			r.errorf(a.at, dialect.DidYouMean(name, c.paramNames()), "%s has no argument %s", c.name, name)
 		case twice:
 			r.errorf(a.at, "", "%s gets its argument %s twice", c.name, name)
 		case p.support == later && !meansNone(kv[1]):
@@ -266,26 +246,4 @@ func (r *reader) bind(o *object, call *syntax.CallExpr, args starlark.Tuple, kwa
 // meansNone reports whether v turns something off.
 func meansNone(v starlark.Value) bool {
 	return v == starlark.None || v == starlark.False || starlark.Len(v) == 0
-}
-
-// argPlaces are the places of a call's arguments: in order, and by name. What
-// comes out of *args and **kwargs has none.
-func argPlaces(call *syntax.CallExpr) (positional []place, keyword map[string]place) {
-	if call == nil {
-		return nil, nil
-	}
-	keyword = make(map[string]place, len(call.Args))
-	for _, arg := range call.Args {
-		if id, v, ok := keywordArg(arg); ok {
-			at := placeOf(id)
-			at.expr = v
-			keyword[id.Name] = at
-			continue
-		}
-		if star, ok := arg.(*syntax.UnaryExpr); ok && (star.Op == syntax.STAR || star.Op == syntax.STARSTAR) {
-			continue
-		}
-		positional = append(positional, placeOf(arg))
-	}
-	return positional, keyword
 }

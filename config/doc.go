@@ -5,18 +5,18 @@
 //
 // A configuration is a Starlark program that fills the dictionary
 // BuildmasterConfig, usually under its short name c. So that a Buildbot user's
-// text works as it stands, a few forms of Python are understood that Starlark
-// does not have: chained assignment (c = BuildmasterConfig = {}), and import
-// of the modules that have a meaning here (buildbot.plugins and the older
-// places of the same classes, boto3, os for os.environ). They are rewritten in
-// place, so that no line and no column moves; anything else of Python is
-// refused where it stands, with what to write instead.
+// text works as it stands, package [dialect] understands a few forms of Python
+// that Starlark does not have, and says of the others what to write instead. This
+// package is what it is told of Buildbot: the modules that have a meaning here
+// (buildbot.plugins and the older places of the same classes, boto3, os for
+// os.environ), the classes in them, and what a comparison means of which one side
+// is known only when a build runs.
 //
 // # The stages of reading
 //
-//	source ── lex ──▶ tokens ── rewrite ──▶ Starlark text ── parse, splice ──▶ syntax tree
+//	source ── dialect.Parse ──▶ program
 //	   one error ends it: form of Python that is not known, missing comma, syntax
-//	syntax tree ── evaluate ──▶ objects, each knowing where each of its arguments stands
+//	program ── Execute ──▶ objects, each knowing where each of its arguments stands
 //	   one error ends it: an evaluation error, too many steps, too long, too much memory
 //	objects ── validate ──▶ Master
 //	   all errors are collected, and reported sorted by position
@@ -51,7 +51,7 @@
 //
 // docs/ec2.md has every parameter of EC2LatentWorker with its rule and its
 // default, and a test compares them. Other tests hold that each parameter
-// refuses a value of a wrong type and one that can not be, and that the examples
+// refuses a value of a wrong type and one that cannot be, and that the examples
 // of Buildbot's page load and send the launches that they describe. What only
 // EC2 knows (whether an image exists, whether a zone has a type) is not asked
 // here: reading a configuration calls nobody.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
@@ -278,7 +279,7 @@ func (a arguments) instanceTypes() []string {
 	types := f.texts()
 	for i, t := range types {
 		if !instanceTypeForm.MatchString(t) {
-			a.r.errorf(f.at.item(i, len(types)), "a type is a family and a size, such as m7i.large", "%s: %s is no instance type", f.label, quote(t))
+			a.r.errorf(f.at.Item(i, len(types)), "a type is a family and a size, such as m7i.large", "%s: %s is no instance type", f.label, quote(t))
 		}
 	}
 	if items, isList := f.v.(starlark.Sequence); isList && items.Len() == 0 {
@@ -300,7 +301,7 @@ func (a arguments) identified(name, prefix string) string {
 func validID(id, prefix string) bool {
 	rest, ok := strings.CutPrefix(id, prefix)
 	return ok && rest != "" && !strings.ContainsFunc(rest, func(r rune) bool {
-		return r > utf8.RuneSelf || !isNamePart(r) && r != '-'
+		return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-'
 	})
 }
 
@@ -315,7 +316,7 @@ func (a arguments) identifiedList(name, prefix string) []string {
 	}
 	for i, id := range ids {
 		if !validID(id, prefix) {
-			a.r.errorf(f.at.item(i, len(ids)), "", "%s must be ids that begin with %s, not %s", f.label, prefix, quote(id))
+			a.r.errorf(f.at.Item(i, len(ids)), "", "%s must be ids that begin with %s, not %s", f.label, prefix, quote(id))
 		}
 	}
 	return ids
@@ -395,7 +396,7 @@ func (a arguments) tags() map[string]string {
 		a.errorf("tags", "", "tags has %d tags, and there can be %d", len(tags), maxTags)
 	}
 	for _, k := range sortedKeys(tags) {
-		key, value := f.at.entry(k)
+		key, value := f.at.Entry(k)
 		switch {
 		case k == "":
 			a.r.errorf(key, "", "%s: a key is empty", f.label)

@@ -10,6 +10,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -18,7 +19,7 @@ type field struct {
 	r      *reader
 	label  string // "worker.Worker: max_builds" or "c['title']"
 	v      starlark.Value
-	at     place
+	at     dialect.Place
 	secret bool
 }
 
@@ -78,7 +79,7 @@ func shorten(s string) string {
 }
 
 // part is an element of the value.
-func (f field) part(label string, v starlark.Value, at place) field {
+func (f field) part(label string, v starlark.Value, at dialect.Place) field {
 	return field{f.r, label, v, at, f.secret}
 }
 
@@ -118,7 +119,7 @@ func (f field) items(allowed string) ([]field, bool) {
 	}
 	out := make([]field, 0, seq.Len())
 	for v := range starlark.Elements(seq) {
-		out = append(out, f.part(f.label, v, f.at.item(len(out), seq.Len())))
+		out = append(out, f.part(f.label, v, f.at.Item(len(out), seq.Len())))
 	}
 	return out, true
 }
@@ -161,7 +162,7 @@ func (f field) pairs() (names []string, values map[string]field) {
 			f.part(f.label+": a key", item[0], f.at).bad("a string")
 			continue
 		}
-		_, at := f.at.entry(string(k))
+		_, at := f.at.Entry(string(k))
 		names = append(names, string(k))
 		values[string(k)] = f.part(f.label+"["+quote(string(k))+"]", item[1], at)
 	}
@@ -169,8 +170,8 @@ func (f field) pairs() (names []string, values map[string]field) {
 }
 
 // keyAt is where a key of the value stands.
-func (f field) keyAt(name string) place {
-	key, _ := f.at.entry(name)
+func (f field) keyAt(name string) dialect.Place {
+	key, _ := f.at.Entry(name)
 	return key
 }
 

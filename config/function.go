@@ -1,18 +1,17 @@
 package config
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -24,8 +23,6 @@ const (
 	// choiceSteps are for one that is asked about each request and worker while
 	// everything else waits: some milliseconds.
 	choiceSteps = 20_000
-	// watchAfter is after which time of a call its memory is watched.
-	watchAfter = 50 * time.Millisecond
 	// maxCalls and renderTime are for all functions that one leads to by what it
 	// returns.
 	maxCalls   = 1000
@@ -35,11 +32,10 @@ const (
 // program is a configuration that has been evaluated, as its functions need it
 // later. It is not changed any more, so they may be called from any goroutine.
 type program struct {
+	*dialect.Program
 	file    string
 	opts    Options
 	secrets Secrets
-	tokens  []token
-	tree    *tree
 	globals starlark.StringDict
 }
 
@@ -52,52 +48,21 @@ func (p *program) call(f starlark.Callable, args starlark.Tuple, kwargs []starla
 // callWithin is call with a limit of steps.
 func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (any, error) {
 	// A reader of its own: constructors in the function report to it.
-	r := &reader{file: p.file, opts: p.opts, secrets: p.secrets, tokens: p.tokens, tree: p.tree, program: p, locks: map[string]dormouse.Lock{}}
-	thread := &starlark.Thread{Name: p.file, Print: limitedPrint(p.opts.Print)}
+	r := &reader{file: p.file, opts: p.opts, secrets: p.secrets, program: p, locks: map[string]dormouse.Lock{}}
+	thread := dialect.NewThread(p.file, steps, p.opts.Print)
 	thread.SetLocal(readerKey, r)
-	thread.SetMaxExecutionSteps(steps)
-	thread.OnMaxSteps = func(t *starlark.Thread) {
-		t.Cancel(fmt.Sprintf("it takes more than %d steps: is there an endless loop?", steps))
-	}
-	// Most calls are over before their time and memory have to be watched.
-	var watching func()
-	var mu sync.Mutex
-	over := false
-	timer := time.AfterFunc(watchAfter, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if !over {
-			watching = watch(context.Background(), callTime, thread.Cancel)
-		}
-	})
-	defer func() {
-		timer.Stop()
-		mu.Lock()
-		defer mu.Unlock()
-		if over = true; watching != nil {
-			watching()
-		}
-	}()
-	v, err := starlark.Call(thread, f, args, kwargs)
+	v, err := dialect.Call(thread, callTime, f, args, kwargs)
 	if err != nil {
 		return nil, p.failure(f, err)
 	}
-	out, ok := field{r, "what " + f.Name() + " returns", v, p.place(f), false}.data(true)
+	out, ok := field{r, "what " + f.Name() + " returns", v, dialect.Defined(f), false}.data(true)
 	if len(r.errs) > 0 {
-		return nil, &expr.FunctionError{Message: Errors(sorted(r.errs)).Error()}
+		return nil, &expr.FunctionError{Message: Errors(dialect.Sorted(r.errs)).Error()}
 	}
 	if !ok {
 		return nil, &expr.FunctionError{Message: "what " + f.Name() + " returns can not be used"}
 	}
 	return out, nil
-}
-
-// place is where a function is defined.
-func (p *program) place(f starlark.Callable) place {
-	if fn, ok := f.(*starlark.Function); ok {
-		return placeAt(fn.Position())
-	}
-	return place{}
 }
 
 // failure words the failure of a function, with the calls that led to it.
@@ -236,15 +201,8 @@ func init() { // the method makes what has the method
 }
 
 // withArgs is renderer.withArgs(…): what the function gets besides props.
-func withArgs(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	at := self.at
-	if r.calling != nil {
-		at = placeOf(r.calling.Fn)
-	}
-	o := &object{class: withArgsClass, at: at, of: self, args: map[string]argument{}}
-	r.bind(o, r.calling, args, kwargs)
-	r.objects = append(r.objects, o)
-	return o, nil
+func withArgs(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return r.made(withArgsClass, self, call, args, kwargs), nil
 }
 
 // function reads an argument that is a function.
@@ -383,7 +341,7 @@ func (a arguments) flattenList() any {
 // function gets. Secrets are not among them: it could print them, or turn them
 // into what is not recognized.
 func (a arguments) variable() (args []any, kw map[string]any) {
-	noSecret := func(v any, at place, what string) {
+	noSecret := func(v any, at dialect.Place, what string) {
 		if names := secretsIn(v); len(names) > 0 {
 			a.r.errorf(at, "let the function return util.Secret('"+names[0]+"')", "%s: %s: a function can not read a secret (%s)", a.o.class.name, what, names[0])
 		}

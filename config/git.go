@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -177,7 +178,7 @@ func (a arguments) gitDescription() *dormouse.GitDescription {
 		number, isNumber := numbers[name]
 		switch {
 		case !isFlag && !isPattern && !isNumber && name != "dirty":
-			a.r.errorf(f.keyAt(key), didYouMean(name, known), "%s: git describe has no option %s", f.label, quote(key))
+			a.r.errorf(f.keyAt(key), dialect.DidYouMean(name, known), "%s: git describe has no option %s", f.label, quote(key))
 		case v.none() || v.v == starlark.False:
 		case isFlag:
 			*flag, _ = v.flag()

@@ -9,6 +9,13 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
+)
+
+// The names of the dictionary that a configuration fills.
+const (
+	configName  = "BuildmasterConfig"
+	configShort = "c"
 )
 
 // keySupport says what becomes of a key of the configuration.
@@ -34,12 +41,12 @@ func (r *reader) master(globals starlark.StringDict) *Master {
 	m := &Master{File: r.file, BaseDir: r.opts.BaseDir, Secrets: r.secrets, Title: "Dormouse"}
 	v, ok := globals[configName]
 	if !ok {
-		r.errorf(place{line: 1, col: 1}, "begin the file with c = BuildmasterConfig = {}", "%s is not defined", configName)
+		r.errorf(dialect.Place{Line: 1, Col: 1}, "begin the file with c = BuildmasterConfig = {}", "%s is not defined", configName)
 		return m
 	}
 	c, ok := v.(*starlark.Dict)
 	if !ok {
-		field{r, configName, v, r.tree.config, false}.bad("a dictionary")
+		field{r, configName, v, r.program.Dictionary(), false}.bad("a dictionary")
 		return m
 	}
 	for _, o := range r.objects {
@@ -100,14 +107,14 @@ type global struct {
 }
 
 // at is where a key's value stands; path has slashes between nested keys.
-func (g *global) at(path string) place {
-	if k, ok := g.r.tree.keys[path]; ok {
-		return k.value
+func (g *global) at(path string) dialect.Place {
+	if _, value, ok := g.r.program.Assigned(path); ok {
+		return value
 	}
 	if outer, _, nested := cutLast(path, "/"); nested {
 		return g.at(outer)
 	}
-	return g.r.tree.config
+	return g.r.program.Dictionary()
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
@@ -118,9 +125,9 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-func (g *global) keyAt(path string) place {
-	if k, ok := g.r.tree.keys[path]; ok {
-		return k.key
+func (g *global) keyAt(path string) dialect.Place {
+	if at, _, ok := g.r.program.Assigned(path); ok {
+		return at
 	}
 	return g.at(path)
 }
@@ -145,8 +152,8 @@ func (g *global) pairs(key string) ([]string, map[string]field) {
 	for _, name := range names {
 		v := values[name]
 		v.label = f.label + "['" + name + "']"
-		if k, ok := g.r.tree.keys[key+"/"+name]; ok {
-			v.at = k.value
+		if _, value, ok := g.r.program.Assigned(key + "/" + name); ok {
+			v.at = value
 		}
 		values[name] = v
 	}
@@ -157,7 +164,7 @@ func (g *global) checkKeys() {
 	for _, k := range g.c.Keys() {
 		name, ok := k.(starlark.String)
 		if !ok {
-			field{g.r, "a key of " + configName, k, g.r.tree.config, false}.bad("a string")
+			field{g.r, "a key of " + configName, k, g.r.program.Dictionary(), false}.bad("a string")
 			continue
 		}
 		key := string(name)
@@ -165,7 +172,7 @@ func (g *global) checkKeys() {
 		f, some := g.some(key)
 		switch {
 		case !known:
-			g.r.errorf(g.keyAt(key), didYouMean(key, sortedKeys(keySupport)), "there is no c['%s']", shorten(key))
+			g.r.errorf(g.keyAt(key), dialect.DidYouMean(key, sortedKeys(keySupport)), "there is no c['%s']", shorten(key))
 		case !some || meansNone(f.v):
 		case s == ignored && key != "buildbotNetUsageData": // nothing is ever sent to anybody
 			g.r.warnf(g.keyAt(key), "", "c['%s'] is not supported yet and changes nothing", key)
@@ -217,7 +224,7 @@ func (g *global) www() (w WWW) {
 			w.Listen, w.TLS = v.listen("127.0.0.1")
 		case tlsKeys[name]:
 		case !wwwKeys[name]:
-			g.r.errorf(g.nestedKey("www", name), didYouMean(name, sortedKeys(wwwKeys)), "c['www'] has no key %s", quote(name))
+			g.r.errorf(g.nestedKey("www", name), dialect.DidYouMean(name, sortedKeys(wwwKeys)), "c['www'] has no key %s", quote(name))
 		case name != "port" && !meansNone(v.v):
 			g.r.warnf(g.nestedKey("www", name), "", "%s is not supported yet and changes nothing", v.label)
 		}
@@ -226,11 +233,11 @@ func (g *global) www() (w WWW) {
 	return w
 }
 
-func (g *global) nestedKey(key, name string) place {
-	if k, ok := g.r.tree.keys[key+"/"+name]; ok {
-		return k.key
+func (g *global) nestedKey(key, name string) dialect.Place {
+	if at, _, ok := g.r.program.Assigned(key + "/" + name); ok {
+		return at
 	}
-	at, _ := g.at(key).entry(name)
+	at, _ := g.at(key).Entry(name)
 	return at
 }
 
@@ -250,7 +257,7 @@ func (g *global) protocols(haveWorkers bool) (p Protocols) {
 		case "pb", "null", "wamp":
 			others = append(others, name)
 		default:
-			g.r.errorf(g.nestedKey("protocols", name), didYouMean(name, []string{msgpack}), "there is no protocol %s", quote(name))
+			g.r.errorf(g.nestedKey("protocols", name), dialect.DidYouMean(name, []string{msgpack}), "there is no protocol %s", quote(name))
 		}
 	}
 	_, given := g.some("protocols")
@@ -285,8 +292,8 @@ func (g *global) msgpack(p *Protocols, f field) {
 	for _, key := range names {
 		v := values[key]
 		v.label = f.label + "['" + key + "']"
-		if k, ok := g.r.tree.keys["protocols/"+msgpack+"/"+key]; ok {
-			v.at = k.value
+		if _, value, ok := g.r.program.Assigned("protocols/" + msgpack + "/" + key); ok {
+			v.at = value
 		}
 		values[key] = v
 		switch {
@@ -296,7 +303,7 @@ func (g *global) msgpack(p *Protocols, f field) {
 			p.CA = g.caFile(v)
 		case !tlsKeys[key]:
 			known := append(sortedKeys(tlsKeys), "port", "tls_ca")
-			g.r.errorf(f.keyAt(key), didYouMean(key, known), "%s has no key %s", f.label, quote(key))
+			g.r.errorf(f.keyAt(key), dialect.DidYouMean(key, known), "%s has no key %s", f.label, quote(key))
 		}
 	}
 	if _, ok := values["port"]; !ok {
@@ -324,7 +331,7 @@ func (g *global) db() DB {
 		names, values := g.pairs("db")
 		for _, name := range names {
 			if name != "db_url" && name != "url" {
-				g.r.errorf(g.nestedKey("db", name), didYouMean(name, []string{"db_url"}), "c['db'] has no key %s", quote(name))
+				g.r.errorf(g.nestedKey("db", name), dialect.DidYouMean(name, []string{"db_url"}), "c['db'] has no key %s", quote(name))
 				continue
 			}
 			f, ok = values[name], true

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
-	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
-	"go.starlark.net/syntax"
 )
 
 // Identity stands for what the function does: it is the same after the
@@ -83,12 +80,12 @@ func (i describer) function(w io.Writer, f *starlark.Function, depth int) {
 		return
 	}
 	i.seen[f] = true
-	node := i.program.tree.functions[at(f.Position())]
-	if node == nil {
+	text, names, found := i.program.Source(f)
+	if !found {
 		fmt.Fprintf(w, "function %s at %s;", f.Name(), f.Position())
 		return
 	}
-	i.program.text(w, node)
+	fmt.Fprintf(w, "%q;", text)
 	for n := range f.NumParams() {
 		i.value(w, f.ParamDefault(n), depth+1)
 	}
@@ -97,47 +94,9 @@ func (i describer) function(w io.Writer, f *starlark.Function, depth int) {
 		fmt.Fprintf(w, "%s=", b.Name)
 		i.value(w, v, depth+1)
 	}
-	var names []string
-	syntax.Walk(node, func(n syntax.Node) bool {
-		id, ok := n.(*syntax.Ident)
-		if b, bound := identBinding(id, ok); bound && b.Scope == resolve.Global {
-			names = append(names, id.Name)
-		}
-		return true
-	})
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		fmt.Fprintf(w, "%s=", name)
 		i.value(w, i.program.globals[name], depth+1)
 	}
-}
-
-func identBinding(id *syntax.Ident, ok bool) (*resolve.Binding, bool) {
-	if !ok || id == nil {
-		return nil, false
-	}
-	b, ok := id.Binding.(*resolve.Binding)
-	return b, ok
-}
-
-// text writes the tokens of a function, each line's first with how far it is
-// indented: comments and blanks make no difference, blocks do.
-func (p *program) text(w io.Writer, node syntax.Node) {
-	start, end := node.Span()
-	var out strings.Builder
-	base := int(start.Col)
-	for _, t := range p.tokens {
-		if t.line < int(start.Line) || t.line == int(start.Line) && t.col < int(start.Col) {
-			continue
-		}
-		if t.line > int(end.Line) || t.line == int(end.Line) && t.col >= int(end.Col) {
-			break
-		}
-		if t.firstOnLine {
-			fmt.Fprintf(&out, "\n%d ", t.col-base)
-		}
-		out.WriteString(t.text)
-		out.WriteByte(' ')
-	}
-	fmt.Fprintf(w, "%q;", out.String())
 }

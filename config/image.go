@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // ownerDigits is how many digits an account number has.
@@ -105,7 +107,7 @@ func (a arguments) amiFilters() map[string][]string {
 			a.r.errorf(f.keyAt(name), "write tag:KEY", "%s: a filter by tag names the tag's key", f.label)
 			continue
 		case !isTag && !imageFilters[name]:
-			a.r.errorf(f.keyAt(name), didYouMean(name, sortedKeys(imageFilters)), "%s: DescribeImages has no filter %s", f.label, quote(name))
+			a.r.errorf(f.keyAt(name), dialect.DidYouMean(name, sortedKeys(imageFilters)), "%s: DescribeImages has no filter %s", f.label, quote(name))
 			continue
 		}
 		if filters[name] = v.texts(); len(filters[name]) > maxFilterValues {

@@ -1,19 +1,30 @@
 package config
 
 import (
-	"maps"
-	"slices"
 	"strings"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
-// binding is a name that an import binds, and the predeclared name of what it
-// is bound to. Predeclared names have a dot in them, which a name in the
-// configuration can not have.
-type binding struct {
-	name   string
-	target string
-	at     place
+// vocabulary is what the dialect is told of Buildbot.
+var vocabulary = &dialect.Vocabulary{
+	Dictionary: []string{configName, configShort},
+	Modules:    importable,
+	Whole:      wholeModules,
+	Decorators: []string{"util.renderer", "renderer", "properties.renderer"},
+	NoModule:   noModule,
+	Undefined:  undefined,
+	Hints: map[string]string{
+		"class":      "write a function that returns a dictionary or a built step",
+		"with":       "secrets and files are read by util.Secret('name')",
+		"open":       unreachableSystem,
+		"eval":       unreachableSystem,
+		"exec":       unreachableSystem,
+		"__import__": unreachableSystem,
+	},
 }
+
+const unreachableSystem = "a configuration can not reach the system; secrets come from util.Secret('name')"
 
 // importable are the modules that "from MODULE import NAME" knows, and the
 // predeclared name of each NAME. Besides buildbot.plugins these are older and
@@ -61,7 +72,7 @@ var pluginModules = map[string]string{
 }
 
 // wholeModules are what "import MODULE" knows.
-var wholeModules = map[string]string{"boto3": "boto3", "os": "os", "boto3.session": "boto3"}
+var wholeModules = map[string]string{"boto3": "boto3", "os": "os", "boto3.session": "boto3.session"}
 
 // nothingHere are modules of Python that configurations import, and what to
 // write instead of what they are imported for.
@@ -75,177 +86,35 @@ var nothingHere = map[string]string{
 	"twisted":  "functions return their value at once: leave defer, yield and await out",
 }
 
-// parseImport reads an import statement.
-func parseImport(s []token) ([]binding, *mistake) {
-	p := &importParser{tokens: s, next: 1}
-	if s[0].text == "import" {
-		return p.modules()
-	}
-	return p.names()
-}
-
-type importParser struct {
-	tokens []token
-	next   int
-}
-
-func (p *importParser) peek() token {
-	if p.next < len(p.tokens) {
-		return p.tokens[p.next]
-	}
-	last := p.tokens[len(p.tokens)-1]
-	return token{kind: tokEOF, line: last.endLine, col: last.endCol}
-}
-
-func (p *importParser) take() token {
-	t := p.peek()
-	p.next++
-	return t
-}
-
-func (p *importParser) name() (token, *mistake) {
-	t := p.take()
-	if t.kind != tokName || t.keyword() {
-		return t, mistakef(t.at(), "", "a name should stand here")
-	}
-	return t, nil
-}
-
-// dotted reads a module's name. The token is its first.
-func (p *importParser) dotted() (string, token, *mistake) {
-	if t := p.peek(); t.is(".") || t.is("...") {
-		return "", t, mistakef(t.at(), "put everything into one file", "a configuration can not import another file")
-	}
-	first, m := p.name()
-	if m != nil {
-		return "", first, m
-	}
-	path := first.text
-	for p.peek().is(".") {
-		p.next++
-		t, m := p.name()
-		if m != nil {
-			return "", first, m
-		}
-		path += "." + t.text
-	}
-	return path, first, nil
-}
-
-// as reads what a name is imported as: itself by default.
-func (p *importParser) as(t token) (token, *mistake) {
-	if !p.peek().word("as") {
-		return t, nil
-	}
-	p.next++
-	return p.name()
-}
-
-// modules reads "import a, b.c as d".
-func (p *importParser) modules() ([]binding, *mistake) {
-	var out []binding
-	for {
-		path, first, m := p.dotted()
-		if m != nil {
-			return nil, m
-		}
-		target, ok := wholeModules[path]
-		if !ok {
-			return nil, unknownModule(first, path)
-		}
-		as, m := p.as(first)
-		if m != nil {
-			return nil, m
-		}
-		if path == "boto3.session" && as != first {
-			target = path
-		}
-		out = append(out, binding{as.text, target, as.at()})
-		if !p.peek().is(",") {
-			return out, p.end()
-		}
-		p.next++
-	}
-}
-
-// names reads "from a.b import c, d as e", with or without parentheses.
-func (p *importParser) names() ([]binding, *mistake) {
-	path, first, m := p.dotted()
-	if m != nil {
-		return nil, m
-	}
-	if t := p.take(); !t.word("import") {
-		return nil, mistakef(t.at(), "", "import should stand here")
-	}
-	if path == "__future__" {
-		return nil, nil // asks an old Python to be like a new one
-	}
-	known, ok := importable[path]
-	if !ok {
-		return nil, unknownModule(first, path)
-	}
-	if star := p.peek(); star.is("*") {
-		p.next++
-		var out []binding
-		for _, name := range slices.Sorted(maps.Keys(known)) {
-			out = append(out, binding{name, known[name], star.at()})
-		}
-		return out, p.end()
-	}
-	parens := p.peek().is("(")
-	if parens {
-		p.next++
-	}
-	var out []binding
-	for {
-		t, m := p.name()
-		if m != nil {
-			return nil, m
-		}
-		target, ok := known[t.text]
-		if !ok {
-			return nil, mistakef(t.at(), didYouMean(t.text, slices.Sorted(maps.Keys(known))),
-				"%s has no %s here", path, t.text)
-		}
-		as, m := p.as(t)
-		if m != nil {
-			return nil, m
-		}
-		out = append(out, binding{as.text, target, as.at()})
-		if !p.peek().is(",") {
-			break
-		}
-		p.next++
-		if parens && p.peek().is(")") {
-			break
-		}
-	}
-	if parens {
-		if t := p.take(); !t.is(")") {
-			return nil, mistakef(t.at(), "", "a comma or a closing parenthesis should stand here")
-		}
-	}
-	return out, p.end()
-}
-
-func (p *importParser) end() *mistake {
-	if p.next < len(p.tokens) {
-		return mistakef(p.peek().at(), "", "the import should end here")
-	}
-	return nil
-}
-
-func unknownModule(first token, path string) *mistake {
+// noModule says what to do about a module that is not here.
+func noModule(path string) string {
 	top, _, _ := strings.Cut(path, ".")
-	hint := nothingHere[top]
-	switch {
+	switch hint := nothingHere[top]; {
 	case hint != "":
+		return hint
 	case path == "buildbot":
-		hint = "write from buildbot.plugins import worker, steps, util, schedulers"
+		return "write from buildbot.plugins import worker, steps, util, schedulers"
 	case top == "buildbot":
-		hint = "most of Buildbot is in buildbot.plugins: worker, steps, util, schedulers"
-	default:
-		hint = "there are buildbot.plugins, boto3 and os"
+		return "most of Buildbot is in buildbot.plugins: worker, steps, util, schedulers"
 	}
-	return mistakef(first.at(), hint, "there is no module %s here", path)
+	return "there are buildbot.plugins, boto3 and os"
+}
+
+// undefined says how a name that Buildbot's configurations use comes to be
+// defined.
+func undefined(name string) string {
+	switch {
+	case name == configShort || name == configName:
+		return "begin the file with c = BuildmasterConfig = {}"
+	case pluginModules[name] != "":
+		return "write from buildbot.plugins import " + name
+	case wholeModules[name] != "":
+		return "write import " + name
+	}
+	for path, names := range importable {
+		if names[name] != "" && strings.HasPrefix(path, "buildbot.") {
+			return "write from " + path + " import " + name
+		}
+	}
+	return ""
 }

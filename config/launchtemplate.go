@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // The forms of EC2's API reference for launch templates.
@@ -46,7 +48,7 @@ func (a arguments) launchTemplate() (t LaunchTemplate) {
 		case "Version":
 			t.Version = v.templateVersion()
 		default:
-			a.r.errorf(f.keyAt(name), didYouMean(name, sortedKeys(templateKeys)), "%s has no key %s", f.label, quote(name))
+			a.r.errorf(f.keyAt(name), dialect.DidYouMean(name, sortedKeys(templateKeys)), "%s has no key %s", f.label, quote(name))
 		}
 	}
 	_, byID := values["LaunchTemplateId"]

@@ -6,6 +6,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 var (
@@ -27,15 +28,8 @@ var (
 )
 
 // accessTo is lock.access('exclusive') and lock.access('counting', count=n).
-func accessTo(r *reader, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	at := self.at
-	if r.calling != nil {
-		at = placeOf(r.calling.Fn)
-	}
-	o := &object{class: accessClass, at: at, of: self, args: make(map[string]argument, 2)}
-	r.bind(o, r.calling, args, kwargs)
-	r.objects = append(r.objects, o)
-	return o, nil
+func accessTo(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return r.made(accessClass, self, call, args, kwargs), nil
 }
 
 // lock reads a lock. Two of one name must be the same: they would be taken for

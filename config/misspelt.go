@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -24,7 +25,7 @@ func (g *global) misspelt(m *Master) {
 	set = slices.Compact(set)
 	type use struct {
 		o  *object
-		at place
+		at dialect.Place
 	}
 	uses := make(map[string][]use)
 	for _, o := range g.r.objects {
@@ -49,7 +50,7 @@ func (g *global) misspelt(m *Master) {
 		if near == "" || slices.Contains(set, name) {
 			continue
 		}
-		places := make(map[place]bool)
+		places := make(map[dialect.Place]bool)
 		literals := 0 // that are the name of a util.Property
 		for _, u := range uses[name] {
 			if u.o.class == propertyClass && !places[u.at] {
@@ -57,7 +58,7 @@ func (g *global) misspelt(m *Master) {
 			}
 			places[u.at] = true
 		}
-		if g.r.mentions(name) > literals {
+		if g.r.program.Mentions(name) > literals {
 			continue
 		}
 		for _, u := range uses[name] {
@@ -67,17 +68,6 @@ func (g *global) misspelt(m *Master) {
 			}
 		}
 	}
-}
-
-// mentions is how often a word stands in the configuration: as a name, or as the
-// whole of a string.
-func (r *reader) mentions(word string) (n int) {
-	for _, t := range r.tokens {
-		if t.kind == tokName && t.text == word || t.kind == tokString && strings.Trim(t.text[max(strings.IndexAny(t.text, `"'`), 0):], `"'`) == word {
-			n++
-		}
-	}
-	return n
 }
 
 // setProperties are the names of the properties that the configuration sets.
@@ -115,7 +105,7 @@ func nearly(name string, words []string) string {
 		if len(short) > len(long) {
 			short, long = long, short
 		}
-		if len(w) < telling || len(long)-len(short) > 1 || distance(name, w) != 1 || strings.HasPrefix(long, short) && strings.ContainsAny(long[len(short):], "s0123456789_") {
+		if len(w) < telling || len(long)-len(short) > 1 || dialect.Distance(name, w) != 1 || strings.HasPrefix(long, short) && strings.ContainsAny(long[len(short):], "s0123456789_") {
 			continue
 		}
 		if n := len(name) - 1; len(name) == len(w) && name[:n] == w[:n] && '0' <= name[n] && name[n] <= '9' {

@@ -10,6 +10,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // module is one of Buildbot's or Python's modules.
@@ -37,10 +38,19 @@ func (m *module) Attr(name string) (starlark.Value, error) {
 	}
 	known := slices.Concat(sortedKeys(m.members), sortedKeys(m.notYet))
 	msg := fmt.Sprintf("%s has no %s", m.name, name)
-	if hint := didYouMean(name, known); hint != "" {
+	if hint := dialect.DidYouMean(name, known); hint != "" {
 		msg += " (" + hint + ")"
 	}
 	return nil, fmt.Errorf("%s", msg)
+}
+
+// wordSet are the words of a text.
+func wordSet(words string) map[string]bool {
+	set := make(map[string]bool)
+	for w := range strings.FieldsSeq(words) {
+		set[w] = true
+	}
+	return set
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -101,27 +111,7 @@ var resultCodes = map[string]dormouse.Result{
 // builtinNames is what every configuration can name, under names with a dot
 // that only an import can reach. It holds no state, so all readings share it.
 var builtinNames = sync.OnceValue(func() starlark.StringDict {
-	names := starlark.StringDict{
-		guardName:     starlark.NewBuiltin("*", newFactor),
-		memberName:    starlark.NewBuiltin("in", newMember),
-		conditionName: starlark.NewBuiltin("if", newCondition),
-		keyName:       starlark.NewBuiltin("[]", newKey),
-		elementName:   starlark.NewBuiltin("%=", newElement),
-		comparedName:  starlark.NewBuiltin("is", newLimited),
-		"range":       starlark.NewBuiltin("range", limitedRange),
-		"int":         starlark.NewBuiltin("int", limitedInt),
-		"zip":         starlark.NewBuiltin("zip", limitedZip),
-		"getattr":     starlark.NewBuiltin("getattr", limitedGetattr),
-	}
-	for _, name := range wholeReaders {
-		names[name] = newWholeReader(name)
-	}
-	for op, name := range comparedNames {
-		names[name] = newCompared(op)
-	}
-	for _, name := range truths {
-		names[name] = newTruth(name)
-	}
+	names := starlark.StringDict{}
 	modules := make(map[string]*module)
 	for path, words := range notYet {
 		modules[path] = &module{path, starlark.StringDict{}, wordSet(words)}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -236,7 +237,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte) {
 		start := time.Now()
 		m, err := Parse("m.star", src, testOptions())
-		if d := time.Since(start); d > 2*maxTime {
+		if d := time.Since(start); d > 2*dialect.MaxTime {
 			t.Errorf("it took %s", d)
 		}
 		if err == nil {

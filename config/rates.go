@@ -2,6 +2,8 @@ package config
 
 import (
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // ratedActions are the actions of EC2 whose rates can be given: those that are
@@ -35,7 +37,7 @@ func (g *global) rates() map[string]Rate {
 	for _, name := range names {
 		v := values[name]
 		if !ratedActions[name] {
-			g.r.errorf(g.nestedKey("ec2_rates", name), didYouMean(name, sortedKeys(ratedActions)), "%s is not an action of EC2 that is called", quote(name))
+			g.r.errorf(g.nestedKey("ec2_rates", name), dialect.DidYouMean(name, sortedKeys(ratedActions)), "%s is not an action of EC2 that is called", quote(name))
 			continue
 		}
 		out[name] = v.rate(name)
@@ -54,7 +56,7 @@ func (f field) rate(action string) (r Rate) {
 		v.label = f.label + "['" + key + "']"
 		switch {
 		case !rateKeys[key]:
-			f.r.errorf(f.keyAt(key), didYouMean(key, sortedKeys(rateKeys)), "%s has no key %s", f.label, quote(key))
+			f.r.errorf(f.keyAt(key), dialect.DidYouMean(key, sortedKeys(rateKeys)), "%s has no key %s", f.label, quote(key))
 		case (key == "instances_burst" || key == "instances_per_second") && !instanceActions[action]:
 			f.r.errorf(f.keyAt(key), "", "EC2 does not count %s in instances", action)
 		case key == "burst":

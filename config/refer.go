@@ -10,6 +10,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // list reads a list of objects under a key. Each is given to use with what it
@@ -88,7 +89,7 @@ func (g *global) shared(held map[string]*object, o *object, e *EC2LatentWorker) 
 		held[thing] = o
 		if thing != "" && first != nil && first != o {
 			g.r.warnf(arguments{g.r, o}.at(things[thing]), "", "%s: the worker on line %d has %s, too: only one of them can run at a time",
-				o.class.name, first.at.line, quote(thing))
+				o.class.name, first.at.Line, quote(thing))
 		}
 	}
 }
@@ -100,7 +101,7 @@ func (g *global) unique(seen map[string]*object, o *object, kind, name string) {
 	}
 	if first := seen[name]; first != nil && first != o {
 		a := arguments{g.r, o}
-		g.r.errorf(a.at("name"), "", "there is another %s %s, on line %d", kind, quote(name), first.at.line)
+		g.r.errorf(a.at("name"), "", "there is another %s %s, on line %d", kind, quote(name), first.at.Line)
 		return
 	}
 	seen[name] = o
@@ -165,7 +166,7 @@ func workerHint(name string, defined []Worker, names []string) string {
 			}
 		}
 	}
-	return didYouMean(name, names)
+	return dialect.DidYouMean(name, names)
 }
 
 // uniqueDir refuses a directory that another builder works in, unless the two
@@ -191,7 +192,7 @@ func (g *global) uniqueDir(dirs map[string]*object, b *builder) {
 }
 
 // workerAt is where a builder names a worker.
-func (b *builder) workerAt(r *reader, name string) place {
+func (b *builder) workerAt(r *reader, name string) dialect.Place {
 	for _, arg := range []string{"workernames", "workername"} {
 		if at, ok := textAt(r, b.o, arg, name); ok {
 			return at
@@ -201,24 +202,24 @@ func (b *builder) workerAt(r *reader, name string) place {
 }
 
 // textAt is where an argument that is a string or a list of strings has text.
-func textAt(r *reader, o *object, arg, text string) (place, bool) {
+func textAt(r *reader, o *object, arg, text string) (dialect.Place, bool) {
 	f, ok := arguments{r, o}.some(arg)
 	if !ok {
-		return place{}, false
+		return dialect.Place{}, false
 	}
 	if f.v == starlark.String(text) {
 		return f.at, true
 	}
 	seq, ok := f.v.(starlark.Indexable)
 	if !ok {
-		return place{}, false
+		return dialect.Place{}, false
 	}
 	for i := range seq.Len() {
 		if seq.Index(i) == starlark.String(text) {
-			return f.at.item(i, seq.Len()), true
+			return f.at.Item(i, seq.Len()), true
 		}
 	}
-	return place{}, false
+	return dialect.Place{}, false
 }
 
 func (g *global) schedulers(m *Master) {
@@ -238,7 +239,7 @@ func (g *global) schedulers(m *Master) {
 			driven[name] = true
 			if !known[name] {
 				at, _ := textAt(g.r, o, "builderNames", name)
-				g.r.errorf(at, didYouMean(name, names), "scheduler %s: there is no builder %s", quote(scheduler), quote(name))
+				g.r.errorf(at, dialect.DidYouMean(name, names), "scheduler %s: there is no builder %s", quote(scheduler), quote(name))
 			}
 		}
 	}
@@ -284,7 +285,7 @@ func (g *global) triggers(m *Master) {
 				continue
 			}
 			at, _ := textAt(g.r, o, "schedulerNames", name)
-			hint := didYouMean(name, names)
+			hint := dialect.DidYouMean(name, names)
 			if len(names) == 0 {
 				hint = "add schedulers.Triggerable(name=…, builderNames=[…]) to c['schedulers']"
 			}

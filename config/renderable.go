@@ -6,6 +6,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -99,7 +100,7 @@ func (a arguments) secret() any {
 	return expr.SecretRef{Name: name}
 }
 
-func (a arguments) secretExists(at place, name string) bool {
+func (a arguments) secretExists(at dialect.Place, name string) bool {
 	if _, err := a.r.secrets.Lookup(name); err != nil {
 		a.r.errorf(at, "", "%s", err)
 		return false
@@ -109,7 +110,7 @@ func (a arguments) secretExists(at place, name string) bool {
 
 // warnOfShort warns of secrets that a build uses and that logs cannot hide, of
 // each once.
-func (r *reader) warnOfShort(v any, at place) {
+func (r *reader) warnOfShort(v any, at dialect.Place) {
 	for _, name := range secretsIn(v) {
 		if r.short[name] {
 			continue

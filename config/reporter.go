@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 var (
@@ -136,7 +138,7 @@ func (g *global) services(m *Master) {
 	for _, n := range m.MailNotifiers {
 		for _, name := range n.Missing {
 			if !known[name] {
-				g.r.errorf(g.at("services"), didYouMean(name, sortedKeys(known)), "reporters.WorkerMissingGenerator names the worker %s, which is not configured", quote(name))
+				g.r.errorf(g.at("services"), dialect.DidYouMean(name, sortedKeys(known)), "reporters.WorkerMissingGenerator names the worker %s, which is not configured", quote(name))
 			}
 		}
 	}
@@ -163,7 +165,7 @@ func (n MailNotifier) Tells(worker string) bool {
 }
 
 // placeOfPos reads a position as values keep it, "file:line:column".
-func placeOfPos(pos string, otherwise place) place {
+func placeOfPos(pos string, otherwise dialect.Place) dialect.Place {
 	parts := strings.Split(pos, ":")
 	if len(parts) < 3 {
 		return otherwise
@@ -173,5 +175,5 @@ func placeOfPos(pos string, otherwise place) place {
 	if err1 != nil || err2 != nil {
 		return otherwise
 	}
-	return place{line: line, col: col}
+	return dialect.Place{Line: line, Col: col}
 }

@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -32,7 +33,7 @@ func (r *record) Attr(name string) (starlark.Value, error) {
 		return v, nil
 	}
 	msg := fmt.Sprintf("%s has no attribute %s", r.name, name)
-	if hint := didYouMean(name, r.AttrNames()); hint != "" {
+	if hint := dialect.DidYouMean(name, r.AttrNames()); hint != "" {
 		msg += " (" + hint + ")"
 	}
 	return nil, fmt.Errorf("%s", msg)

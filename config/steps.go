@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -257,7 +258,7 @@ func (a arguments) logFiles() map[string]dormouse.LogFile {
 			case "follow":
 				file.Follow, _ = parts[key].flag()
 			default:
-				a.r.errorf(v.keyAt(key), didYouMean(key, []string{"filename", "follow"}), "%s has no key %s", v.label, quote(key))
+				a.r.errorf(v.keyAt(key), dialect.DidYouMean(key, []string{"filename", "follow"}), "%s has no key %s", v.label, quote(key))
 			}
 		}
 		if _, named := parts["filename"]; !named {
@@ -508,7 +509,7 @@ func (a arguments) trigger() any {
 	for i, name := range t.Unimportant {
 		if text, ok := name.(string); ok && !slices.ContainsFunc(t.Schedulers, func(v any) bool { _, fixed := v.(string); return !fixed || v == text }) {
 			f, _ := a.field("unimportantSchedulerNames")
-			a.r.errorf(f.at.item(i, len(t.Unimportant)), "", "%s: %s is not among schedulerNames", f.label, quote(text))
+			a.r.errorf(f.at.Item(i, len(t.Unimportant)), "", "%s: %s is not among schedulerNames", f.label, quote(text))
 		}
 	}
 	s.Action = t
@@ -560,7 +561,7 @@ func (a arguments) sourceStamps(arg string) []any {
 		if stamp, isMap := v.(map[string]any); isMap {
 			for _, key := range sortedKeys(stamp) {
 				if !slices.Contains(stampFields, key) {
-					a.r.errorf(item.keyAt(key), didYouMean(key, stampFields), "%s: a source stamp has no %s", f.label, quote(key))
+					a.r.errorf(item.keyAt(key), dialect.DidYouMean(key, stampFields), "%s: a source stamp has no %s", f.label, quote(key))
 				}
 			}
 		} else if _, later := v.(expr.Renderable); !later {

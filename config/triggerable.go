@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 var triggerableClass = &class{
@@ -57,7 +58,7 @@ func (a arguments) codebases() map[string]dormouse.SourceStamp {
 		for _, key := range keys {
 			to := map[string]*string{"repository": &stamp.Repository, "branch": &stamp.Branch, "revision": &stamp.Revision, "project": &stamp.Project}[key]
 			if to == nil {
-				a.r.errorf(values[name].keyAt(key), didYouMean(key, stampFields), "%s has no key %s", values[name].label, quote(key))
+				a.r.errorf(values[name].keyAt(key), dialect.DidYouMean(key, stampFields), "%s has no key %s", values[name].label, quote(key))
 				continue
 			}
 			if !parts[key].none() {

@@ -8,6 +8,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
@@ -66,7 +67,7 @@ func (a arguments) userData() any {
 	}
 	for _, name := range in.Names("worker") {
 		if !slices.Contains(userDataWords, name) {
-			a.errorf("user_data", didYouMean(name, userDataWords), "user_data: there is no %%(worker:%s)s", name)
+			a.errorf("user_data", dialect.DidYouMean(name, userDataWords), "user_data: there is no %%(worker:%s)s", name)
 		}
 	}
 	return in

@@ -75,7 +75,7 @@ func (a arguments) mailAddresses(name string) []string {
 			full += "@localhost"
 		}
 		if parsed, err := mail.ParseAddress(full); err != nil || parsed.Address != full {
-			a.r.errorf(f.at.item(i, len(addresses)), "", "%s must be mail addresses, such as 'ci@example.com', not %s", f.label, quote(address))
+			a.r.errorf(f.at.Item(i, len(addresses)), "", "%s must be mail addresses, such as 'ci@example.com', not %s", f.label, quote(address))
 		}
 	}
 	return addresses

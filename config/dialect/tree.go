@@ -1,4 +1,4 @@
-package config
+package dialect
 
 import (
 	"slices"
@@ -9,24 +9,25 @@ import (
 // fileOptions allow at the top level what Python allows there.
 var fileOptions = &syntax.FileOptions{Set: true, TopLevelControl: true, GlobalReassign: true}
 
-// tree is a configuration's syntax, and where the things stand in it that are
-// asked for later.
+// tree is a text's syntax, and where the things stand in it that are asked for
+// later.
 type tree struct {
 	file *syntax.File
 	// calls are all calls by the place of their opening parenthesis, which is
 	// the position that a running program knows of itself.
 	calls map[position]*syntax.CallExpr
-	// keys are the last assignments to parts of the configuration: "www" for
-	// c['www'] = …, "www/port" for c['www']['port'] = ….
+	// keys are the last assignments to parts of the vocabulary's dictionary: "www"
+	// for c['www'] = …, "www/port" for c['www']['port'] = ….
 	keys map[string]keyPlace
 	// functions are all functions by where they begin.
 	functions map[position]syntax.Node
-	// config is where BuildmasterConfig is first assigned to.
-	config place
+	// dictionary is where the dictionary's full name first stands.
+	dictionary Place
+	names      []string // of the dictionary
 }
 
 // keyPlace is where a key of the configuration and its value stand.
-type keyPlace struct{ key, value place }
+type keyPlace struct{ key, value Place }
 
 // parseTree parses what rewrite made, and puts assignments where it left
 // placeholders.
@@ -40,8 +41,9 @@ func parseTree(filename string, w *rewritten) (*tree, error) {
 		calls: make(map[position]*syntax.CallExpr),
 		keys:  make(map[string]keyPlace),
 
-		functions: make(map[position]syntax.Node),
-		config:    place{line: 1, col: 1},
+		functions:  make(map[position]syntax.Node),
+		dictionary: Place{Line: 1, Col: 1},
+		names:      w.vocabulary.Dictionary,
 	}
 	t.index()
 	syntax.Walk(file, func(n syntax.Node) bool {
@@ -66,8 +68,8 @@ func (t *tree) index() {
 		case *syntax.LambdaExpr:
 			t.functions[at(n.Lambda)] = n
 		case *syntax.Ident:
-			if n.Name == configName && !seen {
-				t.config, seen = placeOf(n), true
+			if !seen && len(t.names) > 0 && n.Name == t.names[0] {
+				t.dictionary, seen = placeOf(n), true
 			}
 		case *syntax.AssignStmt:
 			t.assignment(n)
@@ -76,28 +78,22 @@ func (t *tree) index() {
 	})
 }
 
-// The names of the configuration's dictionary.
-const (
-	configName  = "BuildmasterConfig"
-	configShort = "c"
-)
-
-func isConfigName(e syntax.Expr) bool {
+func (t *tree) isDictionary(e syntax.Expr) bool {
 	id, ok := e.(*syntax.Ident)
-	return ok && (id.Name == configName || id.Name == configShort)
+	return ok && slices.Contains(t.names, id.Name)
 }
 
 func (t *tree) assignment(n *syntax.AssignStmt) {
-	if isConfigName(n.LHS) { // BuildmasterConfig = {'workers': …} or dict(workers=…)
+	if t.isDictionary(n.LHS) { // c = {'workers': …} or dict(workers=…)
 		t.contents(placeOf(n.RHS))
 		return
 	}
-	if path, key, ok := configPath(n.LHS); ok {
+	if path, key, ok := t.path(n.LHS); ok {
 		t.keys[path] = keyPlace{placeOf(key), placeOf(n.RHS)}
 	}
 }
 
-func (t *tree) contents(at place) {
+func (t *tree) contents(at Place) {
 	switch e := at.value().(type) {
 	case *syntax.DictExpr:
 		for _, item := range e.List {
@@ -118,8 +114,8 @@ func (t *tree) contents(at place) {
 	}
 }
 
-// configPath reads c['a']['b'] as "a/b"; key is the last index.
-func configPath(e syntax.Expr) (path string, key syntax.Expr, ok bool) {
+// path reads c['a']['b'] as "a/b"; key is the last index.
+func (t *tree) path(e syntax.Expr) (path string, key syntax.Expr, ok bool) {
 	index, ok := e.(*syntax.IndexExpr)
 	if !ok {
 		return "", nil, false
@@ -129,10 +125,10 @@ func configPath(e syntax.Expr) (path string, key syntax.Expr, ok bool) {
 		return "", nil, false
 	}
 	name := lit.Value.(string)
-	if isConfigName(index.X) {
+	if t.isDictionary(index.X) {
 		return name, lit, true
 	}
-	outer, _, ok := configPath(index.X)
+	outer, _, ok := t.path(index.X)
 	return outer + "/" + name, lit, ok
 }
 
@@ -196,17 +192,17 @@ func (s splicer) statements(in []syntax.Stmt) []syntax.Stmt {
 func (d decorator) statement(def *syntax.DefStmt) syntax.Stmt {
 	pos := func(col int) syntax.Position {
 		p := def.Def
-		p.Line, p.Col = int32(d.at.line), int32(col)
+		p.Line, p.Col = int32(d.at.Line), int32(col)
 		return p
 	}
-	var call syntax.Expr = &syntax.Ident{NamePos: pos(d.at.col), Name: d.words[0]}
+	var call syntax.Expr = &syntax.Ident{NamePos: pos(d.at.Col), Name: d.words[0]}
 	for _, word := range d.words[1:] {
-		call = &syntax.DotExpr{X: call, Dot: pos(d.at.col), NamePos: pos(d.at.col), Name: &syntax.Ident{NamePos: pos(d.at.col), Name: word}}
+		call = &syntax.DotExpr{X: call, Dot: pos(d.at.Col), NamePos: pos(d.at.Col), Name: &syntax.Ident{NamePos: pos(d.at.Col), Name: word}}
 	}
 	return &syntax.AssignStmt{
-		OpPos: pos(d.at.col), Op: syntax.EQ, LHS: &syntax.Ident{NamePos: pos(d.at.col), Name: def.Name.Name},
+		OpPos: pos(d.at.Col), Op: syntax.EQ, LHS: &syntax.Ident{NamePos: pos(d.at.Col), Name: def.Name.Name},
 		RHS: &syntax.CallExpr{
-			Fn: call, Lparen: pos(d.at.col), Args: []syntax.Expr{&syntax.Ident{NamePos: pos(d.at.col), Name: def.Name.Name}}, Rparen: pos(d.at.col),
+			Fn: call, Lparen: pos(d.at.Col), Args: []syntax.Expr{&syntax.Ident{NamePos: pos(d.at.Col), Name: def.Name.Name}}, Rparen: pos(d.at.Col),
 		},
 	}
 }
@@ -214,7 +210,7 @@ func (d decorator) statement(def *syntax.DefStmt) syntax.Stmt {
 func at(p syntax.Position) position { return position{int(p.Line), int(p.Col)} }
 
 func (b binding) statement(pos syntax.Position) syntax.Stmt {
-	pos.Line, pos.Col = int32(b.at.line), int32(b.at.col)
+	pos.Line, pos.Col = int32(b.at.Line), int32(b.at.Col)
 	return &syntax.AssignStmt{
 		OpPos: pos, Op: syntax.EQ,
 		LHS: &syntax.Ident{NamePos: pos, Name: b.name},

@@ -1,15 +1,28 @@
-package config
+package dialect
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
-
-	"github.com/dormouse-ci/dormouse/expr"
 )
+
+// Later is a value that can stand for one which is known only when the program is
+// long over. Comparisons of it, and of what holds it, are made then, too.
+type Later interface {
+	starlark.Value
+	// KnownLater reports whether this value does.
+	KnownLater() bool
+	// CompareLater makes what stands for the result of x op y. The value is one of
+	// them, or lies in one.
+	CompareLater(t *starlark.Thread, x starlark.Value, op syntax.Token, y starlark.Value) (starlark.Value, error)
+	// NotMember is why the value cannot be looked for in another, nor another in
+	// it.
+	NotMember() error
+	// NoCondition is why nothing can depend on whether the value is true; nil when
+	// it is as true as any other.
+	NoCondition() error
+}
 
 // comparedNames are the predeclared functions that wrap the left operand of a
 // comparison, by its operator.
@@ -70,7 +83,7 @@ func condition(e syntax.Expr) syntax.Expr { return wrapped(conditionName, e, syn
 // newCompared makes the function that wraps the left operand of op.
 func newCompared(op syntax.Token) *starlark.Builtin {
 	return starlark.NewBuiltin(op.String(), func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-		return compared{args[0], op, readerOf(t)}, nil
+		return compared{args[0], op, t}, nil
 	})
 }
 
@@ -78,7 +91,7 @@ func newCompared(op syntax.Token) *starlark.Builtin {
 type compared struct {
 	starlark.Value
 	op syntax.Token
-	r  *reader
+	t  *starlark.Thread
 }
 
 // Binary compares.
@@ -86,44 +99,43 @@ func (c compared) Binary(_ syntax.Token, other starlark.Value, _ starlark.Side) 
 	if err := limitSize(c.Value, other); err != nil {
 		return nil, err
 	}
-	later := cmp.Or(laterIn(c.Value), laterIn(other))
-	if later == nil {
-		is, err := starlark.Compare(c.op, c.Value, other)
-		return starlark.Bool(is), err
+	if later := cmp.Or(laterIn(c.Value), laterIn(other)); later != nil {
+		return later.CompareLater(c.t, c.Value, c.op, other)
 	}
-	o := &object{class: comparisonClass, at: later.at, args: make(map[string]argument)}
-	for name, v := range map[string]starlark.Value{"left": c.Value, "op": starlark.String(c.op.String()), "right": other} {
-		o.args[name] = argument{name, v, later.at}
-	}
-	c.r.objects = append(c.r.objects, o)
-	return o, nil
+	is, err := starlark.Compare(c.op, c.Value, other)
+	return starlark.Bool(is), err
 }
 
-// laterIn returns what is known only when a build runs and is v, or lies in it;
-// nil for nothing.
-func laterIn(v starlark.Value) *object {
+// maxLater is how deep a value is looked for in others that is known only later:
+// a list can hold itself.
+const maxLater = 50
+
+// laterIn returns what is known only later and is v, or lies in it; nil for
+// nothing.
+func laterIn(v starlark.Value) Later {
 	parts := 0
-	var find func(v starlark.Value, depth int) *object
-	find = func(v starlark.Value, depth int) *object {
-		if parts++; depth > maxNested || parts > maxElements {
-			return nil // as a list that holds itself
+	var find func(v starlark.Value, depth int) Later
+	find = func(v starlark.Value, depth int) Later {
+		if parts++; depth > maxLater || parts > maxElements {
+			return nil
 		}
 		switch v := v.(type) {
-		case *object:
-			if renderables[v.class] {
-				return v
-			}
+		case starlark.String, starlark.Int, starlark.Bool, starlark.NoneType:
 		case *starlark.List, starlark.Tuple:
 			for e := range starlark.Elements(v.(starlark.Iterable)) {
-				if o := find(e, depth+1); o != nil {
-					return o
+				if l := find(e, depth+1); l != nil {
+					return l
 				}
 			}
 		case *starlark.Dict:
 			for _, e := range v.Entries() {
-				if o := find(e, depth+1); o != nil {
-					return o
+				if l := find(e, depth+1); l != nil {
+					return l
 				}
+			}
+		case Later:
+			if v.KnownLater() {
+				return v
 			}
 		}
 		return nil
@@ -131,37 +143,20 @@ func laterIn(v starlark.Value) *object {
 	return find(v, 0)
 }
 
-// comparisonClass is what a comparison of something known later makes.
-var comparisonClass = &class{
-	name: "comparison", positional: 3,
-	params: []param{{name: "left", secret: true}, {name: "op"}, {name: "right", secret: true}},
-}
-
-func (a arguments) comparison() any {
-	left, _ := a.field("left")
-	right, _ := a.field("right")
-	x, okX := left.data(true)
-	y, okY := right.data(true)
-	if !okX || !okY {
-		return nil
-	}
-	return expr.Comparison{Left: x, Op: string(a.o.args["op"].value.(starlark.String)), Right: y}
-}
-
 func newMember(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-	if o := laterIn(args[0]); o != nil {
-		return nil, fmt.Errorf("%s is known only when the build runs: compare it with ==, or look it up in a function, such as lambda step: step.getProperty('x') in ['y']", o.class.name)
+	if l := laterIn(args[0]); l != nil {
+		return nil, l.NotMember()
 	}
 	return args[0], limitSize(args[0])
 }
 
 func newCondition(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-	return args[0], decidedLater(args[0])
+	return args[0], noCondition(args[0])
 }
 
-func decidedLater(v starlark.Value) error {
-	if o, ok := v.(*object); ok && o.class == comparisonClass {
-		return errors.New("this comparison is made when the build runs, and its result is not known here: combine conditions in a function, such as lambda step: step.getProperty('x') == 'y' and …")
+func noCondition(v starlark.Value) error {
+	if l, ok := v.(Later); ok {
+		return l.NoCondition()
 	}
 	return nil
 }
@@ -171,12 +166,12 @@ func newTruth(name string) *starlark.Builtin {
 	own := starlark.Universe[name].(*starlark.Builtin)
 	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		for _, arg := range args {
-			if err := decidedLater(arg); err != nil {
+			if err := noCondition(arg); err != nil {
 				return nil, err
 			}
 			if seq, ok := arg.(starlark.Iterable); ok && name != "bool" {
 				for e := range starlark.Elements(seq) {
-					if err := decidedLater(e); err != nil {
+					if err := noCondition(e); err != nil {
 						return nil, err
 					}
 				}

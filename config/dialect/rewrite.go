@@ -1,4 +1,4 @@
-package config
+package dialect
 
 import (
 	"slices"
@@ -22,21 +22,22 @@ type rewritten struct {
 	// identities are the places where "is" became "==".
 	identities map[position]bool
 	tokens     []token
+	vocabulary *Vocabulary
 }
 
-// decorator is @util.renderer: the words of its name.
+// decorator is what stands behind an @: the words of its name.
 type decorator struct {
 	words []string
-	at    place
+	at    Place
 }
 
 type position struct{ line, col int }
 
-func (p place) position() position { return position{p.line, p.col} }
+func (p Place) position() position { return position{p.Line, p.Col} }
 
 // rewrite turns the forms of Python that are understood into Starlark, in
 // place, and refuses the others. It stops at the first.
-func rewrite(src []byte) (*rewritten, *mistake) {
+func rewrite(src []byte, v *Vocabulary) (*rewritten, *mistake) {
 	text := slices.Clone(src)
 	if strings.HasPrefix(string(text), "\ufeff") {
 		text = text[len("\ufeff"):] // a byte order mark has no column
@@ -50,6 +51,7 @@ func rewrite(src []byte) (*rewritten, *mistake) {
 
 		decorators: make(map[position]decorator),
 		identities: make(map[position]bool),
+		vocabulary: v,
 	}
 	if m := w.adjacent(); m != nil {
 		return nil, m
@@ -105,7 +107,7 @@ func statementEnd(tokens []token, start int) int {
 }
 
 func (w *rewritten) statement(s []token) *mistake {
-	if m := refuse(s); m != nil {
+	if m := w.vocabulary.refuse(s); m != nil {
 		return m
 	}
 	w.identity(s)
@@ -121,7 +123,7 @@ func (w *rewritten) statement(s []token) *mistake {
 		w.decorators[s[0].at().position()] = d
 		return nil
 	case s[0].word("import") || s[0].word("from"):
-		bindings, m := parseImport(s)
+		bindings, m := w.vocabulary.parseImport(s)
 		if m != nil {
 			return m
 		}

@@ -1,4 +1,4 @@
-package config
+package dialect
 
 import (
 	"cmp"
@@ -7,15 +7,28 @@ import (
 	"strings"
 )
 
+// Refused are the words and operators of Python that the dialect refuses, sorted.
+func Refused() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for _, words := range []map[string]string{notStatements, notWords, notOperators} {
+			for word := range words {
+				if !yield(word) {
+					return
+				}
+			}
+		}
+	})
+}
+
 // notStatements are words of Python that begin a statement Starlark does not
 // have.
 var notStatements = map[string]string{
-	"class":    "write a function that returns a dictionary or a built step",
+	"class":    "write a function that returns a dictionary",
 	"try":      "there are no exceptions: a mistake ends the reading, with its position",
 	"except":   "there are no exceptions: a mistake ends the reading, with its position",
 	"finally":  "there are no exceptions: a mistake ends the reading, with its position",
 	"raise":    "fail('message') ends the reading with a message",
-	"with":     "secrets and files are read by util.Secret('name')",
+	"with":     "there is nothing to open and to close",
 	"while":    "use a for loop over a range or a list",
 	"global":   "put the value into a dictionary, which functions can change, or return it",
 	"nonlocal": "put the value into a dictionary, which functions can change, or return it",
@@ -42,16 +55,16 @@ var notOperators = map[string]string{
 
 // refuse finds the first form in a statement that is Python's but not
 // understood here.
-func refuse(s []token) *mistake {
+func (v *Vocabulary) refuse(s []token) *mistake {
 	first := s[0]
 	if hint, ok := notStatements[first.text]; ok && first.kind == tokName && !(first.text == "assert" && !isStatement(s)) {
-		return mistakef(first.at(), hint, "%q is not part of Starlark", first.text)
+		return mistakef(first.at(), v.hint(first.text, hint), "%q is not part of Starlark", first.text)
 	}
 	if first.word("load") {
 		return mistakef(first.at(), "put everything into one file", "a configuration can not load another file")
 	}
 	if first.is("@") {
-		return refuseDecorator(s)
+		return v.refuseDecorator(s)
 	}
 	if first.word("print") && len(s) > 1 && s[1].startsOperand() {
 		return mistakef(first.at(), "write print(…)", "print is a function")
@@ -84,19 +97,21 @@ func refuse(s []token) *mistake {
 	return nil
 }
 
-// refuseDecorator admits util.renderer alone.
-func refuseDecorator(s []token) *mistake {
+// refuseDecorator admits those of the vocabulary alone.
+func (v *Vocabulary) refuseDecorator(s []token) *mistake {
 	var name strings.Builder
 	for _, t := range s[1:] {
 		name.WriteString(t.text)
 	}
 	switch n := name.String(); {
-	case n == "util.renderer" || n == "renderer" || n == "properties.renderer":
+	case slices.Contains(v.Decorators, n):
 		return nil
 	case strings.Contains(n, "inlineCallbacks"):
 		return mistakef(s[0].at(), "leave it out, and write return for defer.returnValue: functions return their value at once", "there is nothing to wait for here")
+	case len(v.Decorators) == 0:
+		return mistakef(s[0].at(), "call the function on what it decorates", "there are no decorators")
 	}
-	return mistakef(s[0].at(), "call the function on what it decorates", "of decorators only util.renderer is understood")
+	return mistakef(s[0].at(), "call the function on what it decorates", "of decorators only %s is understood", v.Decorators[0])
 }
 
 // isStatement tells "assert x" from an expression that begins with a name.
@@ -112,7 +127,7 @@ func (w *rewritten) adjacent() *mistake {
 		if !prev.endsOperand() {
 			continue
 		}
-		end := place{line: prev.endLine, col: prev.endCol}
+		end := Place{Line: prev.endLine, Col: prev.endCol}
 		switch {
 		case prev.kind == tokString && t.kind == tokString:
 			return mistakef(end, "put a comma between them, or + to join them",

@@ -1,4 +1,4 @@
-package config
+package dialect
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 // workers takes some ten thousand steps and a few megabytes, so each limit is
 // far above anything meant, and is met within seconds by a mistake.
 const (
-	maxSteps    = 20_000_000 // about two seconds
-	maxTime     = 10 * time.Second
+	MaxSteps    = 20_000_000 // about two seconds
+	MaxTime     = 10 * time.Second
 	maxHeap     = 256 << 20 // bytes that the heap may grow while it runs
 	maxElements = 1 << 20   // of one list or range
 	maxText     = 4 << 20   // bytes of one string made by multiplication
@@ -31,14 +31,13 @@ const (
 	watchEvery = 10 * time.Millisecond
 )
 
-// readingTime is maxTime, but in tests of the other limits, which a slow machine
-// may reach later.
-var readingTime = maxTime
+// NotWanted is why a watch cancels whose context has ended.
+const NotWanted = "it is not wanted any more"
 
-// watch calls cancel when what it watches runs longer than most, the heap grows
+// Watch calls cancel when what it watches runs longer than most, the heap grows
 // too large, or ctx ends. The function that it returns ends the watch and waits
 // for it.
-func watch(ctx context.Context, most time.Duration, cancel func(why string)) (stop func()) {
+func Watch(ctx context.Context, most time.Duration, cancel func(why string)) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -50,7 +49,7 @@ func watch(ctx context.Context, most time.Duration, cancel func(why string)) (st
 			case <-done:
 				return
 			case <-ctx.Done():
-				cancel(notWanted)
+				cancel(NotWanted)
 				return
 			case now := <-tick.C:
 				if now.Sub(start) > most {

@@ -1,7 +1,6 @@
-package config
+package dialect
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,7 +32,7 @@ type token struct {
 
 func (t token) is(op string) bool   { return t.kind == tokOp && t.text == op }
 func (t token) word(w string) bool  { return t.kind == tokName && t.text == w }
-func (t token) at() place           { return place{line: t.line, col: t.col} }
+func (t token) at() Place           { return Place{Line: t.line, Col: t.col} }
 func (t token) end() int            { return t.off + len(t.text) }
 func (t token) keyword() bool       { return t.kind == tokName && pythonKeywords[t.text] }
 func (t token) opensBracket() bool  { return t.is("(") || t.is("[") || t.is("{") }
@@ -109,21 +108,11 @@ func lex(src []byte) (tokens []token, failed *mistake) {
 	return l.tokens, nil
 }
 
-// mistake is an error that does not know its file yet.
-type mistake struct {
-	at            place
-	message, hint string
-}
-
-func mistakef(at place, hint, format string, args ...any) *mistake {
-	return &mistake{at, fmt.Sprintf(format, args...), hint}
-}
-
-func (l *lexer) fail(at place, hint, format string, args ...any) {
+func (l *lexer) fail(at Place, hint, format string, args ...any) {
 	panic(mistakef(at, hint, format, args...))
 }
 
-func (l *lexer) here() place { return place{line: l.line, col: l.col} }
+func (l *lexer) here() Place { return Place{Line: l.line, Col: l.col} }
 
 // peek returns the byte n places ahead, 0 behind the end.
 func (l *lexer) peek(n int) byte {

@@ -1,12 +1,12 @@
-package config
+package dialect
 
 import (
 	"strings"
 )
 
-// didYouMean is a hint that names the known word nearest to name, or all of
+// DidYouMean is a hint that names the known word nearest to name, or all of
 // them when they are few, or nothing.
-func didYouMean(name string, known []string) string {
+func DidYouMean(name string, known []string) string {
 	const few = 6     // as many as one reads at a glance
 	const telling = 4 // letters: fewer are part of too many words
 	best, least := "", len([]rune(name))/3+2
@@ -14,7 +14,7 @@ func didYouMean(name string, known []string) string {
 		if len(name) >= telling && strings.Contains(strings.ToLower(k), strings.ToLower(name)) && least > 1 {
 			best, least = k, 1
 		}
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
+		if d := Distance(strings.ToLower(name), strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
 	}
@@ -27,9 +27,9 @@ func didYouMean(name string, known []string) string {
 	return ""
 }
 
-// distance is how many letters have to be put in, taken out, replaced or
+// Distance is how many letters have to be put in, taken out, replaced or
 // swapped with their neighbour to make b of a.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	const limit = 64 // what is longer is no misspelt name, and this is quadratic
 	x, y := []rune(a), []rune(b)
 	if len(x) > limit || len(y) > limit {

@@ -1,4 +1,4 @@
-package config
+package dialect
 
 import (
 	"fmt"
@@ -270,6 +270,13 @@ func newKey(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []st
 	return args[0], nil
 }
 
+// Holder is a value of the vocabulary's own that holds others, which are frozen
+// with it. It is a pointer.
+type Holder interface {
+	starlark.Value
+	Held() []starlark.Value
+}
+
 // limitFreeze refuses global variables whose freezing would not end: it goes
 // through a tuple as often as it is there, and through everything else once.
 func limitFreeze(globals starlark.StringDict) error {
@@ -291,7 +298,7 @@ func limitFreeze(globals starlark.StringDict) error {
 		switch v := v.(type) {
 		case starlark.Tuple:
 			return all(v, depth)
-		case *starlark.List, *starlark.Set, *starlark.Dict, *starlark.Function, *object:
+		case *starlark.List, *starlark.Set, *starlark.Dict, *starlark.Function, Holder:
 			if seen[v] {
 				return true
 			}
@@ -308,9 +315,9 @@ func limitFreeze(globals starlark.StringDict) error {
 					return false
 				}
 			}
-		case *object:
-			for _, a := range v.values() {
-				if !walk(a, depth+1) {
+		case Holder:
+			for _, e := range v.Held() {
+				if !walk(e, depth+1) {
 					return false
 				}
 			}

@@ -1,30 +1,35 @@
-package config
+package dialect
 
 import "go.starlark.net/syntax"
 
-// place is where something stands in the configuration. With the expression
-// that stands there, the places of its parts can be found.
-type place struct {
-	line, col int
+// Place is where something stands in the text. With the expression that stands
+// there, the places of its parts can be found.
+type Place struct {
+	Line, Col int // from 1, columns in characters; 0 where it is of the whole text
 	expr      syntax.Expr
 	// via says from where the function was called that this stands in.
 	via string
 }
 
-func placeOf(e syntax.Expr) place {
-	p := syntax.Start(e)
-	return place{line: int(p.Line), col: int(p.Col), expr: e}
+func placeOf(e syntax.Expr) Place {
+	p := placeAt(syntax.Start(e))
+	p.expr = e
+	return p
+}
+
+func placeAt(p syntax.Position) Place { return Place{Line: int(p.Line), Col: int(p.Col)} }
+
+// calledFrom is the place with the calls that led to it.
+func (p Place) calledFrom(via string) Place {
+	p.via = via
+	return p
 }
 
 // part is the place of an expression within p's.
-func (p place) part(e syntax.Expr) place {
-	q := placeOf(e)
-	q.via = p.via
-	return q
-}
+func (p Place) part(e syntax.Expr) Place { return placeOf(e).calledFrom(p.via) }
 
 // value is the place's expression without parentheses.
-func (p place) value() syntax.Expr {
+func (p Place) value() syntax.Expr {
 	e := p.expr
 	for {
 		paren, ok := e.(*syntax.ParenExpr)
@@ -35,9 +40,9 @@ func (p place) value() syntax.Expr {
 	}
 }
 
-// item is the place of element i of a list or tuple with n elements: its own
+// Item is the place of element i of a list or tuple with n elements: its own
 // if they are written here, else the whole list's.
-func (p place) item(i, n int) place {
+func (p Place) Item(i, n int) Place {
 	var list []syntax.Expr
 	switch e := p.value().(type) {
 	case *syntax.ListExpr:
@@ -51,9 +56,9 @@ func (p place) item(i, n int) place {
 	return p.part(list[i])
 }
 
-// entry is the places of a key of a dictionary and of its value: their own if
+// Entry is the places of a key of a dictionary and of its value: their own if
 // they are written here, else the whole dictionary's.
-func (p place) entry(name string) (key, value place) {
+func (p Place) Entry(name string) (key, value Place) {
 	switch e := p.value().(type) {
 	case *syntax.DictExpr:
 		for _, item := range e.List {
