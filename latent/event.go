@@ -73,6 +73,14 @@ type (
 	Attached struct{ Generation int64 }
 	// Detached: that connection has ended.
 	Detached struct{ Generation int64 }
+	// AgentGone: the process on the instance has ended for good, as itself has said or
+	// another of its machine proves (Again): what it did is lost, and no other may
+	// attach.
+	AgentGone struct {
+		Generation int64
+		Again      bool
+		Reason     string
+	}
 	// Checked: what EC2 says of the instance.
 	Checked struct {
 		Generation int64
@@ -123,6 +131,7 @@ func (StartFailed) event()    {}
 func (Freed) event()          {}
 func (Attached) event()       {}
 func (Detached) event()       {}
+func (AgentGone) event()      {}
 func (Checked) event()        {}
 func (PrepareDone) event()    {}
 func (PrepareFailed) event()  {}
@@ -140,6 +149,7 @@ func (e StartAccepted) generation() int64  { return e.Generation }
 func (e StartFailed) generation() int64    { return e.Generation }
 func (e Attached) generation() int64       { return e.Generation }
 func (e Detached) generation() int64       { return e.Generation }
+func (e AgentGone) generation() int64      { return e.Generation }
 func (e Checked) generation() int64        { return e.Generation }
 func (e PrepareDone) generation() int64    { return e.Generation }
 func (e PrepareFailed) generation() int64  { return e.Generation }

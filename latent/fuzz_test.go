@@ -20,7 +20,7 @@ func eventFrom(kind, arg byte, s State) Event {
 		dormouse.InstancePending, dormouse.InstanceRunning, dormouse.InstanceShuttingDown,
 		dormouse.InstanceTerminated, dormouse.InstanceStopped, dormouse.InstanceGone,
 	}
-	switch kind % 24 {
+	switch kind % 26 {
 	case 0, 1:
 		return Demand{on}
 	case 2:
@@ -64,6 +64,10 @@ func eventFrom(kind, arg byte, s State) Event {
 		return BuildWithdrawn{g}
 	case 22:
 		return Freed{}
+	case 23:
+		return AgentGone{g, false, "told to end"}
+	case 24:
+		return AgentGone{g, true, "started again"}
 	default:
 		return Ended{g, ""}
 	}

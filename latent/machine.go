@@ -85,6 +85,8 @@ func (m *machine) apply(e Event) {
 		m.attached()
 	case Detached:
 		m.detached()
+	case AgentGone:
+		m.agentGone(e)
 	case Checked:
 		m.checked(e)
 	case PrepareDone:
@@ -218,6 +220,20 @@ func (m *machine) detached() {
 		m.GraceAt = m.now.Add(m.policy.Grace)
 		m.CheckAt = m.now
 		m.Reason = "its connection dropped; waiting until " + clock(m.GraceAt) + " for it to come back"
+	}
+}
+
+// agentGone ends a generation that nobody can build on any more. One that EC2 has
+// announced to take is left to it. An agent that was started again before it had a
+// build is a failure, with its pause: one that never lasts would have machine after
+// machine started.
+func (m *machine) agentGone(e AgentGone) {
+	switch {
+	case !m.TakenAt.IsZero():
+	case e.Again && m.Builds == 0:
+		m.fail(e.Reason, false)
+	default:
+		m.stop(e.Reason, false)
 	}
 }
 

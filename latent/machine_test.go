@@ -397,3 +397,27 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 }
+
+// An agent that has ended for good ends its generation at once; one that EC2 takes is
+// left to EC2; one that does not last before its first build waits before the next.
+func TestAgentGone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before []Event
+		event  AgentGone
+		phase  Phase
+		pauses bool
+	}{
+		{"with a build, told to end", []Event{BuildStarted{1}, Detached{1}}, AgentGone{1, false, "x"}, Insubstantiating, false},
+		{"with a build, started again", []Event{BuildStarted{1}}, AgentGone{1, true, "x"}, Insubstantiating, false},
+		{"idle, told to end", nil, AgentGone{1, false, "x"}, Insubstantiating, false},
+		{"idle, started again", nil, AgentGone{1, true, "x"}, Insubstantiating, true},
+		{"of another generation", nil, AgentGone{2, true, "x"}, Substantiated, false},
+		{"EC2 takes it", []Event{BuildStarted{1}, Interruption{1, t0.Add(time.Hour)}}, AgentGone{1, false, "x"}, Substantiated, false},
+	} {
+		s := newScript(t).running().send(Demand{}).send(tt.before...).send(tt.event)
+		if s.state.Phase != tt.phase || s.state.QuarantinedUntil.IsZero() == tt.pauses {
+			t.Errorf("%s: %s, quarantined until %v", tt.name, s.state.Phase, s.state.QuarantinedUntil)
+		}
+	}
+}

@@ -138,7 +138,7 @@ func (m *Master) reattach(ctx context.Context, r *runningBuild) (w build.Worker,
 	patience := time.NewTimer(m.reconnectPatience())
 	defer patience.Stop()
 	for {
-		conn, changed := r.worker.awaited()
+		conn, over, changed := r.worker.awaited()
 		switch {
 		case conn != nil && conn != r.conn && conn.Generation() == r.generation && conn.Hello().Session == r.session:
 			r.conn = conn
@@ -147,6 +147,8 @@ func (m *Master) reattach(ctx context.Context, r *runningBuild) (w build.Worker,
 			return conn, nil
 		case conn != nil && conn != r.conn:
 			return nil, dormouse.Errorf(dormouse.Unavailable, "worker %s has come back without what it was doing: its process is another", r.worker.name)
+		case over == r.session && over != "":
+			return nil, dormouse.Errorf(dormouse.Unavailable, "the agent of worker %s was told to end", r.worker.name)
 		case r.worker.latent != nil && !generationLives(r.worker, r.generation):
 			return nil, dormouse.Errorf(dormouse.Unavailable, "generation %d of worker %s is over", r.generation, r.worker.name)
 		}

@@ -78,7 +78,30 @@ func (m *Master) detached(conn *wire.Worker) {
 	if w.latent != nil {
 		w.latent.Post(latent.Detached{Generation: conn.Generation()})
 	}
+	if conn.ProcessEnds() {
+		m.sessionOver(w, conn.Generation(), conn.Hello().Session, "its agent was told to end")
+	}
 	m.workerChanged(w)
+}
+
+// agentGone ends a generation whose agent was started again.
+func (m *Master) agentGone(name string, generation int64, h wire.Hello) {
+	w := m.hosted(name)
+	if w == nil || w.latent == nil {
+		return
+	}
+	m.log.Warn("a worker's agent was started again on its machine, which is replaced", "worker", name, "generation", generation, "instance", h.InstanceID)
+	w.latent.Post(latent.AgentGone{Generation: generation, Again: true, Reason: "its agent was started again, or its machine was reset"})
+}
+
+// sessionOver ends what waits for an agent's process that has said that it ends.
+func (m *Master) sessionOver(w *worker, generation int64, session, reason string) {
+	w.mu.Lock()
+	w.over = session
+	w.mu.Unlock()
+	if w.latent != nil {
+		w.latent.Post(latent.AgentGone{Generation: generation, Reason: reason})
+	}
 }
 
 // detach forgets a connection, unless another has taken its place.

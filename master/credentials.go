@@ -53,6 +53,13 @@ func provenLaunch(key []byte, password string) (string, bool) {
 	return launch, ok && wire.EqualSecret(password, launchSecret(key, launch))
 }
 
+// machineToken is what an agent keeps on its machine for the one that is started there
+// after it: it proves that what comes with it is of that machine, and nothing else. A
+// launch's secret does not, which the machines of a launch share.
+func machineToken(key []byte, worker string, generation int64) string {
+	return "m" + proof(key, "machine", worker, strconv.FormatInt(generation, 10))
+}
+
 func proof(key []byte, parts ...string) string {
 	mac := hmac.New(sha256.New, key)
 	for _, p := range parts {
@@ -99,10 +106,16 @@ func (m *Master) turnAway(name string, generation int64, instanceID string) {
 // admit is authenticate without what follows from a refusal.
 func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error) {
 	id, once, err := m.identify(ctx, h)
-	if err != nil || !once {
+	if err != nil {
 		return id, err
 	}
 	name := cmp.Or(id.Name, h.Name)
+	if h.SecretHash != "" && id.Generation != 0 {
+		id.Machine = machineToken(m.deployment.Key, name, id.Generation)
+	}
+	if !once {
+		return id, nil
+	}
 	var bound string
 	if h.SecretHash == "" { // a stock worker
 		bound, err = m.db.BoundSecret(ctx, name, id.Generation)
@@ -112,15 +125,45 @@ func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error)
 	switch {
 	case err != nil:
 		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret can not be looked up now: try again: %w", err)
+	case bound != h.SecretHash && m.sameMachine(h, name, id.Generation):
+		m.agentGone(name, id.Generation, h)
+		return id, dormouse.Errorf(dormouse.Conflict,
+			"the agent of generation %d of worker %s was started again: what ran there is lost, and the machine is replaced", id.Generation, name)
 	case bound != h.SecretHash:
-		m.metrics.secretsReused.Inc()
-		m.refusals.Error("the secret of a launch was used a second time: a build may have read it from the machine's user data, or the agent was started again",
-			"worker", name, "generation", id.Generation, "instance", h.InstanceID, "remote", h.RemoteAddr)
+		m.alarm(name, id.Generation, h)
 		return wire.Identity{}, dormouse.Errorf(dormouse.Conflict,
 			"the secret that generation %d of worker %s was launched with has been used before: it is good for one agent process", id.Generation, name)
 	}
 	id.SecretBound = bound != ""
 	return id, nil
+}
+
+// sameMachine reports whether it is another process of a generation's own machine that
+// knocks with what the launch gave to it: the agent was started again, and nothing was
+// stolen. It proves that by the token that the process before it has kept; a secret of
+// the generation's own, which no other machine was given, and the instance's id do, too.
+// What a build claims by the same means ends its own machine, and no other.
+func (m *Master) sameMachine(h wire.Hello, worker string, generation int64) bool {
+	switch {
+	case h.SecretHash == "" || h.Session == "": // not our agent
+		return false
+	case wire.EqualSecret(h.Machine, machineToken(m.deployment.Key, worker, generation)):
+		return true
+	}
+	row, known := m.fleet.Lookup(h.InstanceID)
+	_, own := provenGeneration(m.deployment.Key, worker, h.Password)
+	return own && known && row.Worker == worker && row.Generation == generation
+}
+
+// alarm says that a launch's secret was used by somebody else, once for each
+// generation: who tries once tries again.
+func (m *Master) alarm(worker string, generation int64, h wire.Hello) {
+	if w := m.hosted(worker); w != nil && w.alarmed.Swap(generation) == generation {
+		return
+	}
+	m.metrics.secretsReused.Inc()
+	m.refusals.Error("the secret of a launch was used a second time: a build may have read it from the machine's user data",
+		"worker", worker, "generation", generation, "instance", h.InstanceID, "remote", h.RemoteAddr)
 }
 
 // identify says whose a connection is: by a launch's secret and the instance it

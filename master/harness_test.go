@@ -349,6 +349,12 @@ func (r *run) text(buildID int64) (lines []dormouse.LogLine) {
 // dial tries to attach to a master's port and returns the HTTP status.
 func (r *run) dial(name, password, instance string) int {
 	r.t.Helper()
+	return r.dialAs(name, password, instance, nil)
+}
+
+// dialAs is dial with further headers.
+func (r *run) dialAs(name, password, instance string, headers map[string]string) int {
+	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.WorkerAddr()+"/", nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -360,6 +366,9 @@ func (r *run) dial(name, password, instance string) int {
 	req.Header.Set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
 	if instance != "" {
 		req.Header.Set("Dormouse-Instance", instance)
+	}
+	for header, value := range headers {
+		req.Header.Set(header, value)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -13,8 +13,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	builds   *prometheus.CounterVec
 	calls    *prometheus.CounterVec
-	// secretsReused counts attempts to attach with a launch's secret that was used
-	// before, resumed builds that went on after the connection or the master was
+	// secretsReused counts generations whose secret somebody else used, resumed builds that went on after the connection or the master was
 	// lost.
 	secretsReused, resumed prometheus.Counter
 	// For the mean that the two of them make.
@@ -32,7 +31,7 @@ func newMetrics(m *Master) *metrics {
 			Name: "dormouse_ec2_calls_total", Help: "Calls to EC2, retries included, by action.",
 		}, []string{"action"}),
 		secretsReused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dormouse_secrets_reused_total", Help: "Attempts to attach with the secret of a launch that was used before.",
+			Name: "dormouse_secrets_reused_total", Help: "Generations with whose launch secret somebody attached a second time, other than an agent that was started again.",
 		}),
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dormouse_builds_resumed_total", Help: "Times that a build went on after its worker's connection, or the master, was lost.",

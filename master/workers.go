@@ -21,9 +21,11 @@ type worker struct {
 	name       string
 	latent     *latent.Worker // nil for one that is not
 	definition atomic.Pointer[definition]
+	alarmed    atomic.Int64 // the generation whose secret's misuse was said last
 
 	mu           sync.Mutex
 	conn         *wire.Worker // nil while detached
+	over         string       // the session whose process has said that it ends
 	since        time.Time    // of attachment or detachment
 	paused       bool         // of a worker that is not latent
 	graceful     bool
@@ -96,10 +98,10 @@ func (w *worker) connection() *wire.Worker {
 
 // awaited returns the connection, and what is closed when that or the latent
 // worker's state changes.
-func (w *worker) awaited() (*wire.Worker, <-chan struct{}) {
+func (w *worker) awaited() (conn *wire.Worker, over string, changed <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.conn, w.changed
+	return w.conn, w.over, w.changed
 }
 
 // tell wakes those who wait for a change.

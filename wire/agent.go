@@ -70,6 +70,7 @@ type AgentConn struct {
 	handler     AgentHandler
 	extensions  Extensions
 	secretBound bool
+	machine     string
 	work        chan func()
 	wait        sync.WaitGroup
 }
@@ -418,6 +419,10 @@ func (c *AgentConn) Extensions() Extensions { return c.extensions }
 // committed to, which is its password from now on.
 func (c *AgentConn) SecretBound() bool { return c.secretBound }
 
+// Machine is the token that the master knows this machine by when its agent is
+// started again: see [HeaderMachine]; "" where it gave none.
+func (c *AgentConn) Machine() string { return c.machine }
+
 // Done is closed when the connection has ended.
 func (c *AgentConn) Done() <-chan struct{} { return c.done }
 
@@ -438,6 +443,10 @@ func (c *AgentConn) Close() error {
 	<-c.closed
 	return nil
 }
+
+// Leave begins to end the connection, and says that the agent's process ends with
+// it: no other connection of this session comes.
+func (c *AgentConn) Leave() { c.end(closeProcessEnds, "the worker's process ends") }
 
 // Wait waits, after the connection has ended, for every goroutine of it. A
 // method of the handler must not call it.

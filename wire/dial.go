@@ -33,6 +33,7 @@ type DialOptions struct {
 	InstanceID string // of the EC2 instance; "" is not sent
 	Session    string // of this process; "" is not sent, and commands end with the connection
 	SecretHash string // what the agent commits to: see [HeaderSecretHash]; "" is not sent
+	Machine    string // the token that an earlier process got: see [HeaderMachine]; "" is not sent
 	Agent      string // the User-Agent
 	Handler    AgentHandler
 	// Connected, if not nil, is called with the connection before any method of
@@ -69,7 +70,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	}
 	defer transport.CloseIdleConnections()
 	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Name+":"+o.Password))}}
-	for name, value := range map[string]string{HeaderInstance: o.InstanceID, HeaderSession: o.Session, HeaderSecretHash: o.SecretHash} {
+	for name, value := range map[string]string{HeaderInstance: o.InstanceID, HeaderSession: o.Session, HeaderSecretHash: o.SecretHash, HeaderMachine: o.Machine} {
 		if value != "" {
 			header.Set(name, value)
 		}
@@ -88,6 +89,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 	}
 	c := newAgentConn(ws, "master "+o.URL, extensions.common(resp.Header), o.Handler, o.Log)
 	c.secretBound = o.SecretHash != "" && resp.Header.Get(HeaderSecretHash) == o.SecretHash
+	c.machine = shorten(resp.Header.Get(HeaderMachine), maxName)
 	if o.Connected != nil {
 		o.Connected(c)
 	}

@@ -171,12 +171,17 @@
 //
 //	Dormouse-Session: 7K3QZ…
 //	Dormouse-Secret-SHA256: 9f86d0…
+//	Dormouse-Machine: mKRSXG5A…
 //
 // Our master answers the second with those that it can too, and they are in
 // force on this connection. A frame that a stock peer would not know is sent
 // only where an extension says so. The session names the agent's process. The
 // last commits the agent to a secret of its own, which takes the place of the
-// launch's from the first attachment on.
+// launch's from the first attachment on. Our master answers with a token in the
+// header Dormouse-Machine, which the agent keeps on its disk; a later process of the
+// same machine shows it, and thereby proves that the earlier one has ended, however
+// it did. That one may have said so itself: an agent whose process ends closes the
+// connection with status 4001. Neither is waited for then.
 // Our master answers a worker's own keepalive;
 // a stock one refuses it, which proves as much.
 //

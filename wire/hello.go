@@ -25,6 +25,11 @@ const HeaderSession = "Dormouse-Session"
 // the first attachment only.
 const HeaderSecretHash = "Dormouse-Secret-SHA256"
 
+// HeaderMachine is the header in which our master gives an agent that attaches a
+// token of its machine, and in which an agent shows that of an earlier process: it
+// proves that both are of one machine, and so that the earlier one has ended.
+const HeaderMachine = "Dormouse-Machine"
+
 // maxName bounds a worker's name and instance id as they come in; what is
 // longer can not be configured, and would only fill logs.
 const maxName = 256
@@ -39,6 +44,8 @@ type Hello struct {
 	// SecretHash is what the agent commits to: see HeaderSecretHash. "" is
 	// nothing.
 	SecretHash string
+	// Machine is the token of an earlier process's: see HeaderMachine. "" is none.
+	Machine string
 	// Agent is the User-Agent of the handshake; "buildbot-worker x" for a
 	// stock worker, once it has said its version.
 	Agent string
@@ -73,10 +80,11 @@ func helloFrom(r *http.Request) (Hello, error) {
 		InstanceID: r.Header.Get(HeaderInstance),
 		Session:    r.Header.Get(HeaderSession),
 		SecretHash: r.Header.Get(HeaderSecretHash),
+		Machine:    r.Header.Get(HeaderMachine),
 		Agent:      shorten(strings.ToValidUTF8(r.UserAgent(), "\uFFFD"), maxName),
 		Extensions: extensions.common(r.Header),
 	}
-	for name, value := range map[string]string{HeaderInstance: h.InstanceID, HeaderSession: h.Session, HeaderSecretHash: h.SecretHash} {
+	for name, value := range map[string]string{HeaderInstance: h.InstanceID, HeaderSession: h.Session, HeaderSecretHash: h.SecretHash, HeaderMachine: h.Machine} {
 		if len(value) > maxName {
 			return h, errors.New("the " + name + " header is too long")
 		}

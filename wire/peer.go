@@ -72,6 +72,8 @@ type peer struct {
 	done   chan struct{} // the connection is no longer of use; err is set
 	err    error
 	closed chan struct{} // the WebSocket is closed
+	// farewell: the other side said that its process ends. Set before done.
+	farewell atomic.Bool
 	wg     sync.WaitGroup
 }
 
@@ -354,9 +356,17 @@ func (p *peer) drop(err error) {
 	})
 }
 
+// closeProcessEnds is the status with which our agent closes the connection when its
+// process ends, of those that RFC 6455 leaves to private use (4000 to 4999). Others
+// say nothing of the process.
+const closeProcessEnds websocket.StatusCode = 4001
+
 // endLost ends the connection after a read or a write has failed.
 func (p *peer) endLost(err error) {
 	var ce websocket.CloseError
+	if errors.As(err, &ce) && ce.Code == closeProcessEnds {
+		p.farewell.Store(true)
+	}
 	switch {
 	case errors.As(err, &ce) && ce.Reason != "":
 		err = fmt.Errorf("closed by the other side: %s", shorten(ce.Reason, maxCloseReason))

@@ -90,6 +90,9 @@ type Identity struct {
 	// SecretBound says that the agent attaches with its own secret from now on:
 	// see [HeaderSecretHash].
 	SecretBound bool
+	// Machine is the token for the agent to show when it is started again: see
+	// [HeaderMachine]. "" is none.
+	Machine string
 }
 
 // NewServer returns a Server that accepts connections until [Server.Shutdown].
@@ -147,6 +150,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer s.leave(h.Name, st)
 	if id.SecretBound {
 		rw.Header().Set(HeaderSecretHash, h.SecretHash)
+	}
+	if id.Machine != "" {
+		rw.Header().Set(HeaderMachine, id.Machine)
 	}
 	w, err := s.admit(ctx, rw, r, h, id.Generation, st, log)
 	if err != nil {

@@ -121,6 +121,10 @@ func (w *Worker) Shutdown(ctx context.Context) error {
 // Close ends the connection, telling the worker why. It does not wait.
 func (w *Worker) Close(reason string) { w.end(websocket.StatusNormalClosure, reason) }
 
+// ProcessEnds reports, of a connection that has ended, whether the agent said that its
+// process ends: nobody comes to go on with its commands.
+func (w *Worker) ProcessEnds() bool { return w.farewell.Load() }
+
 // Done is closed when the connection has ended.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 

@@ -62,6 +62,7 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		InstanceID:  w.cfg.InstanceID,
 		Session:     w.session,
 		SecretHash:  hashSecret(w.secret),
+		Machine:     w.machine,
 		Agent:       w.cfg.Version,
 		Handler:     a,
 		Trust:       w.cfg.trust,
@@ -72,6 +73,7 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		if c.SecretBound() {
 			w.cfg.Password = w.secret
 		}
+		w.keepMachine(c.Machine(), log)
 		if !c.Extensions().Has(wire.Resume) {
 			// This master can not take them up, and must not start others
 			// beside them.
@@ -96,18 +98,25 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 	case <-a.shutdown:
 		how = endOrdered
 	case <-ctx.Done():
+		// The master need not wait for a process that does not come back.
+		a.stopStarting()
+		a.conn.Leave()
 	}
 	// The commands first: they must not report that they were killed, or the
 	// master would count a failure where it should try again.
-	a.mu.Lock()
-	a.ending = true
-	a.mu.Unlock()
+	a.stopStarting()
 	a.cancel()
 	a.wg.Wait()
 	w.remains.end("", log)
 	_ = a.conn.Close() // it has ended, or now does
 	a.conn.Wait()
 	return how, err
+}
+
+func (a *attachment) stopStarting() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ending = true
 }
 
 // keepalive ends a connection whose master does not answer.

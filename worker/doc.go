@@ -10,7 +10,7 @@
 //	                  │ the master orders a shutdown          ──▶ [power-off command] ──▶ nil
 //	                  │ the generation is over (409)          ──▶ [power-off command] ──▶ [ErrSuperseded]
 //	                  │ --maxretries failures in a row        ──▶ [power-off command] ──▶ [ErrGaveUp]
-//	                  │ the context ends (SIGTERM)            ──▶ nil
+//	                  │ the context ends (SIGTERM)            ──▶ the master is told ──▶ nil
 //
 // Whatever ends an attachment ends the commands that ran on it, and they are
 // waited for before the agent dials again: two builds never share a directory.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ type fakeConn struct {
 	extensions wire.Extensions
 	notices    []wire.Notice
 	lost       bool // nothing can be sent
+	left       atomic.Bool
 
 	fakeFiles
 
@@ -131,6 +133,8 @@ func (c *fakeConn) Interruption(_ context.Context, n wire.Notice) error {
 	return nil
 }
 func (c *fakeConn) SecretBound() bool                   { return false }
+func (c *fakeConn) Machine() string                     { return "" }
+func (c *fakeConn) Leave()                              { c.left.Store(true) }
 func (c *fakeConn) Keepalive(ctx context.Context) error { return c.keepalive(ctx) }
 func (c *fakeConn) Done() <-chan struct{}               { return c.done }
 func (c *fakeConn) Err() error                          { return c.err }

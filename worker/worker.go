@@ -35,6 +35,8 @@ type conn interface {
 	Extensions() wire.Extensions
 	Interruption(ctx context.Context, n wire.Notice) error
 	SecretBound() bool
+	Machine() string
+	Leave()
 	Keepalive(ctx context.Context) error
 	Done() <-chan struct{}
 	Err() error
@@ -57,7 +59,11 @@ type Worker struct {
 	// machine, once the master has bound it. It is in memory alone, so that
 	// builds, which can read the launch's, can not read it.
 	secret string
-	held   held
+	// machine is the token by which the master knows, when this agent is started
+	// again, that it is on the same machine. It is on the disk, where builds can read
+	// it, too: all that it is good for is to end what runs here.
+	machine string
+	held    held
 	// remains is what commands have left behind.
 	remains *remains
 	ctx     context.Context // of the held commands
@@ -98,6 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(w.cfg.BaseDir, "info"), 0o777); err != nil {
 		return dormouse.Errorf(dormouse.Invalid, "can not make the worker's base directory: %w", err)
 	}
+	w.machine = readMachine(w.cfg.BaseDir)
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithCancel(ctx)

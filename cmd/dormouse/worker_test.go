@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dormouse-ci/dormouse"
@@ -112,5 +114,94 @@ func TestWorkerRefusals(t *testing.T) {
 				t.Errorf("a value that may be secret is shown:\n%s", stderr.String())
 			}
 		})
+	}
+}
+
+// An agent that is killed says nothing; the one that is started after it, on the same
+// disk, shows the master whose machine it is on; and one that is told to end says so,
+// whatever it runs.
+func TestWorkerIsStartedAgain(t *testing.T) {
+	hellos, detached := make(chan wire.Hello, 2), make(chan *wire.Worker, 2)
+	attached := make(chan *wire.Worker, 2)
+	server := wire.NewServer(wire.ServerOptions{
+		Authenticate: func(_ context.Context, h wire.Hello) (wire.Identity, error) {
+			hellos <- h
+			return wire.Identity{Generation: 1, Machine: "token-of-a-machine"}, nil
+		},
+		Attach: func(_ context.Context, w *wire.Worker) error {
+			attached <- w
+			return nil
+		},
+		Detached: func(w *wire.Worker) { detached <- w },
+	})
+	listener := httptest.NewServer(server)
+	defer listener.Close()
+	defer func() { _ = server.Shutdown(context.Background()) }()
+	base := filepath.Join(t.TempDir(), "base")
+	start := func(shows string) *exec.Cmd {
+		var stderr bytes.Buffer
+		cmd := exec.Command(buildDormouse(t), "worker", "--master", strings.TrimPrefix(listener.URL, "http://"), "--name", "w", "--basedir", base)
+		cmd.Env = append(os.Environ(), "DORMOUSE_WORKER_PASSWORD=p", "NOTIFY_SOCKET=/nonexistent", "INVOCATION_ID=1")
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			if t.Failed() {
+				t.Log(stderr.String())
+			}
+		})
+		if h := <-hellos; h.Machine != shows {
+			t.Errorf("it shows %q, want %q", h.Machine, shows)
+		}
+		return cmd
+	}
+	cmd := start("")
+	<-attached
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if w := <-detached; w.ProcessEnds() {
+		t.Error("a process that was killed has said that it ends")
+	}
+	_ = cmd.Wait()
+	kept := filepath.Join(base, ".machine")
+	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+
+	cmd = start("token-of-a-machine")
+	w := <-attached
+	var told bytes.Buffer
+	said := make(chan struct{})
+	r, err := w.Start(t.Context(), wire.Command{Name: "shell", ID: "1", Args: map[string]any{
+		"command": "trap '' TERM; env | grep -c '^DORMOUSE_\\|^NOTIFY_SOCKET\\|^INVOCATION_ID'; while :; do sleep 1; done", "workdir": base, "logEnviron": false,
+	}}, func(_ context.Context, u wire.Update) error {
+		for _, l := range u.Lines {
+			if l.Stream == dormouse.Stdout {
+				told.WriteString(l.Text)
+				close(said)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-said
+	if told.String() != "0" {
+		t.Errorf("a build has %s variables of the agent's and of systemd's", told.String())
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if w := <-detached; !w.ProcessEnds() {
+		t.Errorf("a process that was told to end has not said so: %v", w.Err())
+	}
+	_ = r.Wait(t.Context())
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("told to end, it ends with %v", err)
 	}
 }
