@@ -74,7 +74,7 @@ type peer struct {
 	closed chan struct{} // the WebSocket is closed
 	// farewell: the other side said that its process ends. Set before done.
 	farewell atomic.Bool
-	wg     sync.WaitGroup
+	wg       sync.WaitGroup
 }
 
 type answer struct {
