@@ -41,6 +41,8 @@ var mayImport = map[string][]string{
 	"internal/testca":  {},
 	"latent":           {},
 	"notify":           {},
+	"pb":               {"pb/banana"},
+	"pb/banana":        {},
 	"planner":          {},
 	"store":            {},
 	"store/migrations": {},

@@ -1,0 +1,59 @@
+package pb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Ask is a call that any peer answers: to hear from it. A failure is an answer.
+type Ask func(ctx context.Context) error
+
+// Probe asks, and says whether the other side is alive: whether anything came
+// from it before ctx ended. A connection that is held back by ourselves is, since
+// nothing is read from it.
+func (c *Conn) Probe(ctx context.Context, ask Ask) bool {
+	before := c.in.reads.Load()
+	if err := ask(ctx); err == nil {
+		return true
+	} else if _, answered := errors.AsType[*Failure](err); answered {
+		return true
+	}
+	select {
+	case <-c.done:
+		return false
+	default:
+		return c.in.reads.Load() != before || c.Held()
+	}
+}
+
+// Watch asks in each interval in which nothing came, and ends the connection
+// where nothing comes within the timeout either. It returns at once; Wait waits
+// for it too.
+func (c *Conn) Watch(interval, timeout time.Duration, ask Ask) {
+	heard := c.in.reads.Load()
+	c.wg.Go(func() {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-c.done:
+				return
+			case <-ticker.C:
+			}
+			if now := c.in.reads.Load(); now != heard {
+				heard = now
+				continue
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			alive := c.Probe(ctx, ask)
+			cancel()
+			if !alive {
+				c.end(fmt.Errorf("nothing came for %v, nor within %v of being asked", interval, timeout))
+				return
+			}
+			heard = c.in.reads.Load()
+		}
+	})
+}
