@@ -27,9 +27,9 @@ const maxVolumeSize = 64 << 10 // GiB
 
 var virtualForm = regexp.MustCompile(`^ephemeral[0-9]+$`)
 
-// blockDevices reads mappings as EC2's API has them, and sees to it that
-// volumes made for an instance end with it unless they are told not to.
-func (a arguments) blockDevices() []map[string]any {
+// readBlockDevices reads mappings as EC2's API has them, and sees to it that
+// readVolumes made for an instance end with it unless they are told not to.
+func readBlockDevices(a arguments) []map[string]any {
 	f, ok := a.some("block_device_map")
 	if !ok {
 		return nil
@@ -162,7 +162,7 @@ func (f field) fields(known map[string]string) (map[string]any, bool) {
 	return out, true
 }
 
-func (a arguments) volumes() []Volume {
+func readVolumes(a arguments) []Volume {
 	f, ok := a.some("volumes")
 	if !ok {
 		return nil
@@ -195,8 +195,8 @@ func (a arguments) volumes() []Volume {
 	return volumes
 }
 
-// deviceRules holds that no device is given away twice.
-func (a arguments) deviceRules(e *EC2LatentWorker) {
+// checkDevices holds that no device is given away twice.
+func checkDevices(a arguments, e *EC2LatentWorker) {
 	for i, v := range e.Volumes {
 		if slices.ContainsFunc(e.BlockDeviceMap, func(d map[string]any) bool { return d["DeviceName"] == v.Device }) {
 			f, _ := a.field("volumes")

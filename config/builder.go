@@ -69,8 +69,8 @@ func addSteps(self *object, steps argument) error {
 	return nil
 }
 
-// factory reads the steps, those of the list first.
-func (a arguments) factory() any {
+// readFactory reads the steps, those of the list first.
+func readFactory(a arguments) any {
 	var list []argument
 	if f, ok := a.some("steps"); ok {
 		items, _ := f.items("a list of steps")
@@ -110,7 +110,7 @@ func uniqueNames(specs []dormouse.StepSpec) []dormouse.StepSpec {
 	return specs
 }
 
-// builder is what a BuilderConfig was read as, with what is judged only when
+// readBuilder is what a BuilderConfig was read as, with what is judged only when
 // all else is known.
 type builder struct {
 	dormouse.Builder
@@ -122,18 +122,18 @@ type builder struct {
 	o          *object
 }
 
-func (a arguments) builder() any {
+func readBuilder(a arguments) any {
 	b := &builder{o: a.o}
-	b.Name = a.builderName()
+	b.Name = readBuilderName(a)
 	b.Description = a.text("description", "")
-	b.WorkerNames = a.workerNames()
-	b.BuildDir = a.buildDir(b.Name)
+	b.WorkerNames = readWorkerNames(a)
+	b.BuildDir = readBuildDir(a, b.Name)
 	b.Tags = a.texts("tags")
-	b.Env = a.env()
-	b.Properties = a.ownProperties("properties")
-	b.DefaultProperties = a.ownProperties("defaultProperties")
-	b.Locks = a.lockAccesses()
-	b.Choose = a.choices(b.Name)
+	b.Env = readEnv(a)
+	b.Properties = readOwnProperties(a, "properties")
+	b.DefaultProperties = readOwnProperties(a, "defaultProperties")
+	b.Locks = readLockAccesses(a)
+	b.Choose = readChoices(a, b.Name)
 	if f, ok := a.some("maxRetries"); ok {
 		b.retries = f.retries()
 	}
@@ -180,7 +180,7 @@ func (f field) retries() *int {
 	return nil
 }
 
-func (a arguments) builderName() string {
+func readBuilderName(a arguments) string {
 	name := a.requiredText("name")
 	switch {
 	case strings.HasPrefix(name, "_"):
@@ -191,7 +191,7 @@ func (a arguments) builderName() string {
 	return name
 }
 
-func (a arguments) workerNames() []string {
+func readWorkerNames(a arguments) []string {
 	names := a.texts("workernames")
 	if f, ok := a.some("workername"); ok {
 		if name, ok := f.text(); ok && !slices.Contains(names, name) {
@@ -204,10 +204,10 @@ func (a arguments) workerNames() []string {
 	return names
 }
 
-// buildDir is the directory on the worker, Buildbot's workerbuilddir; builddir
+// readBuildDir is the directory on the worker, Buildbot's workerbuilddir; builddir
 // is its default there, and here, where the master has no such directory, the
 // same thing.
-func (a arguments) buildDir(name string) string {
+func readBuildDir(a arguments, name string) string {
 	for _, arg := range []string{"workerbuilddir", "builddir"} {
 		f, ok := a.some(arg)
 		if !ok {
@@ -235,8 +235,8 @@ func safeDir(name string) string {
 	}, name)
 }
 
-// ownProperties reads properties that a builder gives its builds.
-func (a arguments) ownProperties(name string) map[string]any {
+// readOwnProperties reads properties that a builder gives its builds.
+func readOwnProperties(a arguments, name string) map[string]any {
 	own := a.properties(name)
 	for _, n := range sortedKeys(own) {
 		if dormouse.IsBuildFact(n) {

@@ -9,14 +9,14 @@ import (
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
-// choices reads the functions that decide over a builder's requests.
-func (a arguments) choices(builder string) dormouse.Choices {
+// readChoices reads the functions that decide over a builder's requests.
+func readChoices(a arguments, builder string) dormouse.Choices {
 	var c dormouse.Choices
 	p := a.r.program
 	of := func() starlark.Value {
 		return &record{name: "builder", attrs: starlark.StringDict{"name": starlark.String(builder)}}
 	}
-	if f := a.choice("nextBuild", 2, "def nextBuild(builder, requests): …"); f != nil {
+	if f := readChoice(a, "nextBuild", 2, "def nextBuild(builder, requests): …"); f != nil {
 		c.NextBuild = func(requests []dormouse.BuildRequest) (int64, error) {
 			list := make([]starlark.Value, len(requests))
 			byRecord := make(map[starlark.Value]int64, len(requests))
@@ -36,7 +36,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 			return 0, &expr.FunctionError{Message: f.Name() + " must return one of the requests that it is given, or None"}
 		}
 	}
-	if f := a.choice("nextWorker", 3, "def nextWorker(builder, workers, request): …"); f != nil {
+	if f := readChoice(a, "nextWorker", 3, "def nextWorker(builder, workers, request): …"); f != nil {
 		c.NextWorker = func(workers []string, r dormouse.BuildRequest) (string, error) {
 			list := make([]starlark.Value, len(workers))
 			byRecord := make(map[starlark.Value]string, len(workers))
@@ -56,7 +56,7 @@ func (a arguments) choices(builder string) dormouse.Choices {
 			return "", &expr.FunctionError{Message: f.Name() + " must return one of the workers that it is given, or None"}
 		}
 	}
-	if f := a.choice("canStartBuild", 3, "def canStartBuild(builder, worker, request): …"); f != nil {
+	if f := readChoice(a, "canStartBuild", 3, "def canStartBuild(builder, worker, request): …"); f != nil {
 		c.CanStartBuild = func(worker string, r dormouse.BuildRequest) (bool, error) {
 			return p.decide(f, of(), newWorker(worker), newRequest(r))
 		}
@@ -64,8 +64,8 @@ func (a arguments) choices(builder string) dormouse.Choices {
 	return c
 }
 
-// choice reads an argument that is a function, if it is given.
-func (a arguments) choice(name string, params int, example string) starlark.Callable {
+// readChoice reads an argument that is a function, if it is given.
+func readChoice(a arguments, name string, params int, example string) starlark.Callable {
 	if !a.given(name) {
 		return nil
 	}

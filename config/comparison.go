@@ -46,7 +46,7 @@ func (o *object) NoCondition() error {
 	return nil
 }
 
-func (a arguments) comparison() any {
+func readComparison(a arguments) any {
 	left, _ := a.field("left")
 	right, _ := a.field("right")
 	x, okX := left.data(true)

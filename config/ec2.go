@@ -97,57 +97,57 @@ var products = []string{
 	"SUSE Linux", "SUSE Linux (Amazon VPC)", "Windows", "Windows (Amazon VPC)",
 }
 
-func (a arguments) ec2Worker() any {
-	w := a.worker(a.seconds("missing_timeout", defaultLatentMissing, positive))
+func readEC2Worker(a arguments) any {
+	w := readWorker(a, a.seconds("missing_timeout", defaultLatentMissing, positive))
 	e := &EC2LatentWorker{
-		InstanceTypes:         a.instanceTypes(),
-		AMI:                   a.identified("ami", "ami-"),
-		AMISSMParameter:       a.ssmParameter(),
-		ValidAMIOwners:        a.owners(),
-		ValidAMILocationRegex: a.locationRegex(),
-		AMIFilters:            a.amiFilters(),
-		LaunchTemplate:        a.launchTemplate(),
-		ElasticIP:             a.elasticIP(),
-		KeypairName:           a.keypairName(),
-		SecurityName:          a.securityName(),
-		SecurityGroupIDs:      a.identifiedList("security_group_ids", "sg-"),
-		SubnetIDs:             a.identifiedList("subnet_id", "subnet-"),
-		UserData:              a.userData(),
-		Bootstrap:             a.bootstrap(),
+		InstanceTypes:         readInstanceTypes(a),
+		AMI:                   readID(a, "ami", "ami-"),
+		AMISSMParameter:       readSSMParameter(a),
+		ValidAMIOwners:        readOwners(a),
+		ValidAMILocationRegex: readLocationRegex(a),
+		AMIFilters:            readAMIFilters(a),
+		LaunchTemplate:        readLaunchTemplate(a),
+		ElasticIP:             readElasticIP(a),
+		KeypairName:           readKeypairName(a),
+		SecurityName:          readSecurityName(a),
+		SecurityGroupIDs:      readIDs(a, "security_group_ids", "sg-"),
+		SubnetIDs:             readIDs(a, "subnet_id", "subnet-"),
+		UserData:              readUserData(a),
+		Bootstrap:             readBootstrap(a),
 		BuildWaitTimeout:      a.seconds("build_wait_timeout", defaultBuildWait, anySign),
-		OnShutdown:            a.onShutdown(),
+		OnShutdown:            readOnShutdown(a),
 		MissingTimeout:        w.MissingTimeout,
-		CheckInstanceInterval: a.checkInterval(),
-		Session:               a.session(),
+		CheckInstanceInterval: readCheckInterval(a),
+		Session:               readSession(a),
 		SpotInstance:          a.flag("spot_instance", false),
-		MaxSpotPrice:          a.price("max_spot_price", defaultMaxSpotPrice),
-		PriceMultiplier:       a.price("price_multiplier", defaultPriceMultiplier),
-		ProductDescription:    a.product(),
+		MaxSpotPrice:          readPrice(a, "max_spot_price", defaultMaxSpotPrice),
+		PriceMultiplier:       readPrice(a, "price_multiplier", defaultPriceMultiplier),
+		ProductDescription:    readProduct(a),
 		FallbackToOnDemand:    a.flag("fallback_to_on_demand", false),
-		Instances:             a.instances(),
-		PricePerHour:          a.price("price_per_hour", 0),
-		Volumes:               a.volumes(),
-		BlockDeviceMap:        a.blockDevices(),
-		Tags:                  a.tags(),
-		InstanceProfileName:   a.profileName(),
+		Instances:             readInstances(a),
+		PricePerHour:          readPrice(a, "price_per_hour", 0),
+		Volumes:               readVolumes(a),
+		BlockDeviceMap:        readBlockDevices(a),
+		Tags:                  readTags(a),
+		InstanceProfileName:   readProfileName(a),
 		Pos:                   make(map[string]string, len(a.o.args)),
 
-		AssociatePublicIPAddress: a.publicAddress(),
+		AssociatePublicIPAddress: readPublicAddress(a),
 	}
-	e.Region = a.region(e.Session)
-	e.Placement = a.placement(e.Region)
+	e.Region = readRegion(a, e.Session)
+	e.Placement = readPlacement(a, e.Region)
 	for name, arg := range a.o.args {
 		e.Pos[name] = a.r.pos(arg.at)
 	}
-	a.imageRules(e)
-	a.networkRules(e)
-	a.deviceRules(e)
-	a.spotRules(e)
+	checkImage(a, e)
+	checkNetwork(a, e)
+	checkDevices(a, e)
+	checkSpot(a, e)
 	w.EC2 = e
 	return w
 }
 
-func (a arguments) onShutdown() string {
+func readOnShutdown(a arguments) string {
 	const terminate, keep = "terminate", "keep"
 	f, ok := a.some("on_shutdown")
 	if !ok {
@@ -160,7 +160,7 @@ func (a arguments) onShutdown() string {
 	return v
 }
 
-func (a arguments) keypairName() string {
+func readKeypairName(a arguments) string {
 	name := a.text("keypair_name", "")
 	if name != "" && (len(name) > maxName || !keypairForm.MatchString(name)) {
 		f, _ := a.field("keypair_name")
@@ -169,7 +169,7 @@ func (a arguments) keypairName() string {
 	return name
 }
 
-func (a arguments) securityName() string {
+func readSecurityName(a arguments) string {
 	name := a.text("security_name", "")
 	switch {
 	case name == "":
@@ -182,7 +182,7 @@ func (a arguments) securityName() string {
 	return name
 }
 
-func (a arguments) profileName() string {
+func readProfileName(a arguments) string {
 	name := a.text("instance_profile_name", "")
 	switch {
 	case name == "":
@@ -199,7 +199,7 @@ func (a arguments) profileName() string {
 // of listings.
 const minCheckInterval = time.Second
 
-func (a arguments) checkInterval() time.Duration {
+func readCheckInterval(a arguments) time.Duration {
 	d := a.seconds("check_instance_interval", defaultCheckInterval, positive)
 	if d < minCheckInterval {
 		f, _ := a.field("check_instance_interval")
@@ -208,7 +208,7 @@ func (a arguments) checkInterval() time.Duration {
 	return d
 }
 
-func (a arguments) product() string {
+func readProduct(a arguments) string {
 	if f, ok := a.some("product_description"); ok {
 		return f.oneOf(products...)
 	}
@@ -219,7 +219,7 @@ func (a arguments) product() string {
 // to start.
 const maxInstances = 1000
 
-func (a arguments) instances() int {
+func readInstances(a arguments) int {
 	if f, ok := a.some("instances"); ok {
 		if n, ok := f.integer(1, maxInstances); ok {
 			return n
@@ -228,7 +228,7 @@ func (a arguments) instances() int {
 	return 1
 }
 
-func (a arguments) networkRules(e *EC2LatentWorker) {
+func checkNetwork(a arguments, e *EC2LatentWorker) {
 	if a.given("security_name") && a.given("subnet_id") {
 		a.errorf("security_name", "name the groups by security_group_ids", "security_name can not be used in a subnet (subnet_id)")
 	}
@@ -242,7 +242,7 @@ func (a arguments) networkRules(e *EC2LatentWorker) {
 	}
 }
 
-func (a arguments) spotRules(e *EC2LatentWorker) {
+func checkSpot(a arguments, e *EC2LatentWorker) {
 	if e.Bootstrap != "" && strings.HasPrefix(e.ProductDescription, "Windows") {
 		a.errorf("bootstrap", "put the worker on the image", "bootstrap installs the agent by cloud-init on Linux, and product_description is %s", quote(e.ProductDescription))
 	}
@@ -271,7 +271,7 @@ func none(a arguments, name string) bool {
 	return ok && f.v == starlark.None
 }
 
-func (a arguments) instanceTypes() []string {
+func readInstanceTypes(a arguments) []string {
 	f, ok := a.field("instance_type")
 	if !ok {
 		return nil
@@ -288,8 +288,8 @@ func (a arguments) instanceTypes() []string {
 	return types
 }
 
-// identified reads an id of EC2's, which all begin with what they identify.
-func (a arguments) identified(name, prefix string) string {
+// readID reads an id of EC2's, which all begin with what they identify.
+func readID(a arguments, name, prefix string) string {
 	id := a.text(name, "")
 	if id != "" && !validID(id, prefix) {
 		f, _ := a.field(name)
@@ -305,7 +305,7 @@ func validID(id, prefix string) bool {
 	})
 }
 
-func (a arguments) identifiedList(name, prefix string) []string {
+func readIDs(a arguments, name, prefix string) []string {
 	f, ok := a.some(name)
 	if !ok {
 		return nil
@@ -322,7 +322,7 @@ func (a arguments) identifiedList(name, prefix string) []string {
 	return ids
 }
 
-func (a arguments) elasticIP() string {
+func readElasticIP(a arguments) string {
 	ip := a.text("elastic_ip", "")
 	if addr, err := netip.ParseAddr(ip); ip != "" && (err != nil || !addr.Is4() || addr.IsPrivate() || !addr.IsGlobalUnicast()) {
 		f, _ := a.field("elastic_ip")
@@ -331,7 +331,7 @@ func (a arguments) elasticIP() string {
 	return ip
 }
 
-func (a arguments) publicAddress() *bool {
+func readPublicAddress(a arguments) *bool {
 	f, ok := a.some("associate_public_ip_address")
 	if !ok {
 		return nil
@@ -343,7 +343,7 @@ func (a arguments) publicAddress() *bool {
 	return &public
 }
 
-func (a arguments) region(s Session) string {
+func readRegion(a arguments, s Session) string {
 	region := a.text("region", "")
 	if region == "" {
 		return s.Region
@@ -355,7 +355,7 @@ func (a arguments) region(s Session) string {
 	return region
 }
 
-func (a arguments) placement(region string) string {
+func readPlacement(a arguments, region string) string {
 	placement := a.text("placement", "")
 	if placement != "" && !placementForm.MatchString(placement) {
 		f, _ := a.field("placement")
@@ -366,7 +366,7 @@ func (a arguments) placement(region string) string {
 	return placement
 }
 
-func (a arguments) price(name string, def float64) *float64 {
+func readPrice(a arguments, name string, def float64) *float64 {
 	f, ok := a.field(name)
 	switch {
 	case !ok && def == 0:
@@ -389,7 +389,7 @@ func (a arguments) price(name string, def float64) *float64 {
 	return price
 }
 
-func (a arguments) tags() map[string]string {
+func readTags(a arguments) map[string]string {
 	tags := a.textMap("tags")
 	f, _ := a.field("tags")
 	if len(tags) > maxTags {

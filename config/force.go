@@ -37,14 +37,14 @@ var identifier = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0
 
 const maxIdentifier = 50 // characters, as in Buildbot
 
-func (a arguments) forceScheduler() any {
+func readForceScheduler(a arguments) any {
 	s := &scheduler{o: a.o}
-	s.Name = a.schedulerName()
-	s.BuilderNames, s.builders = a.builderNames()
+	s.Name = readSchedulerName(a)
+	s.BuilderNames, s.builders = readBuilderNames(a)
 	return s
 }
 
-func (a arguments) schedulerName() string {
+func readSchedulerName(a arguments) string {
 	name := a.requiredText("name")
 	if name != "" && (!identifier.MatchString(name) || utf8.RuneCountInString(name) > maxIdentifier) {
 		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s can not name a scheduler", quote(name))
@@ -52,8 +52,8 @@ func (a arguments) schedulerName() string {
 	return name
 }
 
-// builderNames reads whom a scheduler is for.
-func (a arguments) builderNames() (names []string, f field) {
+// readBuilderNames reads whom a scheduler is for.
+func readBuilderNames(a arguments) (names []string, f field) {
 	f, ok := a.field("builderNames")
 	if !ok {
 		return nil, f

@@ -16,7 +16,7 @@ import (
 )
 
 // What one call of a function may use while builds run: a function computes a
-// command line or a condition, which takes some hundred steps.
+// readCommand line or a condition, which takes some hundred steps.
 const (
 	callSteps = 1_000_000        // about a tenth of a second
 	callTime  = 10 * time.Second // on a machine that is busy otherwise
@@ -200,7 +200,7 @@ func init() { // the method makes what has the method
 	withArgsClass.attrs = rendererClass.attrs
 }
 
-// withArgs is renderer.withArgs(…): what the function gets besides props.
+// readWithArgs is renderer.withArgs(…): what the function gets besides props.
 func withArgs(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return r.made(withArgsClass, self, call, args, kwargs), nil
 }
@@ -285,7 +285,7 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func (a arguments) renderer() any {
+func readRenderer(a arguments) any {
 	f := a.function("function", -1, "def f(props): …")
 	if f == nil {
 		return nil
@@ -293,13 +293,13 @@ func (a arguments) renderer() any {
 	return &called{program: a.r.program, f: f, role: renderer}
 }
 
-func (a arguments) withArgs() any {
+func readWithArgs(a arguments) any {
 	inner, ok := a.r.value(a.o.of).(*called)
 	if !ok {
 		return nil
 	}
 	out := *inner
-	args, kw := a.variable()
+	args, kw := readVariable(a)
 	out.args = slices.Concat(inner.args, args)
 	if out.kw = maps.Clone(inner.kw); out.kw == nil {
 		out.kw = kw
@@ -313,9 +313,9 @@ func (a arguments) withArgs() any {
 	return &out
 }
 
-func (a arguments) transform() any {
+func readTransform(a arguments) any {
 	f := a.function("function", -1, "lambda x: …")
-	args, kw := a.variable()
+	args, kw := readVariable(a)
 	if f == nil {
 		return nil
 	}
@@ -325,7 +325,7 @@ func (a arguments) transform() any {
 	return &called{program: a.r.program, f: f, role: transform, args: args, kw: kw}
 }
 
-func (a arguments) flattenList() any {
+func readFlattenList(a arguments) any {
 	f, ok := a.field("nestedlist")
 	if !ok {
 		return nil
@@ -337,10 +337,10 @@ func (a arguments) flattenList() any {
 	return flattened{v}
 }
 
-// variable reads the further arguments of a variadic and open class, which a
+// readVariable reads the further arguments of a variadic and open class, which a
 // function gets. Secrets are not among them: it could print them, or turn them
 // into what is not recognized.
-func (a arguments) variable() (args []any, kw map[string]any) {
+func readVariable(a arguments) (args []any, kw map[string]any) {
 	noSecret := func(v any, at dialect.Place, what string) {
 		if names := secretsIn(v); len(names) > 0 {
 			a.r.errorf(at, "let the function return util.Secret('"+names[0]+"')", "%s: %s: a function can not read a secret (%s)", a.o.class.name, what, names[0])
@@ -361,9 +361,9 @@ func (a arguments) variable() (args []any, kw map[string]any) {
 	return args, kw
 }
 
-// condition reads doStepIf or hideStepIf: True, False, a function, or what
+// readCondition reads doStepIf or hideStepIf: True, False, a function, or what
 // becomes one of the first two. usual is the value that says nothing.
-func (a arguments) condition(name string, r role, usual bool) any {
+func readCondition(a arguments, name string, r role, usual bool) any {
 	f, ok := a.some(name)
 	if !ok {
 		return nil
@@ -398,8 +398,8 @@ func (a arguments) condition(name string, r role, usual bool) any {
 // extractor is a function that makes properties of a command's output.
 type extractor struct{ called }
 
-// extract reads such a function.
-func (a arguments) extract() dormouse.Extractor {
+// readExtractor reads such a function.
+func readExtractor(a arguments) dormouse.Extractor {
 	f := a.function("extract_fn", 3, "def extract(rc, stdout, stderr): …")
 	if f == nil {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
-// repository reads a repository's URL.
-func (a arguments) repository() any {
+// readRepository reads a repository's URL.
+func readRepository(a arguments) any {
 	f, ok := a.field("repourl")
 	if !ok {
 		return nil // which has been reported
@@ -30,8 +30,8 @@ func (a arguments) repository() any {
 	return v
 }
 
-// path reads a path on the worker that becomes an argument of a command.
-func (a arguments) path(name string) any {
+// readPath reads a path on the worker that becomes an argument of a command.
+func readPath(a arguments, name string) any {
 	v := a.dynamicText(name)
 	if s, ok := v.(string); ok && (s == "" || strings.HasPrefix(s, "-") || hasControl(s)) {
 		f, _ := a.field(name)
@@ -40,8 +40,8 @@ func (a arguments) path(name string) any {
 	return v
 }
 
-// remoteName reads what a remote is called.
-func (a arguments) remoteName() any {
+// readRemoteName reads what a remote is called.
+func readRemoteName(a arguments) any {
 	v := a.dynamicText("origin")
 	if s, ok := v.(string); ok && (s == "" || strings.HasPrefix(s, "-") || strings.ContainsAny(s, " :*?[\\~^") || strings.Contains(s, "..") || hasControl(s)) {
 		f, _ := a.field("origin")
@@ -55,8 +55,8 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// filters reads what a partial clone leaves out.
-func (a arguments) filters() []string {
+// readFilters reads what a partial clone leaves out.
+func readFilters(a arguments) []string {
 	f, ok := a.some("filters")
 	if !ok {
 		return nil
@@ -70,9 +70,9 @@ func (a arguments) filters() []string {
 	return filters
 }
 
-// gitMethod reads the mode, the method, and what depends on them. Either can be
+// readGitMethod reads the mode, the method, and what depends on them. Either can be
 // known only when the build runs.
-func (a arguments) gitMethod(g *dormouse.Git) {
+func readGitMethod(a arguments, g *dormouse.Git) {
 	g.Mode = a.word("mode", "incremental", "full")
 	g.Method = a.word("method", "clobber", "fresh", "clean", "copy")
 	if g.Mode == nil {
@@ -105,8 +105,8 @@ func (a arguments) word(name string, words ...string) any {
 	return f.oneOf(words...)
 }
 
-// shallow reads a depth; True is the depth of one.
-func (a arguments) shallow() int {
+// readShallow reads a depth; True is the depth of one.
+func readShallow(a arguments) int {
 	f, ok := a.some("shallow")
 	if !ok || f.v == starlark.False {
 		return 0
@@ -121,8 +121,8 @@ func (a arguments) shallow() int {
 	return 0
 }
 
-// gitRetry reads how often a checkout is tried again.
-func (a arguments) gitRetry(g *dormouse.Git) {
+// readGitRetry reads how often a checkout is tried again.
+func readGitRetry(a arguments, g *dormouse.Git) {
 	f, ok := a.some("retry")
 	if !ok {
 		return
@@ -145,9 +145,9 @@ func (f field) pair(allowed string) ([]field, bool) {
 	return f.items(allowed)
 }
 
-// gitDescription reads options of git describe. Buildbot writes them as git does,
+// readGitDescription reads options of git describe. Buildbot writes them as git does,
 // with hyphens; as names of arguments they have underscores.
-func (a arguments) gitDescription() *dormouse.GitDescription {
+func readGitDescription(a arguments) *dormouse.GitDescription {
 	f, ok := a.some("getDescription")
 	if !ok {
 		return nil
@@ -208,9 +208,9 @@ func (f field) dirty() *string {
 	return new(string(s))
 }
 
-// gitConfig reads git's configuration. It becomes arguments, which everyone on
+// readGitConfig reads git's configuration. It becomes arguments, which everyone on
 // the worker can see.
-func (a arguments) gitConfig() map[string]any {
+func readGitConfig(a arguments) map[string]any {
 	f, ok := a.some("config")
 	if !ok {
 		return nil
@@ -238,11 +238,11 @@ func (a arguments) gitConfig() map[string]any {
 	return out
 }
 
-// gitKeys reads what git uses over SSH.
-func (a arguments) gitKeys(g *dormouse.Git) {
-	g.SSHPrivateKey = a.content("sshPrivateKey")
-	g.SSHHostKey = a.content("sshHostKey")
-	g.SSHKnownHosts = a.content("sshKnownHosts")
+// readGitKeys reads what git uses over SSH.
+func readGitKeys(a arguments, g *dormouse.Git) {
+	g.SSHPrivateKey = readContent(a, "sshPrivateKey")
+	g.SSHHostKey = readContent(a, "sshHostKey")
+	g.SSHKnownHosts = readContent(a, "sshKnownHosts")
 	for _, name := range []string{"sshHostKey", "sshKnownHosts"} {
 		if a.given(name) && !a.given("sshPrivateKey") {
 			a.errorf(name, "", "%s has a meaning with sshPrivateKey only", name)
@@ -257,8 +257,8 @@ func (a arguments) gitKeys(g *dormouse.Git) {
 	}
 }
 
-// content reads what a file is to have in it.
-func (a arguments) content(name string) any {
+// readContent reads what a file is to have in it.
+func readContent(a arguments, name string) any {
 	v := a.dynamicText(name)
 	if s, ok := v.(string); ok && strings.TrimSpace(s) == "" {
 		f, _ := a.field(name)
@@ -267,8 +267,8 @@ func (a arguments) content(name string) any {
 	return v
 }
 
-// gitCredentials reads a user and a password.
-func (a arguments) gitCredentials(g *dormouse.Git) {
+// readGitCredentials reads a user and a password.
+func readGitCredentials(a arguments, g *dormouse.Git) {
 	f, ok := a.some("auth_credentials")
 	if !ok {
 		return

@@ -34,8 +34,8 @@ var ownersOf = wordSet("image-id owner-alias owner-id tag-key")
 // imageChoices are the parameters that choose among images.
 var imageChoices = []string{"valid_ami_owners", "valid_ami_location_regex", "ami_filters"}
 
-// imageRules holds that the image is named in one way.
-func (a arguments) imageRules(e *EC2LatentWorker) {
+// checkImage holds that the image is named in one way.
+func checkImage(a arguments, e *EC2LatentWorker) {
 	var given []string
 	for _, name := range []string{"ami", "ami_ssm_parameter"} {
 		if a.given(name) {
@@ -75,7 +75,7 @@ func ownedBy(filters map[string][]string) bool {
 // where another account shares it, and a version or label after a colon.
 var parameterForm = regexp.MustCompile(`^(arn:[a-z-]+:ssm:[a-z0-9-]+:[0-9]{12}:parameter)?[A-Za-z0-9_./-]+(:[A-Za-z0-9_.-]+)?$`)
 
-func (a arguments) ssmParameter() string {
+func readSSMParameter(a arguments) string {
 	name := a.text("ami_ssm_parameter", "")
 	f, _ := a.field("ami_ssm_parameter")
 	switch {
@@ -88,8 +88,8 @@ func (a arguments) ssmParameter() string {
 	return name
 }
 
-// amiFilters reads filters as DescribeImages has them.
-func (a arguments) amiFilters() map[string][]string {
+// readAMIFilters reads filters as DescribeImages has them.
+func readAMIFilters(a arguments) map[string][]string {
 	f, ok := a.some("ami_filters")
 	if !ok {
 		return nil
@@ -123,9 +123,9 @@ func (a arguments) amiFilters() map[string][]string {
 	return filters
 }
 
-// owners reads account numbers. They are integers, of at most 12 digits with
+// readOwners reads account numbers. They are integers, of at most 12 digits with
 // the leading zeros gone.
-func (a arguments) owners() []string {
+func readOwners(a arguments) []string {
 	f, ok := a.some("valid_ami_owners")
 	if !ok {
 		return nil
@@ -154,7 +154,7 @@ func (a arguments) owners() []string {
 	return owners
 }
 
-func (a arguments) locationRegex() string {
+func readLocationRegex(a arguments) string {
 	expr := a.text("valid_ami_location_regex", "")
 	if _, err := regexp.Compile(expr); err != nil {
 		where, why := "", err.Error()

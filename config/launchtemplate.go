@@ -18,8 +18,8 @@ var (
 // templateKeys are the fields of EC2's LaunchTemplateSpecification.
 var templateKeys = wordSet("LaunchTemplateId LaunchTemplateName Version")
 
-// launchTemplate reads an id, a name, or a dictionary as EC2's API has it.
-func (a arguments) launchTemplate() (t LaunchTemplate) {
+// readLaunchTemplate reads an id, a name, or a dictionary as EC2's API has it.
+func readLaunchTemplate(a arguments) (t LaunchTemplate) {
 	f, ok := a.some("launch_template")
 	if !ok {
 		return t

@@ -32,9 +32,9 @@ func accessTo(r *reader, call dialect.Found, self *object, args starlark.Tuple, 
 	return r.made(accessClass, self, call, args, kwargs), nil
 }
 
-// lock reads a lock. Two of one name must be the same: they would be taken for
+// readLock reads a lock. Two of one name must be the same: they would be taken for
 // one.
-func (a arguments) lock() dormouse.Lock {
+func readLock(a arguments) dormouse.Lock {
 	l := dormouse.Lock{
 		Name: a.requiredText("name"), PerWorker: a.o.class == workerLockClass, MaxCount: a.count("maxCount", 1),
 	}
@@ -61,8 +61,8 @@ func (a arguments) lock() dormouse.Lock {
 // maxLockCount is as good as no limit.
 const maxLockCount = 1_000_000
 
-// access reads a use of a lock.
-func (a arguments) access() dormouse.LockAccess {
+// readAccess reads a use of a lock.
+func readAccess(a arguments) dormouse.LockAccess {
 	l, _ := a.r.value(a.o.of).(dormouse.Lock)
 	out := dormouse.LockAccess{Lock: l, Count: a.count("count", 1)}
 	switch mode := a.requiredText("mode"); mode {
@@ -86,9 +86,9 @@ func (a arguments) access() dormouse.LockAccess {
 	return out
 }
 
-// lockAccesses reads locks=[…]. A lock that stands there itself is used
+// readLockAccesses reads locks=[…]. A lock that stands there itself is used
 // exclusively: the safer reading, where Buildbot counts it as one use.
-func (a arguments) lockAccesses() []dormouse.LockAccess {
+func readLockAccesses(a arguments) []dormouse.LockAccess {
 	f, ok := a.some("locks")
 	if !ok {
 		return nil

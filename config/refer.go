@@ -60,7 +60,7 @@ func (g *global) workers(m *Master) {
 	}
 }
 
-// instances checks the names NAME-1, NAME-2, … of a definition that stands for
+// readInstances checks the names NAME-1, NAME-2, … of a definition that stands for
 // several workers. The definition's own name stays taken too: it is what
 // builders name them all by.
 func (g *global) instances(seen map[string]*object, o *object, w Worker) {

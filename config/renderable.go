@@ -41,7 +41,7 @@ var renderables = map[*class]bool{
 	transformClass: true, flattenClass: true, comparisonClass: true,
 }
 
-func (a arguments) interpolate() any {
+func readInterpolate(a arguments) any {
 	f, ok := a.field("fmtstring")
 	if !ok {
 		return nil
@@ -68,7 +68,7 @@ func (a arguments) interpolate() any {
 		return nil
 	}
 	for _, name := range in.Names("secret") {
-		a.secretExists(f.at, name)
+		checkSecret(a, f.at, name)
 	}
 	if !good {
 		return nil
@@ -76,7 +76,7 @@ func (a arguments) interpolate() any {
 	return in
 }
 
-func (a arguments) property() any {
+func readProperty(a arguments) any {
 	name := a.requiredText("key")
 	ref := expr.PropertyRef{Name: name, DefaultWhenFalse: a.flag("defaultWhenFalse", true)}
 	if f, ok := a.some("default"); ok {
@@ -92,15 +92,15 @@ func (a arguments) property() any {
 	return ref
 }
 
-func (a arguments) secret() any {
+func readSecretRef(a arguments) any {
 	name := a.requiredText("secret_name")
-	if name == "" || !a.secretExists(a.at("secret_name"), name) {
+	if name == "" || !checkSecret(a, a.at("secret_name"), name) {
 		return nil
 	}
 	return expr.SecretRef{Name: name}
 }
 
-func (a arguments) secretExists(at dialect.Place, name string) bool {
+func checkSecret(a arguments, at dialect.Place, name string) bool {
 	if _, err := a.r.secrets.Lookup(name); err != nil {
 		a.r.errorf(at, "", "%s", err)
 		return false

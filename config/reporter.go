@@ -57,7 +57,7 @@ type MailNotifier struct {
 // Name tells mail servers apart, also in the outbox.
 func (n MailNotifier) Name() string { return fmt.Sprintf("%s:%d", n.RelayHost, n.SMTPPort) }
 
-func (a arguments) mailNotifier() any {
+func readMailNotifier(a arguments) any {
 	n := &MailNotifier{
 		FromAddr: a.requiredText("fromaddr"), ExtraRecipients: a.mailAddresses("extraRecipients"),
 		RelayHost: a.text("relayhost", "localhost"), SMTPPort: 25,
@@ -109,7 +109,7 @@ type missing struct {
 	workers []string
 }
 
-func (a arguments) missingGenerator() any {
+func readMissingGenerator(a arguments) any {
 	f, ok := a.some("workers")
 	if !ok || f.v == starlark.String("all") {
 		return missing{all: true}

@@ -26,9 +26,9 @@ var sessionClass = &class{
 	},
 }
 
-// session reads where a worker's credentials come from: its own arguments, or
+// readSession reads where a worker's credentials come from: its own arguments, or
 // the session it is given, not both.
-func (a arguments) session() (s Session) {
+func readSession(a arguments) (s Session) {
 	if f, ok := a.some("session"); ok {
 		o, isObject := f.v.(*object)
 		if !isObject || o.class != sessionClass {
@@ -49,17 +49,17 @@ func (a arguments) session() (s Session) {
 			return s
 		}
 		if path, ok := f.text(); ok {
-			return a.idFile(path)
+			return readIDFile(a, path)
 		}
 		return s
 	}
-	a.both("identifier", "secret_identifier")
-	return Session{Identifier: a.accessKey("identifier"), SecretIdentifier: a.accessKey("secret_identifier")}
+	checkBoth(a, "identifier", "secret_identifier")
+	return Session{Identifier: readAccessKey(a, "identifier"), SecretIdentifier: readAccessKey(a, "secret_identifier")}
 }
 
-// accessKey reads half of a pair of keys. White space in it comes from careless
+// readAccessKey reads half of a pair of keys. White space in it comes from careless
 // copying, and EC2 would only say that the signature does not match.
-func (a arguments) accessKey(name string) string {
+func readAccessKey(a arguments, name string) string {
 	key := a.secretText(name)
 	if strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 		a.errorf(name, "", "%s has white space in it", name)
@@ -67,8 +67,8 @@ func (a arguments) accessKey(name string) string {
 	return key
 }
 
-// both reports when one of two arguments is given without the other.
-func (a arguments) both(x, y string) {
+// checkBoth reports when one of two arguments is given without the other.
+func checkBoth(a arguments, x, y string) {
 	if a.given(y) && !a.given(x) {
 		x, y = y, x
 	}
@@ -77,18 +77,18 @@ func (a arguments) both(x, y string) {
 	}
 }
 
-func (a arguments) boto3Session() any {
+func readBoto3Session(a arguments) any {
 	s := Session{
-		Identifier:       a.accessKey("aws_access_key_id"),
-		SecretIdentifier: a.accessKey("aws_secret_access_key"),
-		SessionToken:     a.accessKey("aws_session_token"),
+		Identifier:       readAccessKey(a, "aws_access_key_id"),
+		SecretIdentifier: readAccessKey(a, "aws_secret_access_key"),
+		SessionToken:     readAccessKey(a, "aws_session_token"),
 		Profile:          a.text("profile_name", ""),
 		Region:           a.text("region_name", ""),
-		EndpointURL:      a.endpoint(),
+		EndpointURL:      readEndpoint(a),
 		RoleARN:          a.text("role_arn", ""),
 		ExternalID:       a.text("external_id", ""),
 	}
-	a.both("aws_access_key_id", "aws_secret_access_key")
+	checkBoth(a, "aws_access_key_id", "aws_secret_access_key")
 	if s.SessionToken != "" && !a.given("aws_access_key_id") {
 		a.errorf("aws_session_token", "", "aws_session_token is given without aws_access_key_id")
 	}
@@ -106,7 +106,7 @@ func (a arguments) boto3Session() any {
 	return s
 }
 
-func (a arguments) endpoint() string {
+func readEndpoint(a arguments) string {
 	endpoint := a.text("endpoint_url", "")
 	if endpoint == "" {
 		return ""
@@ -120,8 +120,8 @@ func (a arguments) endpoint() string {
 	return endpoint
 }
 
-// idFile reads the old file of two lines, access key and secret key.
-func (a arguments) idFile(path string) (s Session) {
+// readIDFile reads the old file of two lines, access key and secret key.
+func readIDFile(a arguments, path string) (s Session) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(a.r.opts.BaseDir, path)
 	}

@@ -102,8 +102,8 @@ var (
 // defaultStepTimeout is Buildbot's limit on a command's silence.
 const defaultStepTimeout = 20 * time.Minute
 
-// step reads what all steps have in common; def has the class's defaults.
-func (a arguments) step(def dormouse.StepSpec) dormouse.StepSpec {
+// readStep reads what all steps have in common; def has the class's defaults.
+func readStep(a arguments, def dormouse.StepSpec) dormouse.StepSpec {
 	s := dormouse.StepSpec{
 		Name:            a.text("name", def.Name),
 		HaltOnFailure:   a.flag("haltOnFailure", def.HaltOnFailure),
@@ -120,8 +120,8 @@ func (a arguments) step(def dormouse.StepSpec) dormouse.StepSpec {
 		s.Description = strings.TrimSpace(s.Description + " " + suffix)
 		s.DescriptionDone = strings.TrimSpace(s.DescriptionDone + " " + suffix)
 	}
-	s.DoStepIf = a.condition("doStepIf", doStepIf, true)
-	s.HideStepIf = a.condition("hideStepIf", hideStepIf, false)
+	s.DoStepIf = readCondition(a, "doStepIf", doStepIf, true)
+	s.HideStepIf = readCondition(a, "hideStepIf", hideStepIf, false)
 	return s
 }
 
@@ -144,38 +144,38 @@ func (a arguments) words(name, def string) string {
 	return strings.Join(words, " ")
 }
 
-func (a arguments) shellCommand(def dormouse.StepSpec, command any) any {
-	s := a.step(def)
-	s.Action = a.shell(a.command(command))
+func readShellCommand(a arguments, def dormouse.StepSpec, command any) any {
+	s := readStep(a, def)
+	s.Action = readShell(a, readCommand(a, command))
 	return s
 }
 
-// shell reads what all steps have in common that run a command.
-func (a arguments) shell(command any) dormouse.ShellCommand {
+// readShell reads what all steps have in common that run a command.
+func readShell(a arguments, command any) dormouse.ShellCommand {
 	return dormouse.ShellCommand{
 		Command:      command,
-		WorkDir:      a.workDir(),
-		Env:          a.env(),
+		WorkDir:      readWorkDir(a),
+		Env:          readEnv(a),
 		Timeout:      a.limit("timeout", defaultStepTimeout, positive),
 		MaxTime:      a.limit("maxTime", 0, positive),
 		SigtermTime:  a.limit("sigtermTime", 0, notNegative),
 		MaxLines:     a.count("max_lines", 0),
-		DecodeRC:     a.decodeRC(),
+		DecodeRC:     readDecodeRC(a),
 		LogEnviron:   a.flag("logEnviron", true),
 		WantStdout:   a.flag("want_stdout", true),
 		WantStderr:   a.flag("want_stderr", true),
 		InitialStdin: a.dynamicText("initialStdin"),
 		UsePTY:       a.flag("usePTY", false),
-		LogFiles:     a.logFiles(),
+		LogFiles:     readLogFiles(a),
 		LazyLogFiles: a.flag("lazylogfiles", false),
-		Warnings:     a.warnings(),
+		Warnings:     readWarnings(a),
 
-		InterruptSignal: a.signal(),
+		InterruptSignal: readSignal(a),
 	}
 }
 
-// command reads a string or a list, and refuses what could never run.
-func (a arguments) command(def any) any {
+// readCommand reads a string or a list, and refuses what could never run.
+func readCommand(a arguments, def any) any {
 	f, ok := a.some("command")
 	switch {
 	case !ok && def != nil:
@@ -195,7 +195,7 @@ func (a arguments) command(def any) any {
 		if starlark.Len(v) == 0 {
 			f.bad("a command")
 		}
-		a.commandWords(f, 0)
+		checkCommandWords(a, f, 0)
 		c, _ := f.data(true)
 		return c
 	}
@@ -203,15 +203,15 @@ func (a arguments) command(def any) any {
 	return nil
 }
 
-// commandWords checks the elements of a command: strings, or what becomes
+// checkCommandWords checks the elements of a command: strings, or what becomes
 // them, or lists of them.
-func (a arguments) commandWords(f field, depth int) {
+func checkCommandWords(a arguments, f field, depth int) {
 	items, _ := f.items("a list of strings")
 	for _, item := range items {
 		switch item.v.(type) {
 		case *starlark.List, starlark.Tuple:
 			if depth < maxNested { // deeper ones are reported as data
-				a.commandWords(item, depth+1)
+				checkCommandWords(a, item, depth+1)
 			}
 		case starlark.String:
 		default:
@@ -220,7 +220,7 @@ func (a arguments) commandWords(f field, depth int) {
 	}
 }
 
-func (a arguments) workDir() any {
+func readWorkDir(a arguments) any {
 	dir := a.dynamicText("workdir")
 	if s, ok := dir.(string); ok && (s == "" || strings.ContainsRune(s, 0)) {
 		f, _ := a.field("workdir")
@@ -229,9 +229,9 @@ func (a arguments) workDir() any {
 	return dir
 }
 
-// env reads environment variables. A list is joined with the path separator,
+// readEnv reads environment variables. A list is joined with the path separator,
 // and None removes a variable.
-func (a arguments) env() map[string]any {
+func readEnv(a arguments) map[string]any {
 	f, ok := a.some("env")
 	if !ok {
 		return nil
@@ -246,7 +246,7 @@ func (a arguments) env() map[string]any {
 		}
 		switch v.v.(type) {
 		case *starlark.List, starlark.Tuple:
-			a.commandWords(v, maxNested)
+			checkCommandWords(a, v, maxNested)
 			out[name], _ = v.data(true)
 		case starlark.NoneType:
 			out[name] = nil
@@ -259,8 +259,8 @@ func (a arguments) env() map[string]any {
 	return out
 }
 
-// decodeRC reads results by exit code.
-func (a arguments) decodeRC() map[int]dormouse.Result {
+// readDecodeRC reads results by exit code.
+func readDecodeRC(a arguments) map[int]dormouse.Result {
 	f, ok := a.some("decodeRC")
 	if !ok {
 		return map[int]dormouse.Result{0: dormouse.Success}
@@ -282,30 +282,30 @@ func (a arguments) decodeRC() map[int]dormouse.Result {
 	return out
 }
 
-func (a arguments) git() any {
-	s := a.step(dormouse.StepSpec{
+func readGit(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{
 		Name: "git", HaltOnFailure: true, FlunkOnFailure: true,
 		Description: "updating", DescriptionDone: "update",
 	})
 	g := dormouse.Git{
-		RepoURL:          a.repository(),
+		RepoURL:          readRepository(a),
 		Branch:           a.dynamicText("branch"),
-		WorkDir:          a.workDir(),
+		WorkDir:          readWorkDir(a),
 		AlwaysUseLatest:  a.flag("alwaysUseLatest", false),
-		Shallow:          a.shallow(),
-		Filters:          a.filters(),
-		Reference:        a.path("reference"),
-		Origin:           a.remoteName(),
+		Shallow:          readShallow(a),
+		Filters:          readFilters(a),
+		Reference:        readPath(a, "reference"),
+		Origin:           readRemoteName(a),
 		Submodules:       a.flag("submodules", false),
 		RemoteSubmodules: a.flag("remoteSubmodules", false),
-		Description:      a.gitDescription(),
-		Config:           a.gitConfig(),
+		Description:      readGitDescription(a),
+		Config:           readGitConfig(a),
 		RetryFetch:       a.flag("retryFetch", false),
 		ClobberOnFailure: a.flag("clobberOnFailure", false),
 		Progress:         a.flag("progress", true),
 		LogEnviron:       a.flag("logEnviron", true),
 		Timeout:          a.limit("timeout", defaultStepTimeout, positive),
-		Env:              a.env(),
+		Env:              readEnv(a),
 	}
 	if g.Branch == "HEAD" {
 		g.Branch = nil // Buildbot's name of the remote's default
@@ -316,10 +316,10 @@ func (a arguments) git() any {
 	if g.RemoteSubmodules && !g.Submodules {
 		a.errorf("remoteSubmodules", "add submodules=True", "remoteSubmodules has a meaning with submodules only")
 	}
-	a.gitMethod(&g)
-	a.gitRetry(&g)
-	a.gitKeys(&g)
-	a.gitCredentials(&g)
+	readGitMethod(a, &g)
+	readGitRetry(a, &g)
+	readGitKeys(a, &g)
+	readGitCredentials(a, &g)
 	if f, ok := a.some("codebase"); ok {
 		cb, isText := f.v.(starlark.String)
 		if !isText {

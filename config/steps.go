@@ -173,45 +173,45 @@ var stepClasses map[*class]func(arguments) any
 func init() { // the functions lead back to the table
 	stepClasses = map[*class]func(arguments) any{
 		warningClass: func(a arguments) any {
-			return a.shellCommand(dormouse.StepSpec{Name: "generic", FlunkOnFailure: true}, nil)
+			return readShellCommand(a, dormouse.StepSpec{Name: "generic", FlunkOnFailure: true}, nil)
 		},
 		configureClass: func(a arguments) any {
-			return a.shellCommand(onFailure("configure", "configuring", "configure"), []any{"./configure"})
+			return readShellCommand(a, onFailure("configure", "configuring", "configure"), []any{"./configure"})
 		},
-		sequenceClass:        arguments.shellSequence,
-		shellArgClass:        arguments.shellArg,
-		setPropertyClass:     arguments.setProperty,
-		setPropertiesClass:   arguments.setProperties,
-		fromCommandClass:     arguments.setPropertyFromCommand,
-		fileUploadClass:      func(a arguments) any { return a.upload(dormouse.UploadFile, "workersrc", 256<<10) },
-		directoryUploadClass: func(a arguments) any { return a.upload(dormouse.UploadDirectory, "workersrc", 16<<10) },
-		multipleUploadClass:  func(a arguments) any { return a.upload(dormouse.UploadFiles, "workersrcs", 16<<10) },
-		fileDownloadClass:    func(a arguments) any { return a.download("mastersrc") },
-		stringDownloadClass:  func(a arguments) any { return a.download("s") },
-		jsonDownloadClass:    func(a arguments) any { return a.download("o") },
-		masterCommandClass:   arguments.masterShellCommand,
+		sequenceClass:        readShellSequence,
+		shellArgClass:        readShellArg,
+		setPropertyClass:     readSetProperty,
+		setPropertiesClass:   readSetProperties,
+		fromCommandClass:     readSetPropertyFromCommand,
+		fileUploadClass:      func(a arguments) any { return readUpload(a, dormouse.UploadFile, "workersrc", 256<<10) },
+		directoryUploadClass: func(a arguments) any { return readUpload(a, dormouse.UploadDirectory, "workersrc", 16<<10) },
+		multipleUploadClass:  func(a arguments) any { return readUpload(a, dormouse.UploadFiles, "workersrcs", 16<<10) },
+		fileDownloadClass:    func(a arguments) any { return readDownload(a, "mastersrc") },
+		stringDownloadClass:  func(a arguments) any { return readDownload(a, "s") },
+		jsonDownloadClass:    func(a arguments) any { return readDownload(a, "o") },
+		masterCommandClass:   readMasterShellCommand,
 		makeDirectoryClass: func(a arguments) any {
-			return a.fileCommand(onFailure("MakeDirectory", "Creating", ""), dormouse.MakeDirectory, "dir")
+			return readFileCommand(a, onFailure("MakeDirectory", "Creating", ""), dormouse.MakeDirectory, "dir")
 		},
 		removeDirectoryClass: func(a arguments) any {
-			return a.fileCommand(onFailure("RemoveDirectory", "Deleting", ""), dormouse.RemoveDirectory, "dir")
+			return readFileCommand(a, onFailure("RemoveDirectory", "Deleting", ""), dormouse.RemoveDirectory, "dir")
 		},
 		copyDirectoryClass: func(a arguments) any {
-			return a.fileCommand(onFailure("CopyDirectory", "Copying", ""), dormouse.CopyDirectory, "src", "dest")
+			return readFileCommand(a, onFailure("CopyDirectory", "Copying", ""), dormouse.CopyDirectory, "src", "dest")
 		},
 		fileExistsClass: func(a arguments) any {
-			return a.fileCommand(onFailure("FileExists", "", ""), dormouse.FileExists, "file")
+			return readFileCommand(a, onFailure("FileExists", "", ""), dormouse.FileExists, "file")
 		},
-		triggerClass: arguments.trigger,
+		triggerClass: readTrigger,
 	}
 }
 
 // defaultWarnings is Buildbot's pattern of a line that is a warning.
 const defaultWarnings = `(?i).*warning[: ].*`
 
-// warnings reads the rule by which a step counts warnings; nil of a class that
+// readWarnings reads the rule by which a step counts warnings; nil of a class that
 // does not.
-func (a arguments) warnings() *dormouse.WarningRule {
+func readWarnings(a arguments) *dormouse.WarningRule {
 	if _, counts := a.o.class.param("warningPattern"); !counts {
 		return nil
 	}
@@ -230,8 +230,8 @@ func (a arguments) warnings() *dormouse.WarningRule {
 	return rule
 }
 
-// logFiles reads {name: path} or {name: {'filename': path, 'follow': True}}.
-func (a arguments) logFiles() map[string]dormouse.LogFile {
+// readLogFiles reads {name: path} or {name: {'filename': path, 'follow': True}}.
+func readLogFiles(a arguments) map[string]dormouse.LogFile {
 	f, ok := a.some("logfiles")
 	if !ok {
 		return nil
@@ -269,8 +269,8 @@ func (a arguments) logFiles() map[string]dormouse.LogFile {
 	return out
 }
 
-// signal reads the name of a signal.
-func (a arguments) signal() string {
+// readSignal reads the name of a signal.
+func readSignal(a arguments) string {
 	f, ok := a.some("interruptSignal")
 	if !ok {
 		return ""
@@ -278,9 +278,9 @@ func (a arguments) signal() string {
 	return f.oneOf("KILL", "TERM", "INT", "HUP", "QUIT")
 }
 
-func (a arguments) shellSequence() any {
-	s := a.step(dormouse.StepSpec{Name: "shell_sequence", FlunkOnFailure: true})
-	seq := dormouse.ShellSequence{Common: a.shell(nil)}
+func readShellSequence(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{Name: "shell_sequence", FlunkOnFailure: true})
+	seq := dormouse.ShellSequence{Common: readShell(a, nil)}
 	if f, ok := a.field("commands"); ok {
 		items, _ := f.items("a list of util.ShellArg")
 		for _, item := range items {
@@ -298,9 +298,9 @@ func (a arguments) shellSequence() any {
 	return s
 }
 
-func (a arguments) shellArg() any {
+func readShellArg(a arguments) any {
 	return dormouse.ShellArg{
-		Command:         a.command(nil),
+		Command:         readCommand(a, nil),
 		LogName:         a.dynamicText("logname"),
 		HaltOnFailure:   a.flag("haltOnFailure", false),
 		FlunkOnFailure:  a.flag("flunkOnFailure", true),
@@ -310,8 +310,8 @@ func (a arguments) shellArg() any {
 	}
 }
 
-func (a arguments) setProperty() any {
-	s := a.step(dormouse.StepSpec{Name: "SetProperty", FlunkOnFailure: true, Description: "Setting", DescriptionDone: "Set"})
+func readSetProperty(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{Name: "SetProperty", FlunkOnFailure: true, Description: "Setting", DescriptionDone: "Set"})
 	name := a.requiredText("property")
 	var value any
 	if f, ok := a.field("value"); ok {
@@ -321,8 +321,8 @@ func (a arguments) setProperty() any {
 	return s
 }
 
-func (a arguments) setProperties() any {
-	s := a.step(dormouse.StepSpec{
+func readSetProperties(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{
 		Name: "SetProperties", FlunkOnFailure: true,
 		Description: "Setting Properties..", DescriptionDone: "Properties Set",
 	})
@@ -344,10 +344,10 @@ func (a arguments) setProperties() any {
 	return s
 }
 
-func (a arguments) setPropertyFromCommand() any {
-	s := a.step(dormouse.StepSpec{Name: "setproperty", FlunkOnFailure: true})
+func readSetPropertyFromCommand(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{Name: "setproperty", FlunkOnFailure: true})
 	c := dormouse.SetPropertyFromCommand{
-		ShellCommand:  a.shell(a.command(nil)),
+		ShellCommand:  readShell(a, readCommand(a, nil)),
 		Property:      a.text("property", ""),
 		Strip:         a.flag("strip", true),
 		IncludeStdout: a.flag("includeStdout", true),
@@ -359,18 +359,18 @@ func (a arguments) setPropertyFromCommand() any {
 	case !property && !extract:
 		a.r.errorf(a.o.at, "", "%s needs one of the arguments property and extract_fn", a.o.class.name)
 	case extract:
-		c.Extract = a.extract()
+		c.Extract = readExtractor(a)
 	}
 	s.Action = c
 	return s
 }
 
-func (a arguments) upload(kind dormouse.UploadKind, source string, blockSize int) any {
-	s := a.step(onFailure("upload", "", ""))
+func readUpload(a arguments, kind dormouse.UploadKind, source string, blockSize int) any {
+	s := readStep(a, onFailure("upload", "", ""))
 	u := dormouse.Upload{
-		Kind: kind, Dest: a.dynamicText("masterdest"), WorkDir: a.workDir(),
+		Kind: kind, Dest: a.dynamicText("masterdest"), WorkDir: readWorkDir(a),
 		MaxSize: int64(a.count("maxsize", 0)), BlockSize: a.count("blocksize", blockSize),
-		KeepStamp: a.optionalFlag("keepstamp"), Glob: a.optionalFlag("glob"), Mode: a.mode(),
+		KeepStamp: a.optionalFlag("keepstamp"), Glob: a.optionalFlag("glob"), Mode: readMode(a),
 	}
 	if f, ok := a.field(source); ok {
 		switch f.v.(type) {
@@ -408,8 +408,8 @@ func (a arguments) optionalFlag(name string) bool {
 	return has && a.flag(name, false)
 }
 
-// mode reads permissions; 0 is the usual ones.
-func (a arguments) mode() uint32 {
+// readMode reads permissions; 0 is the usual ones.
+func readMode(a arguments) uint32 {
 	if _, has := a.o.class.param("mode"); !has {
 		return 0
 	}
@@ -420,12 +420,12 @@ func (a arguments) mode() uint32 {
 	return 0
 }
 
-func (a arguments) download(source string) any {
-	s := a.step(onFailure(map[string]string{"mastersrc": "download", "s": "string_download", "o": "json_download"}[source], "", ""))
+func readDownload(a arguments, source string) any {
+	s := readStep(a, onFailure(map[string]string{"mastersrc": "download", "s": "string_download", "o": "json_download"}[source], "", ""))
 	d := dormouse.Download{
-		Dest: a.dynamicText("workerdest"), WorkDir: a.workDir(),
+		Dest: a.dynamicText("workerdest"), WorkDir: readWorkDir(a),
 		MaxSize: int64(a.count("maxsize", 0)), BlockSize: a.count("blocksize", 16<<10),
-		Mode: a.mode(), HasMode: a.given("mode"),
+		Mode: readMode(a), HasMode: a.given("mode"),
 	}
 	f, ok := a.field(source)
 	switch {
@@ -445,11 +445,11 @@ func (a arguments) download(source string) any {
 	return s
 }
 
-func (a arguments) masterShellCommand() any {
-	s := a.step(onFailure("MasterShellCommand", "Running", "Ran"))
+func readMasterShellCommand(a arguments) any {
+	s := readStep(a, onFailure("MasterShellCommand", "Running", "Ran"))
 	s.Action = dormouse.MasterShellCommand{
-		Command: a.command(nil), Env: a.env(), WorkDir: a.workDir(),
-		InterruptSignal: a.signal(), LogEnviron: a.flag("logEnviron", true),
+		Command: readCommand(a, nil), Env: readEnv(a), WorkDir: readWorkDir(a),
+		InterruptSignal: readSignal(a), LogEnviron: a.flag("logEnviron", true),
 	}
 	return s
 }
@@ -457,8 +457,8 @@ func (a arguments) masterShellCommand() any {
 // defaultCopyTimeout is Buildbot's limit on how long a copy may be silent.
 const defaultCopyTimeout = 120 * time.Second
 
-func (a arguments) fileCommand(def dormouse.StepSpec, do dormouse.FileOperation, paths ...string) any {
-	s := a.step(def)
+func readFileCommand(a arguments, def dormouse.StepSpec, do dormouse.FileOperation, paths ...string) any {
+	s := readStep(a, def)
 	c := dormouse.FileCommand{Do: do}
 	if do == dormouse.CopyDirectory {
 		c.Timeout = a.limit("timeout", defaultCopyTimeout, positive)
@@ -477,8 +477,8 @@ func (a arguments) fileCommand(def dormouse.StepSpec, do dormouse.FileOperation,
 	return s
 }
 
-func (a arguments) trigger() any {
-	s := a.step(dormouse.StepSpec{Name: "trigger", FlunkOnFailure: true, Description: "running"})
+func readTrigger(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{Name: "trigger", FlunkOnFailure: true, Description: "running"})
 	t := dormouse.Trigger{
 		Schedulers:    a.names("schedulerNames"),
 		Unimportant:   a.names("unimportantSchedulerNames"),
@@ -486,7 +486,7 @@ func (a arguments) trigger() any {
 		SetProperties: a.data("set_properties", true), CopyProperties: a.texts("copy_properties"),
 	}
 	for _, name := range []string{"sourceStamp", "sourceStamps"} {
-		t.SourceStamps = append(t.SourceStamps, a.sourceStamps(name)...)
+		t.SourceStamps = append(t.SourceStamps, readSourceStamps(a, name)...)
 	}
 	for what, v := range map[string]any{"set_properties": t.SetProperties, "sourceStamps": t.SourceStamps} {
 		if names := secretsIn(v); len(names) > 0 {
@@ -542,8 +542,8 @@ func (a arguments) names(arg string) []any {
 // stampFields are the parts of a source stamp.
 var stampFields = []string{"codebase", "repository", "branch", "revision", "project"}
 
-// sourceStamps reads a source stamp, or a list of them.
-func (a arguments) sourceStamps(arg string) []any {
+// readSourceStamps reads a source stamp, or a list of them.
+func readSourceStamps(a arguments, arg string) []any {
 	f, ok := a.some(arg)
 	if !ok {
 		return nil

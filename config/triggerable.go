@@ -19,27 +19,27 @@ var triggerableClass = &class{
 	},
 }
 
-// triggerable is a Triggerable, with where it is from.
+// readTriggerable is a Triggerable, with where it is from.
 type triggerable struct {
 	dormouse.Triggerable
 	builders field
 }
 
-func (a arguments) triggerable() any {
+func readTriggerable(a arguments) any {
 	t := &triggerable{}
-	t.Name = a.schedulerName()
-	t.BuilderNames, t.builders = a.builderNames()
+	t.Name = readSchedulerName(a)
+	t.BuilderNames, t.builders = readBuilderNames(a)
 	t.Properties = a.data("properties", false)
-	t.Codebases = a.codebases()
+	t.Codebases = readCodebases(a)
 	if f, ok := a.some("priority"); ok {
 		t.Priority, _ = f.integer(math.MinInt32, math.MaxInt32)
 	}
 	return t
 }
 
-// codebases reads {codebase: {'repository': …, 'branch': …, 'revision': …}}, or a
+// readCodebases reads {codebase: {'repository': …, 'branch': …, 'revision': …}}, or a
 // list of codebases.
-func (a arguments) codebases() map[string]dormouse.SourceStamp {
+func readCodebases(a arguments) map[string]dormouse.SourceStamp {
 	f, ok := a.some("codebases")
 	if !ok {
 		return nil

@@ -18,8 +18,8 @@ const maxUserData = 16 << 10
 // cloudInit is the one way to install the agent on an image without it.
 const cloudInit = "cloud-init"
 
-// bootstrap reads how the agent gets onto an instance whose image has none.
-func (a arguments) bootstrap() string {
+// readBootstrap reads how the agent gets onto an instance whose image has none.
+func readBootstrap(a arguments) string {
 	f, ok := a.some("bootstrap")
 	if !ok {
 		return ""
@@ -37,7 +37,7 @@ func (a arguments) bootstrap() string {
 // userDataWords are what %(worker:…)s can name in user data.
 var userDataWords = []string{"name", "master", "password", "secret", "generation"}
 
-func (a arguments) userData() any {
+func readUserData(a arguments) any {
 	f, ok := a.some("user_data")
 	if !ok {
 		return nil

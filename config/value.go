@@ -20,57 +20,57 @@ func (r *reader) read(o *object) any {
 	a := arguments{r, o}
 	switch o.class {
 	case workerClass:
-		return a.worker(a.limit("missing_timeout", defaultMissingTimeout, positive))
+		return readWorker(a, a.limit("missing_timeout", defaultMissingTimeout, positive))
 	case ec2Class:
-		return a.ec2Worker()
+		return readEC2Worker(a)
 	case sessionClass:
-		return a.boto3Session()
+		return readBoto3Session(a)
 	case shellClass:
-		return a.shellCommand(dormouse.StepSpec{Name: "shell", FlunkOnFailure: true}, nil)
+		return readShellCommand(a, dormouse.StepSpec{Name: "shell", FlunkOnFailure: true}, nil)
 	case compileClass:
-		return a.shellCommand(dormouse.StepSpec{
+		return readShellCommand(a, dormouse.StepSpec{
 			Name: "compile", HaltOnFailure: true, FlunkOnFailure: true,
 			Description: "compiling", DescriptionDone: "compile",
 		}, []any{"make", "all"})
 	case testClass:
-		return a.shellCommand(dormouse.StepSpec{
+		return readShellCommand(a, dormouse.StepSpec{
 			Name: "test", FlunkOnFailure: true, WarnOnFailure: true,
 			Description: "testing", DescriptionDone: "test",
 		}, []any{"make", "test"})
 	case gitClass:
-		return a.git()
+		return readGit(a)
 	case factoryClass:
-		return a.factory()
+		return readFactory(a)
 	case builderClass:
-		return a.builder()
+		return readBuilder(a)
 	case masterLockClass, workerLockClass:
-		return a.lock()
+		return readLock(a)
 	case accessClass:
-		return a.access()
+		return readAccess(a)
 	case mailClass:
-		return a.mailNotifier()
+		return readMailNotifier(a)
 	case missingClass:
-		return a.missingGenerator()
+		return readMissingGenerator(a)
 	case forceClass:
-		return a.forceScheduler()
+		return readForceScheduler(a)
 	case triggerableClass:
-		return a.triggerable()
+		return readTriggerable(a)
 	case interpolateClass:
-		return a.interpolate()
+		return readInterpolate(a)
 	case propertyClass:
-		return a.property()
+		return readProperty(a)
 	case secretClass:
-		return a.secret()
+		return readSecretRef(a)
 	case rendererClass:
-		return a.renderer()
+		return readRenderer(a)
 	case withArgsClass:
-		return a.withArgs()
+		return readWithArgs(a)
 	case transformClass:
-		return a.transform()
+		return readTransform(a)
 	case flattenClass:
-		return a.flattenList()
+		return readFlattenList(a)
 	case comparisonClass:
-		return a.comparison()
+		return readComparison(a)
 	}
 	if read, ok := stepClasses[o.class]; ok {
 		return read(a)

@@ -36,21 +36,21 @@ var workerClass = &class{
 // maxWorkerName is Buildbot's limit.
 const maxWorkerName = 50
 
-// workerName is Buildbot's rule. It excludes the colon, which Basic
+// readWorkerName is Buildbot's rule. It excludes the colon, which Basic
 // authentication would take for the end of the name.
 var workerName = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0}-\x{10ffff}_-]*$`)
 
-// worker reads what all kinds of workers have in common.
-func (a arguments) worker(missing time.Duration) Worker {
+// readWorker reads what all kinds of workers have in common.
+func readWorker(a arguments, missing time.Duration) Worker {
 	w := Worker{
-		Name:              a.workerName(),
+		Name:              readWorkerName(a),
 		MaxBuilds:         a.count("max_builds", 0),
 		MissingTimeout:    missing,
 		NotifyOnMissing:   a.mailAddresses("notify_on_missing"),
 		KeepaliveInterval: a.limit("keepalive_interval", defaultKeepalive, positive),
 		Properties:        a.properties("properties"),
 		DefaultProperties: a.properties("defaultProperties"),
-		Locks:             a.lockAccesses(),
+		Locks:             readLockAccesses(a),
 		Pos:               a.r.pos(a.o.at),
 	}
 	if f, ok := a.some("notify_on_missing"); ok {
@@ -81,7 +81,7 @@ func (a arguments) mailAddresses(name string) []string {
 	return addresses
 }
 
-func (a arguments) workerName() string {
+func readWorkerName(a arguments) string {
 	name := a.requiredText("name")
 	switch {
 	case name == "":
