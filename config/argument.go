@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -9,8 +10,10 @@ import (
 	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
-// arguments reads the arguments of an object. Each method returns the default
-// where an argument is not given, is None, or is wrong, which it reports.
+// arguments reads the arguments of an object. Each method reads a kind of value that
+// arguments of many classes are, and returns the default where an argument is not
+// given, is None, or is wrong, which it reports. What is about one subject is a
+// function beside its class.
 type arguments struct {
 	r *reader
 	o *object
@@ -158,4 +161,67 @@ func (a arguments) textMap(name string) map[string]string {
 		out[n] = string(s)
 	}
 	return out
+}
+
+// names reads a list of names, or of what becomes names.
+func (a arguments) names(arg string) []any {
+	f, ok := a.some(arg)
+	if !ok {
+		return nil
+	}
+	if _, isObject := f.v.(*object); isObject {
+		v, _ := f.dynamicText()
+		return []any{v}
+	}
+	items, _ := f.items("a list of names")
+	var out []any
+	for _, item := range items {
+		if v, ok := item.dynamicText(); ok {
+			if v == "" {
+				item.bad("a name")
+			}
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// optionalFlag is a flag that not every class of the kind has.
+func (a arguments) optionalFlag(name string) bool {
+	_, has := a.o.class.param(name)
+	return has && a.flag(name, false)
+}
+
+// words reads a string, or a list of strings that are joined with blanks.
+func (a arguments) words(name, def string) string {
+	f, ok := a.some(name)
+	if !ok {
+		return def
+	}
+	if s, one := f.v.(starlark.String); one {
+		return string(s)
+	}
+	items, _ := f.items("a string or a list of strings")
+	var words []string
+	for _, item := range items {
+		if s, ok := item.text(); ok {
+			words = append(words, s)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// word reads one of some words, or what yields one when a build runs.
+func (a arguments) word(name string, words ...string) any {
+	f, ok := a.some(name)
+	if !ok {
+		return nil
+	}
+	if o, isObject := f.v.(*object); isObject {
+		if _, renders := f.r.renderable(o); renders {
+			v, _ := f.dynamicText()
+			return v
+		}
+	}
+	return f.oneOf(words...)
 }

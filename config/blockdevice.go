@@ -28,7 +28,7 @@ const maxVolumeSize = 64 << 10 // GiB
 var virtualForm = regexp.MustCompile(`^ephemeral[0-9]+$`)
 
 // readBlockDevices reads mappings as EC2's API has them, and sees to it that
-// readVolumes made for an instance end with it unless they are told not to.
+// volumes made for an instance end with it unless they are told not to.
 func readBlockDevices(a arguments) []map[string]any {
 	f, ok := a.some("block_device_map")
 	if !ok {

@@ -88,10 +88,12 @@ func tableRows(t *testing.T, text, heading string, whole bool) (out []documented
 	return out
 }
 
-// allowed are the words that may stand beside a name; must says that the name has
-// to be there, and nothing that it changes nothing.
+// allowed are the words that may stand beside a name, and how it goes on where that
+// is given; must says that the name has to be there, and nothing that it changes
+// nothing.
 type allowed struct {
 	words         []string
+	how           string
 	must, nothing bool
 }
 
@@ -99,40 +101,37 @@ type allowed struct {
 // say of it.
 func registry() map[string]allowed {
 	out := make(map[string]allowed)
-	bySupport := func(name string, s support, must bool) {
+	bySupport := func(name string, s support, advice string, must bool) {
 		switch s {
 		case later:
-			out[name] = allowed{words: []string{notHere}, must: true}
+			out[name] = allowed{words: []string{notHere}, how: advice, must: true}
 		case ignored:
 			out[name] = allowed{words: []string{differs}, must: true, nothing: true}
 		default:
 			out[name] = allowed{words: []string{works, differs}, must: must}
 		}
 	}
-	for key, s := range keySupport {
-		bySupport("c['"+key+"']", s, true)
+	for key, p := range keys {
+		bySupport("c['"+key+"']", p.support, p.advice, true)
 	}
 	for key := range wwwKeys {
-		bySupport("c['www']['"+key+"']", map[bool]support{true: supported, false: ignored}[key == "port" || tlsKeys[key]], true)
+		bySupport("c['www']['"+key+"']", map[bool]support{true: supported, false: ignored}[key == "port" || tlsKeys[key]], "", true)
 	}
-	for _, list := range classes {
-		for _, c := range list {
-			bySupport(c.name, map[bool]support{true: later, false: supported}[c.later], true)
-			for _, p := range c.params {
-				bySupport(paramRow(c, p), p.support, false)
-			}
+	for _, c := range registered {
+		s := supported
+		switch {
+		case c.later:
+			s = later
+		case c.read == nil:
+			s = ignored
 		}
-	}
-	for path, words := range notYet {
-		for name := range wordSet(words) {
-			bySupport(strings.TrimPrefix(path, "buildbot.")+"."+name, later, true)
+		bySupport(c.name, s, c.advice, true)
+		for _, p := range c.params {
+			bySupport(paramRow(c, p), p.support, p.advice, false)
 		}
-	}
-	for name := range wordSet(uiParameters) {
-		bySupport("util."+name, ignored, true)
 	}
 	for name := range resultCodes {
-		bySupport("util."+name, supported, true)
+		bySupport("util."+name, supported, "", true)
 	}
 	return out
 }
@@ -161,6 +160,10 @@ func checkRows(t *testing.T, rows []documentedName, known map[string]allowed) {
 			t.Errorf("%s:%d: %s is %s, and the page says %q", buildbotPage, r.line, r.name, strings.Join(a.words, " or "), r.here)
 		case r.here == notHere && !strings.HasPrefix(r.how, "use "):
 			t.Errorf("%s:%d: %s is not here, and the page does not say what to use: %q", buildbotPage, r.line, r.name, r.how)
+		case a.how != "" && r.how != a.how:
+			t.Errorf("%s:%d: the advice on %s is %q, and the page says %q", buildbotPage, r.line, r.name, a.how, r.how)
+		case r.here == notHere && a.how == "" && !strings.HasPrefix(r.name, "import "):
+			t.Errorf("%s:%d: the program has no advice on %s", buildbotPage, r.line, r.name)
 		case r.here == differs && r.how == "":
 			t.Errorf("%s:%d: the page does not say how %s differs", buildbotPage, r.line, r.name)
 		case a.nothing != strings.HasPrefix(r.how, "changes nothing"):
@@ -185,7 +188,8 @@ func TestBuildbotNamesAreDocumented(t *testing.T) {
 // imported.
 func TestBuildbotImportsAreDocumented(t *testing.T) {
 	known := make(map[string]allowed)
-	for path := range importable {
+	modules := importable()
+	for path := range modules {
 		known[path] = allowed{words: []string{works}, must: true}
 	}
 	for path := range wholeModules {
@@ -197,7 +201,7 @@ func TestBuildbotImportsAreDocumented(t *testing.T) {
 	rows := tableRows(t, readBuildbotPage(t), "module", false)
 	checkRows(t, rows, known)
 	for _, r := range rows {
-		names, ok := importable[r.name]
+		names, ok := modules[r.name]
 		if !ok {
 			continue
 		}

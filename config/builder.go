@@ -12,35 +12,37 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-var (
-	factoryClass = &class{
-		name: "util.BuildFactory", positional: 1,
-		params: []param{{name: "steps"}},
-		attrs:  map[string]method{"addStep": ofOne("addStep", addStep), "addSteps": ofOne("addSteps", addSteps)},
-	}
-	builderClass = &class{
-		name: "util.BuilderConfig", positional: 16, // Buildbot's own parameters, in its order
-		params: []param{
-			{name: "name", support: required},
-			{name: "workername"},
-			{name: "workernames"},
-			{name: "builddir"},
-			{name: "workerbuilddir"},
-			{name: "factory", support: required},
-			{name: "tags"},
-			{name: "nextWorker"},
-			{name: "nextBuild"},
-			{name: "locks"},
-			{name: "env"},
-			{name: "properties"},
-			{name: "collapseRequests"},
-			{name: "description"},
-			{name: "canStartBuild"},
-			{name: "defaultProperties"},
-			{name: "maxRetries"}, // ours
-		},
-	}
-)
+var factoryClass = register(&class{
+	name: "util.BuildFactory", positional: 1, from: "buildbot.process.factory",
+	params: []param{{name: "steps"}},
+	attrs:  map[string]method{"addStep": ofOne("addStep", addStep), "addSteps": ofOne("addSteps", addSteps)},
+	read:   readFactory,
+})
+
+var _ = register(&class{
+	name: "util.BuilderConfig", from: "buildbot.config", list: "builders",
+	positional: 16, // Buildbot's own parameters, in its order
+	params: []param{
+		{name: "name", support: required},
+		{name: "workername"},
+		{name: "workernames"},
+		{name: "builddir"},
+		{name: "workerbuilddir"},
+		{name: "factory", support: required},
+		{name: "tags"},
+		{name: "nextWorker"},
+		{name: "nextBuild"},
+		{name: "locks"},
+		{name: "env"},
+		{name: "properties"},
+		{name: "collapseRequests"},
+		{name: "description"},
+		{name: "canStartBuild"},
+		{name: "defaultProperties"},
+		{name: "maxRetries"}, // ours
+	},
+	read: readBuilder,
+})
 
 // maxFactorySteps of one factory: a build shows each, and so many are a loop gone
 // wrong.
@@ -110,7 +112,7 @@ func uniqueNames(specs []dormouse.StepSpec) []dormouse.StepSpec {
 	return specs
 }
 
-// readBuilder is what a BuilderConfig was read as, with what is judged only when
+// builder is what a BuilderConfig was read as, with what is judged only when
 // all else is known.
 type builder struct {
 	dormouse.Builder

@@ -14,13 +14,14 @@ import (
 // comparisonClass is what a comparison of something known later makes.
 var comparisonClass = &class{
 	name: "comparison", positional: 3,
-	params: []param{{name: "left", secret: true}, {name: "op"}, {name: "right", secret: true}},
+	params:  []param{{name: "left", secret: true}, {name: "op"}, {name: "right", secret: true}},
+	renders: true, read: readComparison,
 }
 
 var _ dialect.Later = (*object)(nil)
 
 // KnownLater reports whether it stands for what is known only when a build runs.
-func (o *object) KnownLater() bool { return renderables[o.class] }
+func (o *object) KnownLater() bool { return o.class.renders }
 
 // CompareLater makes a comparison that is carried out when a build runs.
 func (o *object) CompareLater(t *starlark.Thread, x starlark.Value, op syntax.Token, y starlark.Value) (starlark.Value, error) {

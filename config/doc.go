@@ -28,6 +28,15 @@
 // came through a variable is reported at the argument that uses it, one that
 // came through *args or **kwargs at the call.
 //
+// # Classes
+//
+// Each word that constructs something is a class: one value with its parameters, its
+// reader, the list where it stands, and for what is not here the advice of
+// docs/buildbot.md. It registers itself, and modules, imports and messages follow. So
+// a new step is a register(&class{…}) beside the function that reads its arguments,
+// in one file; package build runs what that returns. A name of Buildbot that is only
+// known is a line of elsewhere.go until then.
+//
 // # Functions
 //
 // util.renderer, util.Transform, doStepIf, hideStepIf, extract_fn and the functions

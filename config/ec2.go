@@ -16,8 +16,9 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-var ec2Class = &class{
-	name: "worker.EC2LatentWorker", positional: 26, // Buildbot's own parameters, in its order
+var ec2Class = register(&class{
+	name: "worker.EC2LatentWorker", from: "buildbot.worker.ec2", list: "workers",
+	positional: 26, // Buildbot's own parameters, in its order
 	params: slices.Concat([]param{
 		{name: "name", support: required},
 		{name: "password", support: required, secret: true},
@@ -58,7 +59,8 @@ var ec2Class = &class{
 		{name: "bootstrap"},
 		{name: "associate_public_ip_address"},
 	}),
-}
+	read: readEC2Worker,
+})
 
 // Defaults of Buildbot's EC2LatentWorker.
 const (

@@ -110,6 +110,20 @@ func (r *reader) goOn() {
 	}
 }
 
+// value is what an object's arguments say, read once. It is nil when an
+// argument that it can not do without is wrong, and while it is being read,
+// which can lead back to it.
+func (r *reader) value(o *object) any {
+	if !o.read && !o.class.later {
+		o.read = true
+		r.goOn()
+		if o.class.read != nil {
+			o.value = o.class.read(arguments{r, o})
+		}
+	}
+	return o.value
+}
+
 // configuration makes the configuration of what was evaluated.
 func (r *reader) configuration(globals starlark.StringDict) (m *Master, err error) {
 	defer func() {
@@ -126,7 +140,7 @@ func (r *reader) configuration(globals starlark.StringDict) (m *Master, err erro
 
 // evaluate runs the configuration and returns its global variables.
 func (r *reader) evaluate(thread *starlark.Thread, src []byte) (starlark.StringDict, error) {
-	text, err := dialect.Parse(r.file, src, vocabulary)
+	text, err := dialect.Parse(r.file, src, vocabulary())
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +163,6 @@ func (r *reader) surroundings() starlark.StringDict {
 	env := &environ{r.opts.Env}
 	return starlark.StringDict{
 		"basedir": starlark.String(r.opts.BaseDir), "__file__": starlark.String(file),
-		"os.environ": env, "os": &module{"os", starlark.StringDict{"environ": env}, nil},
+		"os.environ": env, "os": &module{name: "os", members: starlark.StringDict{"environ": env}},
 	}
 }

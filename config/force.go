@@ -7,8 +7,8 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-var forceClass = &class{
-	name: "schedulers.ForceScheduler", positional: 2,
+var _ = register(&class{
+	name: "schedulers.ForceScheduler", positional: 2, from: "buildbot.schedulers.forcesched", list: "schedulers",
 	params: []param{
 		{name: "name", support: required},
 		{name: "builderNames", support: required},
@@ -23,6 +23,17 @@ var forceClass = &class{
 		{name: "priority", support: ignored},
 		{name: "icon", support: ignored},
 	},
+	read: readForceScheduler,
+})
+
+// The parameters of a ForceScheduler describe the form of Buildbot's web pages that
+// forces a build; there is no such form here.
+func init() {
+	for name := range wordSet(`StringParameter CodebaseParameter FixedParameter ChoiceStringParameter UserNameParameter
+		BooleanParameter IntParameter TextParameter NestedParameter FileParameter AnyPropertyParameter InheritBuildParameter
+		WorkerChoiceParameter PatchParameter`) {
+		register(&class{name: "util." + name, open: true, variadic: true})
+	}
 }
 
 // scheduler is a ForceScheduler, with where it is from.

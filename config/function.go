@@ -16,7 +16,7 @@ import (
 )
 
 // What one call of a function may use while builds run: a function computes a
-// readCommand line or a condition, which takes some hundred steps.
+// command line or a condition, which takes some hundred steps.
 const (
 	callSteps = 1_000_000        // about a tenth of a second
 	callTime  = 10 * time.Second // on a machine that is busy otherwise
@@ -178,32 +178,32 @@ func flatten(out []any, v any) []any {
 	return out
 }
 
-var (
-	rendererClass = &class{
-		name: "util.renderer", positional: 1,
-		params: []param{{name: "function", support: required}},
-	}
-	// withArgsClass is what a renderer's method withArgs makes.
-	withArgsClass  = &class{name: "withArgs", variadic: true, open: true}
-	transformClass = &class{
-		name: "util.Transform", positional: 1, variadic: true, open: true,
-		params: []param{{name: "function", support: required}},
-	}
-	flattenClass = &class{
-		name: "util.FlattenList", positional: 1,
-		params: []param{{name: "nestedlist", support: required}},
-	}
-)
+var _ = register(&class{
+	name: "util.renderer", positional: 1, from: propertyModule, renders: true,
+	params: []param{{name: "function", support: required}},
+	attrs:  map[string]method{"withArgs": makes(withArgsClass)},
+	read:   readRenderer,
+})
 
-func init() { // the method makes what has the method
-	rendererClass.attrs = map[string]method{"withArgs": withArgs}
-	withArgsClass.attrs = rendererClass.attrs
+// withArgsClass is what renderer.withArgs(…) makes: what the function gets besides
+// props.
+var withArgsClass = &class{
+	name: "withArgs", variadic: true, open: true, renders: true,
+	attrs: map[string]method{"withArgs": makes(nil)},
+	read:  readWithArgs,
 }
 
-// readWithArgs is renderer.withArgs(…): what the function gets besides props.
-func withArgs(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	return r.made(withArgsClass, self, call, args, kwargs), nil
-}
+var _ = register(&class{
+	name: "util.Transform", positional: 1, variadic: true, open: true, from: propertyModule, renders: true,
+	params: []param{{name: "function", support: required}},
+	read:   readTransform,
+})
+
+var _ = register(&class{
+	name: "util.FlattenList", positional: 1, from: propertyModule, renders: true,
+	params: []param{{name: "nestedlist", support: required}},
+	read:   readFlattenList,
+})
 
 // function reads an argument that is a function.
 func (a arguments) function(name string, params int, example string) starlark.Callable {
@@ -218,9 +218,6 @@ func (a arguments) function(name string, params int, example string) starlark.Ca
 // number.
 func (f field) function(params int, example string) starlark.Callable {
 	fn, ok := f.v.(starlark.Callable)
-	if o, isObject := f.v.(*object); isObject && o.class == rendererClass {
-		ok = false // a renderer is not what is called here
-	}
 	if !ok {
 		f.bad("a function, such as " + example)
 		return nil

@@ -36,7 +36,7 @@ func read(t *testing.T, src []byte) *Master {
 	return m
 }
 
-// readCommand is what the first step's command is rendered to.
+// command is what the first step's command is rendered to.
 func command(t *testing.T, defs, value string, scope expr.Scope) (any, error) {
 	t.Helper()
 	m := read(t, withSteps(defs, "steps.ShellCommand(command="+value+")"))

@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,92 @@ import (
 	"github.com/dormouse-ci/dormouse/config/dialect"
 	"github.com/dormouse-ci/dormouse/expr"
 )
+
+var _ = register(&class{
+	name: "steps.Git", positional: 4, from: "buildbot.steps.source.git",
+	params: slices.Concat([]param{
+		{name: "repourl", support: required},
+		{name: "branch"},
+		{name: "mode"},
+		{name: "method"},
+		{name: "reference"},
+		{name: "submodules"},
+		{name: "remoteSubmodules"},
+		{name: "shallow"},
+		{name: "filters"},
+		{name: "progress"},
+		{name: "retryFetch"},
+		{name: "clobberOnFailure"},
+		{name: "getDescription"},
+		{name: "config"},
+		{name: "origin"},
+		{name: "sshPrivateKey", secret: true},
+		{name: "sshHostKey"},
+		{name: "sshKnownHosts"},
+		{name: "auth_credentials", secret: true},
+		{name: "tags"},
+		{name: "workdir"},
+		{name: "alwaysUseLatest"},
+		{name: "timeout"},
+		{name: "retry"},
+		{name: "env"},
+		{name: "logEnviron"},
+		{name: "codebase"},
+	}, stepParams),
+	read: readGit,
+})
+
+func readGit(a arguments) any {
+	s := readStep(a, dormouse.StepSpec{
+		Name: "git", HaltOnFailure: true, FlunkOnFailure: true,
+		Description: "updating", DescriptionDone: "update",
+	})
+	g := dormouse.Git{
+		RepoURL:          readRepository(a),
+		Branch:           a.dynamicText("branch"),
+		WorkDir:          readWorkDir(a),
+		AlwaysUseLatest:  a.flag("alwaysUseLatest", false),
+		Shallow:          readShallow(a),
+		Filters:          readFilters(a),
+		Reference:        readPath(a, "reference"),
+		Origin:           readRemoteName(a),
+		Submodules:       a.flag("submodules", false),
+		RemoteSubmodules: a.flag("remoteSubmodules", false),
+		Description:      readGitDescription(a),
+		Config:           readGitConfig(a),
+		RetryFetch:       a.flag("retryFetch", false),
+		ClobberOnFailure: a.flag("clobberOnFailure", false),
+		Progress:         a.flag("progress", true),
+		LogEnviron:       a.flag("logEnviron", true),
+		Timeout:          a.limit("timeout", defaultStepTimeout, positive),
+		Env:              readEnv(a),
+	}
+	if g.Branch == "HEAD" {
+		g.Branch = nil // Buildbot's name of the remote's default
+	}
+	if a.given("tags") {
+		g.Tags = new(a.flag("tags", false))
+	}
+	if g.RemoteSubmodules && !g.Submodules {
+		a.errorf("remoteSubmodules", "add submodules=True", "remoteSubmodules has a meaning with submodules only")
+	}
+	readGitMethod(a, &g)
+	readGitRetry(a, &g)
+	readGitKeys(a, &g)
+	readGitCredentials(a, &g)
+	if f, ok := a.some("codebase"); ok {
+		cb, isText := f.v.(starlark.String)
+		if !isText {
+			f.bad("a string")
+		}
+		g.Codebase = string(cb)
+	}
+	if g.Codebase != "" && !a.given("name") {
+		s.Name += "-" + g.Codebase
+	}
+	s.Action = g
+	return s
+}
 
 // readRepository reads a repository's URL.
 func readRepository(a arguments) any {
@@ -88,21 +175,6 @@ func readGitMethod(a arguments, g *dormouse.Git) {
 	if g.Shallow > 0 && g.Mode != "incremental" && g.Method != "clobber" && !methodLater {
 		a.errorf("shallow", "add method='clobber'", "shallow has a meaning in mode 'incremental', and in mode 'full' with method 'clobber' only")
 	}
-}
-
-// word reads one of some words, or what yields one when a build runs.
-func (a arguments) word(name string, words ...string) any {
-	f, ok := a.some(name)
-	if !ok {
-		return nil
-	}
-	if o, isObject := f.v.(*object); isObject {
-		if _, renders := f.r.renderable(o); renders {
-			v, _ := f.dynamicText()
-			return v
-		}
-	}
-	return f.oneOf(words...)
 }
 
 // readShallow reads a depth; True is the depth of one.

@@ -18,19 +18,31 @@ const (
 	configShort = "c"
 )
 
-// keySupport says what becomes of a key of the configuration.
-var keySupport = func() map[string]support {
-	keys := make(map[string]support)
+// keys are those of the configuration's dictionary, and what becomes of each.
+var keys = func() map[string]param {
+	keys := make(map[string]param)
 	for s, words := range map[support]string{
 		supported: "title titleURL projectName projectURL buildbotURL protocols www db db_url collapseRequests maxRetries properties workers builders schedulers budget ec2_rates services",
 		ignored: `buildbotNetUsageData caches buildCacheSize changeCacheSize changeHorizon logCompressionLimit logCompressionMethod
 			logEncoding logMaxSize logMaxTailSize metrics mq validation`,
-		later: `change_source codebaseGenerator configurators machines manhole multiMaster prioritizeBuilders revlink secretsProviders
-			user_managers`,
 	} {
 		for w := range wordSet(words) {
-			keys[w] = s
+			keys[w] = param{name: w, support: s}
 		}
+	}
+	for w, advice := range map[string]string{
+		"change_source":      "use `dormouse force BUILDER --branch … --revision …` in the repository's hook or from cron, or the REST API",
+		"codebaseGenerator":  "use `--codebase` of `dormouse force`",
+		"configurators":      "use functions that fill the lists",
+		"machines":           "use `worker.EC2LatentWorker`, where each worker is a machine",
+		"manhole":            "use `dormouse why`, `dormouse workers`, `dormouse instances` and the REST API",
+		"multiMaster":        "use one master for each database; a second one is refused while the first is in charge",
+		"prioritizeBuilders": "use `priority` of a request, or `nextBuild` of a builder",
+		"revlink":            "use the revision in `got_revision`",
+		"secretsProviders":   "use `util.Secret` with the directory `secrets` beside the configuration, one file each, or the environment's `DORMOUSE_SECRET_NAME`",
+		"user_managers":      "use the API's token",
+	} {
+		keys[w] = param{name: w, support: later, advice: advice}
 	}
 	return keys
 }()
@@ -168,15 +180,15 @@ func (g *global) checkKeys() {
 			continue
 		}
 		key := string(name)
-		s, known := keySupport[key]
+		p, known := keys[key]
 		f, some := g.some(key)
 		switch {
 		case !known:
-			g.r.errorf(g.keyAt(key), dialect.DidYouMean(key, sortedKeys(keySupport)), "there is no c['%s']", shorten(key))
+			g.r.errorf(g.keyAt(key), dialect.DidYouMean(key, sortedKeys(keys)), "there is no c['%s']", shorten(key))
 		case !some || meansNone(f.v):
-		case s == ignored && key != "buildbotNetUsageData": // nothing is ever sent to anybody
+		case p.support == ignored && key != "buildbotNetUsageData": // nothing is ever sent to anybody
 			g.r.warnf(g.keyAt(key), "", "c['%s'] is not supported yet and changes nothing", key)
-		case s == later:
+		case p.support == later:
 			g.r.errorf(g.keyAt(key), "", "c['%s'] is not supported yet", key)
 		}
 	}

@@ -2,66 +2,55 @@ package config
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
 // vocabulary is what the dialect is told of Buildbot.
-var vocabulary = &dialect.Vocabulary{
-	Dictionary: []string{configName, configShort},
-	Modules:    importable,
-	Whole:      wholeModules,
-	Decorators: []string{"util.renderer", "renderer", "properties.renderer"},
-	NoModule:   noModule,
-	Undefined:  undefined,
-	Hints: map[string]string{
-		"class":      "write a function that returns a dictionary or a built step",
-		"with":       "secrets and files are read by util.Secret('name')",
-		"open":       unreachableSystem,
-		"eval":       unreachableSystem,
-		"exec":       unreachableSystem,
-		"__import__": unreachableSystem,
-	},
-}
+var vocabulary = sync.OnceValue(func() *dialect.Vocabulary {
+	modules := importable()
+	return &dialect.Vocabulary{
+		Dictionary: []string{configName, configShort},
+		Modules:    modules,
+		Whole:      wholeModules,
+		Decorators: []string{"util.renderer", "renderer", "properties.renderer"},
+		NoModule:   noModule,
+		Undefined:  func(name string) string { return undefined(name, modules) },
+		Hints: map[string]string{
+			"class":      "write a function that returns a dictionary or a built step",
+			"with":       "secrets and files are read by util.Secret('name')",
+			"open":       unreachableSystem,
+			"eval":       unreachableSystem,
+			"exec":       unreachableSystem,
+			"__import__": unreachableSystem,
+		},
+	}
+})
 
 const unreachableSystem = "a configuration can not reach the system; secrets come from util.Secret('name')"
 
 // importable are the modules that "from MODULE import NAME" knows, and the
 // predeclared name of each NAME. Besides buildbot.plugins these are older and
 // longer ways to the same things.
-var importable = map[string]map[string]string{
-	"buildbot.plugins":            pluginModules,
-	"buildbot.process.results":    resultNames,
-	"buildbot.process.factory":    {"BuildFactory": "util.BuildFactory"},
-	"buildbot.process.properties": {"Interpolate": "util.Interpolate", "Property": "util.Property", "Secret": "util.Secret", "renderer": "util.renderer", "Transform": "util.Transform", "FlattenList": "util.FlattenList"},
-	"buildbot.config":             {"BuilderConfig": "util.BuilderConfig"},
-	"buildbot.worker":             {"Worker": "worker.Worker"},
-	"buildbot.worker.ec2":         {"EC2LatentWorker": "worker.EC2LatentWorker"},
-	"buildbot.schedulers.forcesched": {
-		"ForceScheduler": "schedulers.ForceScheduler",
-	},
-	"buildbot.schedulers.triggerable": {"Triggerable": "schedulers.Triggerable"},
-	"buildbot.steps.shell": {
-		"ShellCommand": "steps.ShellCommand", "Compile": "steps.Compile", "Test": "steps.Test", "Configure": "steps.Configure",
-		"WarningCountingShellCommand": "steps.WarningCountingShellCommand", "SetPropertyFromCommand": "steps.SetPropertyFromCommand",
-	},
-	"buildbot.steps.shellsequence": {"ShellSequence": "steps.ShellSequence", "ShellArg": "util.ShellArg"},
-	"buildbot.steps.transfer": {
-		"FileUpload": "steps.FileUpload", "DirectoryUpload": "steps.DirectoryUpload", "MultipleFileUpload": "steps.MultipleFileUpload",
-		"FileDownload": "steps.FileDownload", "StringDownload": "steps.StringDownload", "JSONStringDownload": "steps.JSONStringDownload",
-	},
-	"buildbot.steps.master": {
-		"MasterShellCommand": "steps.MasterShellCommand", "SetProperty": "steps.SetProperty", "SetProperties": "steps.SetProperties",
-	},
-	"buildbot.steps.worker": {
-		"MakeDirectory": "steps.MakeDirectory", "RemoveDirectory": "steps.RemoveDirectory",
-		"CopyDirectory": "steps.CopyDirectory", "FileExists": "steps.FileExists",
-	},
-	"buildbot.steps.trigger":    {"Trigger": "steps.Trigger"},
-	"buildbot.steps.source.git": {"Git": "steps.Git"},
-	"boto3":                     {"Session": "boto3.Session", "session": "boto3.session"},
-	"boto3.session":             {"Session": "boto3.Session"},
-	"os":                        {"environ": "os.environ"},
+func importable() map[string]map[string]string {
+	modules := map[string]map[string]string{
+		"buildbot.plugins":         pluginModules,
+		"buildbot.process.results": resultNames,
+		"boto3":                    {"Session": "boto3.Session", "session": "boto3.session"},
+		"os":                       {"environ": "os.environ"},
+	}
+	for _, c := range registered {
+		if c.from == "" {
+			continue
+		}
+		if modules[c.from] == nil {
+			modules[c.from] = make(map[string]string)
+		}
+		_, name := c.module()
+		modules[c.from][name] = c.name
+	}
+	return modules
 }
 
 // pluginModules are the parts of buildbot.plugins, each under its own name.
@@ -102,7 +91,7 @@ func noModule(path string) string {
 
 // undefined says how a name that Buildbot's configurations use comes to be
 // defined.
-func undefined(name string) string {
+func undefined(name string, modules map[string]map[string]string) string {
 	switch {
 	case name == configShort || name == configName:
 		return "begin the file with c = BuildmasterConfig = {}"
@@ -111,7 +100,7 @@ func undefined(name string) string {
 	case wholeModules[name] != "":
 		return "write import " + name
 	}
-	for path, names := range importable {
+	for path, names := range modules {
 		if names[name] != "" && strings.HasPrefix(path, "buildbot.") {
 			return "write from " + path + " import " + name
 		}

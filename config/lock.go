@@ -3,40 +3,36 @@ package config
 import (
 	"maps"
 
-	"go.starlark.net/starlark"
-
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
-var (
-	masterLockClass = &class{
-		name: "util.MasterLock", positional: 2,
-		params: []param{{name: "name", support: required}, {name: "maxCount"}},
-		attrs:  map[string]method{"access": accessTo},
-	}
-	workerLockClass = &class{
-		name: "util.WorkerLock", positional: 3,
-		params: []param{{name: "name", support: required}, {name: "maxCount"}, {name: "maxCountForWorker"}},
-		attrs:  map[string]method{"access": accessTo},
-	}
-	// accessClass is what a lock's method access makes.
-	accessClass = &class{
-		name: "access", positional: 2,
-		params: []param{{name: "mode", support: required}, {name: "count"}},
-	}
-)
+var masterLockClass = register(&class{
+	name: "util.MasterLock", positional: 2,
+	params: []param{{name: "name", support: required}, {name: "maxCount"}},
+	attrs:  map[string]method{"access": makes(accessClass)},
+	read:   func(a arguments) any { return readLock(a, false) },
+})
 
-// accessTo is lock.access('exclusive') and lock.access('counting', count=n).
-func accessTo(r *reader, call dialect.Found, self *object, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	return r.made(accessClass, self, call, args, kwargs), nil
+var workerLockClass = register(&class{
+	name: "util.WorkerLock", positional: 3,
+	params: []param{{name: "name", support: required}, {name: "maxCount"}, {name: "maxCountForWorker"}},
+	attrs:  map[string]method{"access": makes(accessClass)},
+	read:   func(a arguments) any { return readLock(a, true) },
+})
+
+// accessClass is what lock.access('exclusive') and lock.access('counting', count=n)
+// make.
+var accessClass = &class{
+	name: "access", positional: 2,
+	params: []param{{name: "mode", support: required}, {name: "count"}},
+	read:   readAccess,
 }
 
 // readLock reads a lock. Two of one name must be the same: they would be taken for
 // one.
-func readLock(a arguments) dormouse.Lock {
+func readLock(a arguments, perWorker bool) dormouse.Lock {
 	l := dormouse.Lock{
-		Name: a.requiredText("name"), PerWorker: a.o.class == workerLockClass, MaxCount: a.count("maxCount", 1),
+		Name: a.requiredText("name"), PerWorker: perWorker, MaxCount: a.count("maxCount", 1),
 	}
 	if f, ok := a.some("maxCountForWorker"); ok {
 		names, values := f.pairs()
@@ -62,7 +58,7 @@ func readLock(a arguments) dormouse.Lock {
 const maxLockCount = 1_000_000
 
 // readAccess reads a use of a lock.
-func readAccess(a arguments) dormouse.LockAccess {
+func readAccess(a arguments) any {
 	l, _ := a.r.value(a.o.of).(dormouse.Lock)
 	out := dormouse.LockAccess{Lock: l, Count: a.count("count", 1)}
 	switch mode := a.requiredText("mode"); mode {

@@ -70,7 +70,7 @@ func (g *global) misspelt(m *Master) {
 	}
 }
 
-// readSetProperties are the names of the properties that the configuration sets.
+// setProperties are the names of the properties that the configuration sets.
 func setProperties(m *Master) (names []string) {
 	add := func(sets ...map[string]any) {
 		for _, values := range sets {

@@ -17,8 +17,8 @@ import (
 type module struct {
 	name    string
 	members starlark.StringDict
-	// notYet are names that the module has in Buildbot.
-	notYet map[string]bool
+	// later are names that the module has in Buildbot, and that are refused.
+	later starlark.StringDict
 }
 
 func (m *module) String() string        { return "<module " + m.name + ">" }
@@ -33,10 +33,10 @@ func (m *module) Attr(name string) (starlark.Value, error) {
 	if v, ok := m.members[name]; ok {
 		return v, nil
 	}
-	if m.notYet[name] {
-		return (&class{name: strings.TrimPrefix(m.name, "buildbot.") + "." + name, later: true}).constructor(), nil
+	if v, ok := m.later[name]; ok {
+		return v, nil
 	}
-	known := slices.Concat(sortedKeys(m.members), sortedKeys(m.notYet))
+	known := slices.Concat(sortedKeys(m.members), sortedKeys(m.later))
 	msg := fmt.Sprintf("%s has no %s", m.name, name)
 	if hint := dialect.DidYouMean(name, known); hint != "" {
 		msg += " (" + hint + ")"
@@ -55,46 +55,6 @@ func wordSet(words string) map[string]bool {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// classes are all constructors, by the module that has them.
-var classes = map[string][]*class{
-	"buildbot.worker": {workerClass, ec2Class},
-	"buildbot.steps": {
-		shellClass, compileClass, testClass, gitClass, warningClass, configureClass, sequenceClass,
-		setPropertyClass, setPropertiesClass, fromCommandClass, fileUploadClass, directoryUploadClass, multipleUploadClass,
-		fileDownloadClass, stringDownloadClass, jsonDownloadClass, masterCommandClass,
-		makeDirectoryClass, removeDirectoryClass, copyDirectoryClass, fileExistsClass, triggerClass,
-	},
-	"buildbot.schedulers": {forceClass, triggerableClass},
-	"buildbot.util":       {factoryClass, builderClass, shellArgClass, interpolateClass, propertyClass, secretClass, rendererClass, transformClass, flattenClass, masterLockClass, workerLockClass},
-	"buildbot.reporters":  {mailClass, missingClass},
-	"boto3":               {sessionClass},
-}
-
-// notYet are the names of Buildbot that can be written and are refused, with
-// all other mistakes, as not supported yet.
-var notYet = map[string]string{
-	"buildbot.worker": "LocalWorker DockerLatentWorker KubeLatentWorker OpenStackLatentWorker LibVirtWorker UpcloudLatentWorker",
-	"buildbot.steps": `CMake CVS Cppcheck Darcs Gerrit GitCommit GitHub GitLab GitPush GitTag HTTPStep HLint
-		JSONPropertiesDownload MaxQ Mercurial P4 PyFlakes PyLint RemovePYCs Robocopy SVN SetPropertiesFromEnv Sphinx Trial
-		TreeSize POST GET PUT DELETE HEAD OPTIONS Assert RpmBuild DebPbuilder`,
-	"buildbot.schedulers": "AnyBranchScheduler Dependent Nightly NightlyTriggerable Periodic SingleBranchScheduler Try_Jobdir Try_Userpass",
-	"buildbot.util": `ChangeFilter WithProperties JanitorConfigurator
-		GitHubAuth GoogleAuth GitLabAuth UserPasswordAuth HTPasswdAuth RemoteUserAuth Authz RolesFromGroups RolesFromUsername
-		RolesFromEmails AnyEndpointMatcher ForceBuildEndpointMatcher Nightly GNUAutoconf Trial`,
-	"buildbot.changes": `GitPoller GitHubPullrequestPoller HgPoller SVNPoller PBChangeSource GerritChangeSource P4Source
-		BitbucketPullrequestPoller MaildirSource`,
-	"buildbot.reporters": `IRC GitHubStatusPush GitLabStatusPush HttpStatusPush GerritStatusPush BuildStatusGenerator
-		BuildStartEndStatusGenerator MessageFormatter TelegramBot ZulipStatusPush PushoverNotifier`,
-	"buildbot.secrets": "SecretInAFile HashiCorpVaultKvSecretProvider SecretInPass",
-	"buildbot.www":     "",
-}
-
-// uiParameters describe the form of Buildbot's web pages that forces a build;
-// there is no such form here.
-const uiParameters = `StringParameter CodebaseParameter FixedParameter ChoiceStringParameter UserNameParameter BooleanParameter
-	IntParameter TextParameter NestedParameter FileParameter AnyPropertyParameter InheritBuildParameter WorkerChoiceParameter
-	PatchParameter`
-
 // resultNames are the results' names, each predeclared as itself.
 var resultNames = map[string]string{
 	"SUCCESS": "results.SUCCESS", "WARNINGS": "results.WARNINGS", "FAILURE": "results.FAILURE",
@@ -112,27 +72,26 @@ var resultCodes = map[string]dormouse.Result{
 // that only an import can reach. It holds no state, so all readings share it.
 var builtinNames = sync.OnceValue(func() starlark.StringDict {
 	names := starlark.StringDict{}
-	modules := make(map[string]*module)
-	for path, words := range notYet {
-		modules[path] = &module{path, starlark.StringDict{}, wordSet(words)}
-		names[path] = modules[path]
+	modules := map[string]*module{"boto3": {name: "boto3"}, "boto3.session": {name: "boto3.session"}}
+	for _, path := range pluginModules {
+		modules[path] = &module{name: path}
 	}
-	modules["boto3"] = &module{"boto3", starlark.StringDict{}, nil}
-	names["boto3"] = modules["boto3"]
-	for path, list := range classes {
-		for _, c := range list {
-			build := c.constructor()
-			_, short, _ := strings.Cut(c.name, ".")
-			modules[path].members[short] = build
-			names[c.name] = build
+	for path, m := range modules {
+		m.members, m.later, names[path] = starlark.StringDict{}, starlark.StringDict{}, m
+	}
+	for _, c := range registered {
+		build := c.constructor()
+		names[c.name] = build
+		path, name := c.module()
+		if c.later {
+			modules[path].later[name] = build
+		} else {
+			modules[path].members[name] = build
 		}
 	}
-	session := &module{"boto3.session", starlark.StringDict{"Session": names["boto3.Session"]}, nil}
-	modules["boto3"].members["session"], names["boto3.session"] = session, session
+	modules["boto3.session"].members["Session"] = names["boto3.Session"]
+	modules["boto3"].members["session"] = modules["boto3.session"]
 	util := modules["buildbot.util"].members
-	for name := range wordSet(uiParameters) {
-		util[name] = (&class{name: "util." + name, open: true, variadic: true}).constructor()
-	}
 	for name, code := range resultCodes {
 		util[name], names[resultNames[name]] = starlark.MakeInt(int(code)), starlark.MakeInt(int(code))
 	}

@@ -125,7 +125,7 @@ func TestPageSpotPrice(t *testing.T) {
 }
 
 // TestPageCredentials signs a call with the page's credentials file, for an
-// readEndpoint that knows these credentials and for one that does not.
+// endpoint that knows these credentials and for one that does not.
 func TestPageCredentials(t *testing.T) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join("testdata", "page", "credentials"))
 	noAWS(t)

@@ -29,7 +29,7 @@ func (g *global) list(key, allowed string, use func(o *object, v any) bool) {
 		if ok && o.class.later {
 			continue
 		}
-		if !ok || !use(o, g.r.value(o)) {
+		if !ok || o.class.list != key || !use(o, g.r.value(o)) {
 			item.bad("a list of " + allowed)
 			continue
 		}
@@ -60,7 +60,7 @@ func (g *global) workers(m *Master) {
 	}
 }
 
-// readInstances checks the names NAME-1, NAME-2, … of a definition that stands for
+// instances checks the names NAME-1, NAME-2, … of a definition that stands for
 // several workers. The definition's own name stays taken too: it is what
 // builders name them all by.
 func (g *global) instances(seen map[string]*object, o *object, w Worker) {
@@ -296,10 +296,9 @@ func (g *global) triggers(m *Master) {
 
 // unused warns of what was made and then not used.
 func (g *global) unused() {
-	lists := map[*class]string{workerClass: "workers", ec2Class: "workers", builderClass: "builders", forceClass: "schedulers", triggerableClass: "schedulers", mailClass: "services"}
 	for _, o := range g.r.objects {
-		if key, ok := lists[o.class]; ok && !g.listed[o] {
-			g.r.warnf(o.at, "", "%s is not in %s", o, g.entry(key))
+		if o.class.list != "" && !g.listed[o] {
+			g.r.warnf(o.at, "", "%s is not in %s", o, g.entry(o.class.list))
 		}
 	}
 }

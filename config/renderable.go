@@ -10,35 +10,35 @@ import (
 	"github.com/dormouse-ci/dormouse/expr"
 )
 
-var (
-	interpolateClass = &class{
-		name: "util.Interpolate", positional: 1, variadic: true, open: true,
-		params: []param{{name: "fmtstring", support: required, secret: true}},
-	}
-	propertyClass = &class{
-		name: "util.Property", positional: 3,
-		params: []param{{name: "key", support: required}, {name: "default"}, {name: "defaultWhenFalse"}},
-	}
-	secretClass = &class{
-		name: "util.Secret", positional: 1,
-		params: []param{{name: "secret_name", support: required}},
-	}
-)
+// propertyModule is where Buildbot has what is known only when a build runs.
+const propertyModule = "buildbot.process.properties"
+
+var interpolateClass = register(&class{
+	name: "util.Interpolate", positional: 1, variadic: true, open: true, from: propertyModule, renders: true,
+	params: []param{{name: "fmtstring", support: required, secret: true}},
+	read:   readInterpolate,
+})
+
+var propertyClass = register(&class{
+	name: "util.Property", positional: 3, from: propertyModule, renders: true,
+	params: []param{{name: "key", support: required}, {name: "default"}, {name: "defaultWhenFalse"}},
+	read:   readProperty,
+})
+
+var secretClass = register(&class{
+	name: "util.Secret", positional: 1, from: propertyModule, renders: true,
+	params: []param{{name: "secret_name", support: required}},
+	read:   readSecretRef,
+})
 
 // renderable is the value of an object that stands for something known only
 // when a build runs; nil when its arguments are wrong, which has been reported.
 func (r *reader) renderable(o *object) (v expr.Renderable, ok bool) {
-	if renderables[o.class] {
+	if o.class.renders {
 		v, _ = r.value(o).(expr.Renderable)
 		return v, true
 	}
 	return nil, o.class.later
-}
-
-// renderables are the classes of what is known only when a build runs.
-var renderables = map[*class]bool{
-	interpolateClass: true, propertyClass: true, secretClass: true, rendererClass: true, withArgsClass: true,
-	transformClass: true, flattenClass: true, comparisonClass: true,
 }
 
 func readInterpolate(a arguments) any {

@@ -11,31 +11,32 @@ import (
 	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
-var (
-	mailClass = &class{
-		name: "reporters.MailNotifier", positional: 1,
-		params: []param{
-			{name: "fromaddr", support: required},
-			{name: "generators", support: required},
-			{name: "extraRecipients"},
-			{name: "relayhost"},
-			{name: "smtpPort"},
-			{name: "useTls"},
-			{name: "useSmtps"},
-			{name: "smtpUser"},
-			{name: "smtpPassword", secret: true},
-			// These are about mails on builds.
-			{name: "sendToInterestedUsers", support: ignored},
-			{name: "lookup", support: later},
-			{name: "extraHeaders", support: later},
-			{name: "dumpMailsToLog", support: later},
-		},
-	}
-	missingClass = &class{
-		name: "reporters.WorkerMissingGenerator", positional: 1,
-		params: []param{{name: "workers"}, {name: "message_formatter", support: later}},
-	}
-)
+var _ = register(&class{
+	name: "reporters.MailNotifier", positional: 1, list: "services",
+	params: []param{
+		{name: "fromaddr", support: required},
+		{name: "generators", support: required},
+		{name: "extraRecipients"},
+		{name: "relayhost"},
+		{name: "smtpPort"},
+		{name: "useTls"},
+		{name: "useSmtps"},
+		{name: "smtpUser"},
+		{name: "smtpPassword", secret: true},
+		// These are about mails on builds.
+		{name: "sendToInterestedUsers", support: ignored},
+		{name: "lookup", support: later, advice: "use whole addresses"},
+		{name: "extraHeaders", support: later, advice: "use rules for the sender, which is `fromaddr`"},
+		{name: "dumpMailsToLog", support: later, advice: "use the master's log, which names each mail that can not be sent"},
+	},
+	read: readMailNotifier,
+})
+
+var missingClass = register(&class{
+	name: "reporters.WorkerMissingGenerator", positional: 1,
+	params: []param{{name: "workers"}, {name: "message_formatter", support: later, advice: "use the text as it is: the phases' times, and the end of the console output"}},
+	read:   readMissingGenerator,
+})
 
 // MailNotifier is a mail server, and what goes out by it.
 type MailNotifier struct {

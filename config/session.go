@@ -11,20 +11,22 @@ import (
 	"github.com/dormouse-ci/dormouse"
 )
 
-var sessionClass = &class{
-	name: "boto3.Session", positional: 6, // boto3's own parameters, in its order
+var sessionClass = register(&class{
+	name: "boto3.Session", from: "boto3.session",
+	positional: 6, // boto3's own parameters, in its order
 	params: []param{
 		{name: "aws_access_key_id", secret: true},
 		{name: "aws_secret_access_key", secret: true},
 		{name: "aws_session_token", secret: true},
 		{name: "region_name"},
-		{name: "botocore_session", support: later},
+		{name: "botocore_session", support: later, advice: "use the other arguments, or the environment's credentials"},
 		{name: "profile_name"},
 		{name: "role_arn"},
 		{name: "external_id"},
 		{name: "endpoint_url"},
 	},
-}
+	read: readBoto3Session,
+})
 
 // readSession reads where a worker's credentials come from: its own arguments, or
 // the session it is given, not both.

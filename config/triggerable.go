@@ -7,8 +7,8 @@ import (
 	"github.com/dormouse-ci/dormouse/config/dialect"
 )
 
-var triggerableClass = &class{
-	name: "schedulers.Triggerable", positional: 2,
+var _ = register(&class{
+	name: "schedulers.Triggerable", positional: 2, from: "buildbot.schedulers.triggerable", list: "schedulers",
 	params: []param{
 		{name: "name", support: required},
 		{name: "builderNames", support: required},
@@ -17,9 +17,10 @@ var triggerableClass = &class{
 		{name: "priority"},
 		{name: "reason", support: ignored},
 	},
-}
+	read: readTriggerable,
+})
 
-// readTriggerable is a Triggerable, with where it is from.
+// triggerable is a Triggerable, with where it is from.
 type triggerable struct {
 	dormouse.Triggerable
 	builders field

@@ -25,18 +25,21 @@ var workerParams = []param{
 	{name: "defaultProperties"},
 	{name: "locks"},
 	{name: "keepalive_interval"},
-	{name: "machine_name", support: later},
+	{name: "machine_name", support: later, advice: "use `worker.EC2LatentWorker`, where each worker is a machine"},
 }
 
-var workerClass = &class{
-	name: "worker.Worker", positional: 10,
+var _ = register(&class{
+	name: "worker.Worker", positional: 10, from: "buildbot.worker", list: "workers",
 	params: slices.Concat([]param{{name: "name", support: required}, {name: "password", support: required, secret: true}}, workerParams),
-}
+	read: func(a arguments) any {
+		return readWorker(a, a.limit("missing_timeout", defaultMissingTimeout, positive))
+	},
+})
 
 // maxWorkerName is Buildbot's limit.
 const maxWorkerName = 50
 
-// readWorkerName is Buildbot's rule. It excludes the colon, which Basic
+// workerName is Buildbot's rule. It excludes the colon, which Basic
 // authentication would take for the end of the name.
 var workerName = regexp.MustCompile(`^[a-zA-Z\x{a0}-\x{10ffff}_-][a-zA-Z0-9\x{a0}-\x{10ffff}_-]*$`)
 
