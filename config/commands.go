@@ -173,7 +173,7 @@ func readCommand(a arguments, def any) any {
 		if starlark.Len(v) == 0 {
 			f.bad("a command")
 		}
-		checkCommandWords(a, f, 0)
+		checkCommandWords(f, 0)
 		c, _ := f.data(true)
 		return c
 	}
@@ -183,13 +183,13 @@ func readCommand(a arguments, def any) any {
 
 // checkCommandWords checks the elements of a command: strings, or what becomes
 // them, or lists of them.
-func checkCommandWords(a arguments, f field, depth int) {
+func checkCommandWords(f field, depth int) {
 	items, _ := f.items("a list of strings")
 	for _, item := range items {
 		switch item.v.(type) {
 		case *starlark.List, starlark.Tuple:
 			if depth < maxNested { // deeper ones are reported as data
-				checkCommandWords(a, item, depth+1)
+				checkCommandWords(item, depth+1)
 			}
 		case starlark.String:
 		default:
@@ -224,7 +224,7 @@ func readEnv(a arguments) map[string]any {
 		}
 		switch v.v.(type) {
 		case *starlark.List, starlark.Tuple:
-			checkCommandWords(a, v, maxNested)
+			checkCommandWords(v, maxNested)
 			out[name], _ = v.data(true)
 		case starlark.NoneType:
 			out[name] = nil
