@@ -56,10 +56,13 @@ func (a *Account) taggedVolumes(ctx context.Context) (out []dormouse.Belonging, 
 	}
 }
 
-func (a *Account) openSpotRequests(ctx context.Context) (out []dormouse.Belonging, err error) {
-	in := &ec2.DescribeSpotInstanceRequestsInput{
-		Filters: []types.Filter{a.tagged(), {Name: new("state"), Values: []string{string(types.SpotInstanceStateOpen)}}},
-	}
+func (a *Account) openSpotRequests(ctx context.Context) ([]dormouse.Belonging, error) {
+	return a.spotRequests(ctx, types.Filter{Name: new("state"), Values: []string{string(types.SpotInstanceStateOpen)}})
+}
+
+// spotRequests returns the deployment's requests that a filter finds.
+func (a *Account) spotRequests(ctx context.Context, filter types.Filter) (out []dormouse.Belonging, err error) {
+	in := &ec2.DescribeSpotInstanceRequestsInput{Filters: []types.Filter{a.tagged(), filter}}
 	for {
 		page, err := call(ctx, a, action{name: "DescribeSpotInstanceRequests"}, a.api.describeSpotInstanceRequests, in)
 		if err != nil {

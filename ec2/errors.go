@@ -21,7 +21,8 @@ func (a *Account) classify(ctx context.Context, x *exchange, err error) error {
 		where += " at " + a.endpoint
 	}
 	e := a.reading(ctx, x, where, err)
-	if x.mutating && x.lost && !Settled(e) {
+	// What EC2 says of a token (Conflict) holds for all that was sent with it.
+	if x.mutating && x.lost && !Settled(e) && e.Code != dormouse.Conflict {
 		e.Code = dormouse.Unanswered
 		e.Message = where + " was sent and may have been carried out; what came back last: " + strings.TrimPrefix(e.Message, where+": ")
 	}

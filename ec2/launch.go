@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -17,7 +18,9 @@ import (
 //
 // An error of any code but [dormouse.Unanswered] says that this call started
 // nothing; whether that holds for an earlier call with the same token is for
-// [Settled] to say.
+// [Settled] to say. A [dormouse.Conflict] says that an earlier one did, and that
+// EC2 does not tell what: one of its instances has ended, or the parameters are
+// others to EC2 by now. [Account.Launched] finds it.
 func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]dormouse.CloudInstance, error) {
 	r, err := decodeRendered(launch)
 	if err != nil {
@@ -64,15 +67,39 @@ func (a *Account) forgetStale(r *rendered, err error) {
 // DescribeInstances gives.
 const listPage = 1000
 
-// List returns all instances of the deployment in this account and region,
-// also those that ended within the last hour or so, which EC2 still shows. The
-// deployment's tag finds them, never their ids, of which one unknown would
-// spoil the call. An instance that was started moments ago may be missing.
+// List returns all instances of the deployment in this account and region, by
+// its tag; also those that ended within the last hour or so and still have it. An
+// instance that was started moments ago may be missing.
 func (a *Account) List(ctx context.Context) ([]dormouse.CloudInstance, error) {
-	in := &ec2.DescribeInstancesInput{
-		Filters:    []types.Filter{a.tagged()},
-		MaxResults: new(int32(listPage)),
+	return a.describe(ctx, a.tagged(), func(i types.Instance) bool { return a.ours(i.Tags) })
+}
+
+// Find returns those of the given instances that EC2 knows, whatever tags they
+// have: one that has ended loses its tags before EC2 forgets it. They are asked
+// for by a filter, as one id that is unknown would spoil a call that names them.
+func (a *Account) Find(ctx context.Context, ids []string) (found []dormouse.CloudInstance, err error) {
+	for some := range slices.Chunk(ids, maxFilterValues) {
+		instances, err := a.describe(ctx, types.Filter{Name: new("instance-id"), Values: some},
+			func(i types.Instance) bool { return slices.Contains(some, deref(i.InstanceId)) })
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, instances...)
 	}
+	return found, nil
+}
+
+// Launched returns the instances that a token has started, also ended ones, whose
+// tags may be gone. One that was started moments ago may be missing.
+func (a *Account) Launched(ctx context.Context, token string) ([]dormouse.CloudInstance, error) {
+	return a.describe(ctx, types.Filter{Name: new("client-token"), Values: []string{filterLiteral(token)}},
+		func(i types.Instance) bool { return deref(i.ClientToken) == token })
+}
+
+// describe returns the instances that a filter finds. What it asks for is checked
+// again: what is done with the answer ends machines.
+func (a *Account) describe(ctx context.Context, filter types.Filter, keep func(types.Instance) bool) ([]dormouse.CloudInstance, error) {
+	in := &ec2.DescribeInstancesInput{Filters: []types.Filter{filter}, MaxResults: new(int32(listPage))}
 	var instances []dormouse.CloudInstance
 	for {
 		out, err := call(ctx, a, action{name: "DescribeInstances"}, a.api.describeInstances, in)
@@ -81,10 +108,8 @@ func (a *Account) List(ctx context.Context) ([]dormouse.CloudInstance, error) {
 		}
 		for _, reservation := range out.Reservations {
 			for _, i := range reservation.Instances {
-				// Asked for by filter and checked again: what is done with
-				// this list ends machines.
-				if c := cloudInstance(i); c.Tags[TagDeployment] == a.deployment {
-					instances = append(instances, c)
+				if keep(i) {
+					instances = append(instances, cloudInstance(i))
 				}
 			}
 		}

@@ -109,13 +109,29 @@ func (a *account) list() {
 		}
 		a.mu.Unlock()
 		began := time.Now()
-		seen, err := a.cloud.List(a.fleet.ctx)
+		seen, err := a.look(began)
 		if err == nil {
 			a.fleet.observe(a, seen, began)
 		}
 		l.err = err
 		close(l.done)
 	}
+}
+
+// look lists the account's instances. Those of the ledger that the listing lacks
+// are asked for by their ids: an instance that has ended loses its tags, by which it
+// is listed, before EC2 forgets why it ended.
+func (a *account) look(began time.Time) ([]dormouse.CloudInstance, error) {
+	seen, err := a.cloud.List(a.fleet.ctx)
+	if err != nil {
+		return nil, err
+	}
+	lacking := a.fleet.lacking(a, seen, began)
+	if len(lacking) == 0 {
+		return seen, nil
+	}
+	found, err := a.cloud.Find(a.fleet.ctx, lacking)
+	return append(seen, found...), err
 }
 
 // watch lists the account now and then, and quickly while something ends, or may

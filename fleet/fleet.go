@@ -22,8 +22,15 @@ type Cloud interface {
 	// Try asks whether rendered bytes would be launched, and starts nothing.
 	Try(ctx context.Context, rendered []byte) error
 	// List returns all instances with the deployment's tag, also ended ones
-	// that EC2 still shows.
+	// that EC2 still shows and that have not lost it.
 	List(ctx context.Context) ([]dormouse.CloudInstance, error)
+	// Find returns those of the given instances that EC2 knows; Launched those
+	// that a token has started. Neither needs a tag.
+	Find(ctx context.Context, ids []string) ([]dormouse.CloudInstance, error)
+	Launched(ctx context.Context, token string) ([]dormouse.CloudInstance, error)
+	// Withdraw cancels the spot requests that a refused launch has left open, and
+	// returns the ids of the instances that they have started all the same.
+	Withdraw(ctx context.Context, launch string) ([]string, error)
 	// Terminate returns an error for each id that was not accepted.
 	Terminate(ctx context.Context, ids []string) (map[string]error, error)
 	Console(ctx context.Context, id string) (string, error)

@@ -35,6 +35,10 @@ type region struct {
 	denied      error           // what asking for things returns
 	letGoDenied error           // what letting go of things returns
 	hidden      map[string]bool // what listings lack
+	unknown     map[string]bool // what no call knows
+	finds       []string        // ids that were asked for
+	withdrawn   []string        // launches whose spot requests were asked for
+	withdraw    func(launch string) ([]string, error)
 	// launch, list and terminate may refuse or lose a call.
 	launch    func(n int) (err error, lost bool)
 	list      func() error
@@ -133,10 +137,54 @@ func (r *region) List(context.Context) ([]dormouse.CloudInstance, error) {
 	return out, nil
 }
 
+// Find implements Cloud: what is hidden from listings has lost its tags.
+func (r *region) Find(_ context.Context, ids []string) (out []dormouse.CloudInstance, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finds = append(r.finds, ids...)
+	for _, id := range ids {
+		if i := r.instances[id]; i != nil && !r.unknown[id] {
+			out = append(out, *i)
+		}
+	}
+	return out, nil
+}
+
+// Launched implements Cloud.
+func (r *region) Launched(_ context.Context, token string) (out []dormouse.CloudInstance, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range r.byToken[token] {
+		if !r.unknown[id] {
+			out = append(out, *r.instances[id])
+		}
+	}
+	return out, nil
+}
+
+// Withdraw implements Cloud.
+func (r *region) Withdraw(_ context.Context, launch string) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.withdrawn = append(r.withdrawn, launch)
+	if r.withdraw != nil {
+		return r.withdraw(launch)
+	}
+	return nil, nil
+}
+
+// forget hides instances from every call.
+func (r *region) forget(ids ...string) {
+	r.hide(ids...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unknown = r.hidden
+}
+
 func (r *region) hide(ids ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hidden = map[string]bool{}
+	r.hidden, r.unknown = map[string]bool{}, nil
 	for _, id := range ids {
 		r.hidden[id] = true
 	}
@@ -193,6 +241,13 @@ func (r *region) set(id string, state dormouse.InstanceState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.instances[id].State = state
+}
+
+// end has an instance end for a reason.
+func (r *region) end(id, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.instances[id].State, r.instances[id].StateReason = dormouse.InstanceTerminated, reason
 }
 
 // books is a store in memory, which outlives a fleet as a database does.
@@ -600,10 +655,11 @@ func TestAResentLaunchIsNotSettledByARefusalThatDidNotLook(t *testing.T) {
 		}
 		m := w.member("bot1")
 		_, _ = m.Start(t.Context(), 1)
+		w.region.forget("i-1") // it is not shown yet
 		if err := m.Stop(t.Context(), 1, false); err == nil {
 			t.Fatal("a stop succeeded although an instance may live")
 		}
-		w.region.launch = nil
+		w.region.hide()
 		if err := m.Stop(t.Context(), 1, false); err != nil {
 			t.Fatal(err)
 		}
@@ -1433,12 +1489,12 @@ func TestAnInstanceThatListingsLack(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		before := w.books.instance("i-1")
-		w.region.hide("i-1")
+		w.region.forget("i-1")
 		list()
 		w.region.hide()
 		list()
 		time.Sleep(time.Hour)
-		w.region.hide("i-1")
+		w.region.forget("i-1")
 		list()
 		if _, ok := w.Lookup("i-1"); !ok || len(w.ended) != 0 {
 			t.Fatalf("one listing lacked it, and it has ended: %v", w.ended)
@@ -1461,29 +1517,6 @@ func TestAnInstanceThatListingsLack(t *testing.T) {
 		}
 		if row.Worker != "bot1" || row.AttemptID != before.AttemptID || row.PricePerHour == nil || !row.AttachedAt.Equal(before.AttachedAt) {
 			t.Errorf("before %+v, and after it came back %+v", before, row)
-		}
-	})
-}
-
-func TestATokenThatIsKnownWithOtherParameters(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.region.launch = func(n int) (error, bool) {
-			if n == 1 {
-				return nil, true
-			}
-			return dormouse.Errorf(dormouse.Conflict, "IdempotentParameterMismatch"), false
-		}
-		m := w.member("bot1")
-		_, _ = m.Start(t.Context(), 1)
-		if err := m.Stop(t.Context(), 1, false); err == nil {
-			t.Fatal("stopped although an instance lives")
-		}
-		w.AddAccount(w.region)
-		w.Reconcile(t.Context())
-		time.Sleep(visibleWithin + terminateAgain) // the reaper ends it
-		synctest.Wait()
-		if err := m.Stop(t.Context(), 1, false); err != nil || !w.region.instances["i-1"].State.Dying() {
-			t.Errorf("%v, %v", err, w.region.instances["i-1"].State)
 		}
 	})
 }

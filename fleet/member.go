@@ -95,7 +95,7 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 	}
 	m.Fleet.offered(m.Worker, offerings)
 	var tooDear error // what the budget says of the first offering that does not fit into it
-	for {
+	for launches := 1; ; launches++ {
 		offering, next, ok := m.choose(offerings)
 		switch {
 		case !ok && tooDear != nil:
@@ -104,9 +104,11 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 			return "", m.noneLeft(offerings, next)
 		}
 		id, err := account.join(ctx, m, offering, generation)
-		switch dormouse.CodeOf(err) {
-		case dormouse.Capacity, dormouse.Quota: // it is remembered
-		case dormouse.Budget:
+		switch code := dormouse.CodeOf(err); {
+		case errors.Is(err, errNoneLeft) && launches > 1:
+			return "", err // not again and again without a pause
+		case code == dormouse.Capacity, code == dormouse.Quota: // it is remembered
+		case code == dormouse.Budget:
 			tooDear = cmp.Or(tooDear, err)
 			offerings = slices.DeleteFunc(slices.Clone(offerings), func(o dormouse.Offering) bool { return o == offering })
 		default:
@@ -358,19 +360,19 @@ func (m *Member) keepConsole(ctx context.Context, rows []dormouse.Instance) {
 // lastConsole keeps what a machine that never attached has printed to its end:
 // EC2 has the console's output once more when an instance stops, and then more of
 // it.
-func (a *account) lastConsole(ctx context.Context, r dormouse.Instance) {
-	text, err := a.cloud.Console(ctx, r.ID)
+func (a *account) lastConsole(ctx context.Context, instance string, of dormouse.LaunchAttempt) {
+	text, err := a.cloud.Console(ctx, instance)
 	if err != nil || text == "" {
 		return // what was kept before is all there is
 	}
-	attempts, err := a.fleet.opt.Store.Attempts(ctx, r.Worker, r.Generation)
+	attempts, err := a.fleet.opt.Store.Attempts(ctx, of.Worker, of.Generation)
 	for _, at := range attempts {
-		if at.ID == r.AttemptID && len(at.Console) < len(text) {
+		if at.ID == of.ID && len(at.Console) < len(text) {
 			err = a.fleet.opt.Store.SetAttemptConsole(ctx, at.ID, text)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		a.fleet.opt.Log.Warn("the console output could not be stored", "worker", r.Worker, "instance", r.ID, "error", err)
+		a.fleet.opt.Log.Warn("the console output could not be stored", "worker", of.Worker, "instance", instance, "error", err)
 	}
 }
 

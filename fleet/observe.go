@@ -2,11 +2,33 @@ package fleet
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
 )
+
+// lacking returns the ids of the account's ledger rows that a listing should have
+// and lacks.
+func (f *Fleet) lacking(a *account, seen []dormouse.CloudInstance, began time.Time) []string {
+	byID := make(map[string]bool, len(seen))
+	for _, c := range seen {
+		byID[c.ID] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ids []string
+	for id, r := range f.rows {
+		// Other credentials may be of the same account: see observe.
+		here := r.Account == a.cloud.Key() || f.accounts[r.Account] == nil && r.Region == a.cloud.Region()
+		if here && !r.LaunchedAt.After(began) && !byID[id] {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
 
 // observe takes a listing of an account into the ledger: states, first runs,
 // ends, and instances that nobody owns.
@@ -95,7 +117,9 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		f.done(chore{choreTerminate, r.ID})
 		f.done(chore{choreRelease, r.ID})
 		if r.AttachedAt.IsZero() && r.AttemptID != 0 {
-			f.wg.Go(func() { a.lastConsole(f.ctx, r) })
+			f.wg.Go(func() {
+				a.lastConsole(f.ctx, r.ID, dormouse.LaunchAttempt{ID: r.AttemptID, Worker: r.Worker, Generation: r.Generation})
+			})
 		}
 		f.opt.Ended(r.Worker, r.Generation, reasonOf(r))
 	}
@@ -216,16 +240,26 @@ func (f *Fleet) rememberTaken(r dormouse.Instance, now time.Time) {
 	if err != nil {
 		attempts = nil // the next launch finds out for itself
 	}
+	var bought *dormouse.Offering
+	for _, at := range attempts {
+		if at.ID == r.AttemptID {
+			bought = &at.Offering
+		}
+	}
+	f.rememberShort(r, bought, now)
+}
+
+// rememberShort counts an instance as a shortage of its zone and, where that is
+// known, of what it was bought as.
+func (f *Fleet) rememberShort(r dormouse.Instance, bought *dormouse.Offering, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	until := now.Add(f.scaled(shortageMemory))
 	why := dormouse.Errorf(dormouse.Capacity, "EC2 took instance %s back: %s", r.ID, cmp.Or(r.StateReason, "it has announced it"))
 	f.short.add(r.Account, "", dormouse.Offering{InstanceType: r.InstanceType, Zone: r.Zone, Market: r.Market}, why, until)
-	for _, at := range attempts {
-		if at.ID == r.AttemptID {
-			anywhere := at.Offering.Zone == "" && at.Offering.Subnet == ""
-			f.short.set(shortageKey{account: r.Account, offering: pool(at.Offering)}, shortage{until: until, mild: anywhere, why: why})
-		}
+	if bought != nil {
+		anywhere := bought.Zone == "" && bought.Subnet == ""
+		f.short.set(shortageKey{account: r.Account, offering: pool(*bought)}, shortage{until: until, mild: anywhere, why: why})
 	}
 }
 

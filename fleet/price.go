@@ -67,7 +67,11 @@ func (a *account) priceLater(rows []dormouse.Instance, q *question) {
 		var changed []dormouse.Instance
 		f.mu.Lock()
 		for _, r := range rows {
-			if now := f.rows[r.ID]; now != nil && now.PricePerHour == nil {
+			now := f.rows[r.ID]
+			if now == nil && !r.EndedAt.IsZero() {
+				now = &r // it had ended before
+			}
+			if now != nil && now.PricePerHour == nil {
 				now.PricePerHour, now.PriceSource = cost.perHour, cost.source
 				changed = append(changed, *now)
 			}

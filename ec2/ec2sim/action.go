@@ -145,7 +145,7 @@ func (c *call) dispatch(form url.Values) (any, error) {
 		err = c.commit()
 	}
 	if err == nil && c.service == serviceEC2 {
-		c.after()
+		err = c.after()
 	}
 	return out, err
 }

@@ -108,7 +108,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 		RootDeviceType:   inst.image.RootDeviceType,
 		Virtualization:   "hvm",
 		ClientToken:      inst.clientToken,
-		Tags:             c.describeTags(inst.id),
+		Tags:             listTags(c.tagsOf(inst)),
 		Hypervisor:       "xen",
 		SpotRequestID:    inst.spotRequest,
 		Profile:          inst.profile,
@@ -221,7 +221,7 @@ func (c *call) describeInstances(in describeInstancesInput) (*describeInstancesO
 		return nil, refuse("InvalidParameterCombination",
 			"The parameter instancesSet cannot be used with the parameter maxResults")
 	}
-	keep, err := compileFilters(in.Filters, instanceFields, func(i *instance) map[string]string { return c.tags[i.id] })
+	keep, err := compileFilters(in.Filters, instanceFields, c.tagsOf)
 	if err != nil {
 		return nil, err
 	}

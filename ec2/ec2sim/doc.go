@@ -107,7 +107,9 @@
 // Deeds to calls. The first rule that hits a call and refuses it decides.
 //
 //	fail           {"code": "InternalError", "message": …, "status": …}: the
-//	               call is refused; the status has EC2's default for the code
+//	               call is refused; the status has EC2's default for the code.
+//	               With "carried_out": true it is carried out all the same, as
+//	               where something in front of EC2 has lost its answer
 //	throttle       true: it is refused with RequestLimitExceeded
 //	slow           "2s": what it did is told that much later
 //	lose_answer    true: it is carried out, and the connection is cut instead of
@@ -124,12 +126,20 @@
 //	               refused with SpotMaxPriceTooLow, and when the price rises
 //	               above its bid, an instance is interrupted; it takes the
 //	               conditions zone and instance_type only
+//	leave_open     true: a launch on the spot that is refused leaves a request
+//	               open, which may be fulfilled later
+//	repeat_ended   true: a token of which an instance has been terminated is
+//	               answered with the same instances, as EC2's documentation has
+//	               it; without this rule it is refused, as EC2 does since 2025,
+//	               with IdempotentInstanceTerminated
 //
 // Deeds to instances. They are decided when the instance is launched; a new
 // scenario is also for those that are there, counting from then, but for hide.
 //
 //	hide           "5s": no call finds the instance for that long after its
 //	               launch, whose answer names it all the same
+//	lose_tags      "10s": that long after it was terminated it has no tags any
+//	               more, though it can still be described
 //	never_boot     true: it is pending and then running, and runs nothing
 //	die            {"while": "pending", "after": "1s", "code": …, "message": …}:
 //	               it ends by itself, so long after its launch, or after it

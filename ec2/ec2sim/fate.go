@@ -40,6 +40,10 @@ func (s *Server) foretell(inst *instance, now time.Time) {
 			inst.visibleAt = now.Add(r.do.delay)
 		}
 	}
+	for r := range s.playing.struck(doLoseTags, who, now) {
+		hit(r)
+		inst.losesTags, inst.untaggedIn = true, r.do.delay
+	}
 	for r := range s.playing.struck(doDie, who, now) {
 		if r.do.death.pending && inst.state != dormouse.InstancePending {
 			continue // it has survived that

@@ -53,6 +53,60 @@ func TestHideNewInstances(t *testing.T) {
 	})
 }
 
+// An instance that has ended is found by its id and its token when no tag of it
+// is left.
+func TestLoseTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Options{Scenario: scenario(t, `{"name": "tags go", "when": {"times": 1}, "do": {"lose_tags": "10s"}}`)})
+		client := newClient(s)
+		name := tagged(types.ResourceTypeInstance, "Name", "mine")
+		id := *run(t, client, name, token("one")).Instances[0].InstanceId
+		other := *run(t, client, name).Instances[0].InstanceId
+		found := func(filter, value string) (ids []string) {
+			t.Helper()
+			out, err := client.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{
+				Filters: []types.Filter{{Name: &filter, Values: []string{value}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range out.Reservations {
+				for _, i := range r.Instances {
+					ids = append(ids, *i.InstanceId)
+				}
+			}
+			return ids
+		}
+		time.Sleep(time.Minute)
+		terminate(t, client, id, other)
+		time.Sleep(9 * time.Second)
+		if got := found("tag:Name", "mine"); len(got) != 2 {
+			t.Errorf("by the tag: %v", got)
+		}
+		time.Sleep(2 * time.Second)
+		for filter, value := range map[string]string{"tag:Name": "mine", "tag-key": "Name"} {
+			if got := found(filter, value); !slices.Equal(got, []string{other}) {
+				t.Errorf("by %s: %v", filter, got)
+			}
+		}
+		for filter, value := range map[string]string{"instance-id": id, "client-token": "one"} {
+			if got := found(filter, value); !slices.Equal(got, []string{id}) {
+				t.Errorf("by %s: %v", filter, got)
+			}
+		}
+		if got := describeOne(t, client, id); len(got.Tags) > 0 || got.State.Name != types.InstanceStateNameTerminated {
+			t.Errorf("%+v", got)
+		}
+		tags, err := client.DescribeTags(t.Context(), &ec2.DescribeTagsInput{})
+		if err != nil || len(tags.Tags) != 1 {
+			t.Errorf("%v, %v", tags, err)
+		}
+		if e := s.Ledger().Instances[0]; e.Tags["Name"] != "mine" || !slices.Equal(e.Rules, []string{"tags go"}) {
+			t.Errorf("the ledger has %+v", e)
+		}
+	})
+}
+
 func TestDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		boot := &fakeBoot{}

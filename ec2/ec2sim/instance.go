@@ -79,9 +79,11 @@ type instance struct {
 	rules       []string      // whose rules did something to it, by name
 	neverBoots  string        // the rule that keeps its boot command from running
 	visibleAt   time.Time     // until then calls do not find it
-	rebalanceAt time.Time     // when it was recommended to leave it
-	noticeAt    time.Time     // when it was told that it is taken back
-	reclaimAt   time.Time     // when it is taken back, once that is announced
+	losesTags   bool          // once it has ended, and untaggedIn has passed
+	untaggedIn  time.Duration
+	rebalanceAt time.Time // when it was recommended to leave it
+	noticeAt    time.Time // when it was told that it is taken back
+	reclaimAt   time.Time // when it is taken back, once that is announced
 
 	// What happens to it.
 	volumes      []*attachment

@@ -106,7 +106,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 			return nil, refuse("IdempotentParameterMismatch",
 				"Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 		}
-		return c.describeLaunch(earlier), nil
+		return c.repeat(earlier)
 	}
 	template, err := c.plan(in, where.zone)
 	if err != nil {
@@ -119,6 +119,7 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 	template.unreachable = where.unreachable
 	tags := tagsFor(in.TagSpecifications, "instance")
 	if count, err = c.fulfil(&template, where, tags, in.MinCount, count); err != nil {
+		c.leaveOpen(in, template, where, tags)
 		return nil, err
 	}
 	if err := c.commit(); err != nil {
@@ -141,6 +142,22 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 		c.launches[key] = l
 	}
 	return c.describeLaunch(l), nil
+}
+
+// repeat answers a launch whose token is known: with the same instances, but for
+// a token of which an instance has been terminated. Since January 2025 EC2 refuses
+// that (boto/boto3#4406); the scenario may have it answer as it did before, and as
+// its documentation says.
+func (c *call) repeat(l *launch) (*runInstancesOutput, error) {
+	i := slices.IndexFunc(l.instances, func(inst *instance) bool { return inst.state.Ended() })
+	if i < 0 {
+		return c.describeLaunch(l), nil
+	}
+	for range c.playing.struck(doRepeat, c.subject(l.instances[i]), c.now) {
+		return c.describeLaunch(l), nil
+	}
+	return nil, refuse("IdempotentInstanceTerminated",
+		"The client token you have provided is associated with a terminated instance. Please use a different client token.")
 }
 
 // location is where a launch goes: its zone, the zone that the request itself

@@ -215,9 +215,20 @@ func TestClientToken(t *testing.T) {
 			t.Error("the same request in a zone started something else")
 		}
 
-		// It holds after the end, and for a day.
-		terminate(t, client, *first.Instances[0].InstanceId, *first.Instances[1].InstanceId)
+		// Of one that has ended it is refused, as long as it is known: for a day
+		// after the end of the last one.
+		ended := func() error {
+			_, err := client.RunInstances(t.Context(), launchInput(token("one"), count(2)))
+			return err
+		}
+		terminate(t, client, *first.Instances[1].InstanceId)
+		wantCode(t, ended(), "IdempotentInstanceTerminated")
+		terminate(t, client, *first.Instances[0].InstanceId)
 		time.Sleep(24*time.Hour - 1)
+		wantCode(t, ended(), "IdempotentInstanceTerminated")
+
+		// EC2's documentation, and EC2 before 2025, has the same answer again.
+		s.SetScenario(scenario(t, `{"do": {"repeat_ended": true}}`))
 		late := run(t, client, token("one"), count(2))
 		if *late.ReservationId != *first.ReservationId || late.Instances[0].State.Name != types.InstanceStateNameTerminated {
 			t.Errorf("a day later: %s, %s", *late.ReservationId, late.Instances[0].State.Name)

@@ -33,15 +33,19 @@ func (c *call) before() error {
 	return nil
 }
 
-// after lets the scenario lose the answer of a call that went well; c.mu is
-// held.
-func (c *call) after() {
+// after lets the scenario lose the answer of a call that went well, or give
+// another one; c.mu is held.
+func (c *call) after() error {
 	s := c.launched
 	s.action = c.action
 	for range c.playing.struck(doLoseAnswer, s, c.now) {
 		c.misbehaviour.lose = true
-		return
+		return nil
 	}
+	for r := range c.playing.struck(doFailDone, s, c.now) {
+		return new(*r.do.fault)
+	}
+	return nil
 }
 
 // hold waits as long as the scenario delays the answer. It is what has been
@@ -73,10 +77,7 @@ func (c *call) fulfil(template *instance, where location, tags []tag, least, mos
 			}
 		}
 	}
-	tagged := make(map[string]string, len(tags))
-	for _, t := range tags {
-		tagged[t.Key] = t.Value
-	}
+	tagged := tagMap(tags)
 	for _, z := range zones {
 		s := subject{c.action, z.name, template.kind.name, template.market, tagged}
 		n, refused := c.available(s, template.maxPrice, least, most)

@@ -90,6 +90,22 @@ func TestFailALaunchByItsTags(t *testing.T) {
 	}
 }
 
+// A launch can be carried out although the answer says that it failed: the same
+// token then finds what it has started.
+func TestFailWhatWasCarriedOut(t *testing.T) {
+	s := newServer(t, Options{BootDelay: time.Hour, Scenario: scenario(t,
+		`{"when": {"action": "RunInstances", "zone": "a", "times": 1}, "do": {"fail": {"code": "Unavailable", "carried_out": true}}}`)})
+	client := newClient(s)
+	_, err := client.RunInstances(t.Context(), launchInput(token("one"), placed("us-east-1a")))
+	wantCode(t, err, "Unavailable")
+	if err == nil || !strings.Contains(err.Error(), "StatusCode: 503") || s.Ledger().Started != 1 {
+		t.Errorf("%v, and %d were started", err, s.Ledger().Started)
+	}
+	if run(t, client, token("one"), placed("us-east-1a")); s.Ledger().Started != 1 {
+		t.Error("the token has started two")
+	}
+}
+
 func TestNoCapacity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{BootDelay: time.Hour, Scenario: scenario(t,

@@ -91,15 +91,19 @@ type deedKind string
 // What rules do to calls,
 const (
 	doFail       deedKind = "fail"
-	doFailLaunch deedKind = "fail a launch" // what is written as fail, with a condition of the offering
+	doFailLaunch deedKind = "fail a launch"  // what is written as fail, with a condition of the offering
+	doFailDone   deedKind = "fail when done" // what is written as fail, with carried_out
 	doThrottle   deedKind = "throttle"
 	doSlow       deedKind = "slow"
 	doLoseAnswer deedKind = "lose_answer"
 	// to launches,
 	doCapacity  deedKind = "capacity"
 	doSpotPrice deedKind = "spot_price"
+	doLeaveOpen deedKind = "leave_open"
+	doRepeat    deedKind = "repeat_ended"
 	// and to instances.
 	doHide      deedKind = "hide"
+	doLoseTags  deedKind = "lose_tags"
 	doDie       deedKind = "die"
 	doNeverBoot deedKind = "never_boot"
 	doInterrupt deedKind = "interrupt"
@@ -109,7 +113,7 @@ const (
 type deed struct {
 	kind      deedKind
 	fault     *fault        // fail
-	delay     time.Duration // slow, hide
+	delay     time.Duration // slow, hide, lose_tags
 	capacity  int           // how many instances a launch gets
 	death     death
 	interrupt interruption // also of who bid less than a curve's price

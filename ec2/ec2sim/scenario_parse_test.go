@@ -21,8 +21,12 @@ const everyRule = `{
     {"do": {"throttle": true}},
     {"do": {"slow": "2s"}},
     {"do": {"lose_answer": true}},
+    {"when": {"action": "RunInstances", "zone": "a"}, "do": {"fail": {"code": "Unavailable", "carried_out": true}}},
     {"when": {"zone": "b"}, "do": {"capacity": 3}},
+    {"do": {"leave_open": true}},
+    {"do": {"repeat_ended": true}},
     {"do": {"hide": "1m"}},
+    {"do": {"lose_tags": "10s"}},
     {"do": {"die": {"while": "pending", "after": "1s", "code": "Client.VolumeLimitExceeded", "message": "no room"}}},
     {"do": {"never_boot": true}},
     {"do": {"interrupt": {"after": "1s", "notice": "2s", "rebalance": "500ms"}}},
@@ -43,7 +47,8 @@ func TestParseScenario(t *testing.T) {
 		kinds = append(kinds, string(r.do.kind))
 	}
 	want := []string{
-		"fail a launch", "fail", "throttle", "slow", "lose_answer", "capacity", "hide", "die", "never_boot", "interrupt", "spot_price",
+		"fail a launch", "fail", "throttle", "slow", "lose_answer", "fail when done", "capacity", "leave_open", "repeat_ended",
+		"hide", "lose_tags", "die", "never_boot", "interrupt", "spot_price",
 	}
 	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Error(diff)

@@ -60,7 +60,8 @@ func (r *scenarioReader) condition(path string, v any, w *condition) {
 func (r *scenarioReader) deed(path string, v any, d *deed) {
 	names := []string{
 		string(doFail), string(doThrottle), string(doSlow), string(doLoseAnswer), string(doCapacity),
-		string(doSpotPrice), string(doHide), string(doDie), string(doNeverBoot), string(doInterrupt),
+		string(doSpotPrice), string(doLeaveOpen), string(doRepeat), string(doHide), string(doLoseTags), string(doDie),
+		string(doNeverBoot), string(doInterrupt),
 	}
 	if object, ok := v.([]member); ok && len(object) != 1 {
 		r.wrong(path, "expecting exactly one of %s", strings.Join(names, ", "))
@@ -73,7 +74,10 @@ func (r *scenarioReader) deed(path string, v any, d *deed) {
 		doLoseAnswer: r.yes,
 		doCapacity:   r.whole(&d.capacity, 0),
 		doSpotPrice:  func(path string, v any) { r.curve(path, v, d) },
+		doLeaveOpen:  r.yes,
+		doRepeat:     r.yes,
 		doHide:       r.duration(&d.delay),
+		doLoseTags:   r.duration(&d.delay),
 		doDie:        func(path string, v any) { r.death(path, v, d) },
 		doNeverBoot:  r.yes,
 		doInterrupt: func(path string, v any) {
@@ -111,6 +115,7 @@ var statuses = map[string]int{
 
 func (r *scenarioReader) failure(path string, v any, d *deed) {
 	f := &fault{message: "The scenario says so."}
+	carriedOut := false
 	r.members(path, v, map[string]func(string, any){
 		"code":    r.text(&f.code, codeForm, "an error code, such as InternalError"),
 		"message": r.text(&f.message, anyText, "a line of text"),
@@ -120,7 +125,11 @@ func (r *scenarioReader) failure(path string, v any, d *deed) {
 				r.wrong(path, "%d: expecting a status of an error, 400 to 599", f.status)
 			}
 		},
-	}, "code", "message", "status")
+		"carried_out": func(path string, v any) {
+			r.yes(path, v)
+			carriedOut = true
+		},
+	}, "code", "message", "status", "carried_out")
 	if f.code == "" {
 		r.wrong(path, `has no usable "code"`)
 	}
@@ -129,7 +138,9 @@ func (r *scenarioReader) failure(path string, v any, d *deed) {
 			f.status = http.StatusBadRequest
 		}
 	}
-	d.fault = f
+	if d.fault = f; carriedOut {
+		d.kind = doFailDone
+	}
 }
 
 func (r *scenarioReader) death(path string, v any, d *deed) {
@@ -184,7 +195,7 @@ func (r *scenarioReader) agree(path string, rule *rule) {
 		if w.ofOffering() {
 			r.wrong(path, "a call is throttled or slowed by its action alone: zone, instance_type, market and tags are for others")
 		}
-	case doFail, doLoseAnswer:
+	case doFail, doFailDone, doLoseAnswer:
 		if w.ofOffering() && w.action != "RunInstances" {
 			r.wrong(path, "only the action RunInstances has a zone, instance_type, market or tags")
 		}
@@ -198,7 +209,7 @@ func (r *scenarioReader) agree(path string, rule *rule) {
 		if w.ofOffering() {
 			rule.do.kind = doFailLaunch
 		}
-	case doInterrupt, doSpotPrice:
+	case doInterrupt, doSpotPrice, doLeaveOpen:
 		if w.market == dormouse.OnDemand {
 			r.wrong(below(path, "market"), "%s is for spot instances", rule.do.kind)
 		}

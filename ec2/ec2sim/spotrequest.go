@@ -125,6 +125,22 @@ func (c *call) boughtNow(inst *instance, in runInstancesInput) {
 	c.tag(r.id, tagsFor(in.TagSpecifications, "spot-instances-request"))
 }
 
+// leaveOpen keeps the request of a launch that was refused, where the scenario
+// says so: it may be fulfilled later.
+func (c *call) leaveOpen(in runInstancesInput, template instance, where location, tags []tag) {
+	if template.market != dormouse.Spot || c.dryRun {
+		return
+	}
+	s := subject{zone: where.zone.name, instanceType: template.kind.name, market: template.market, tags: tagMap(tags)}
+	for range c.playing.struck(doLeaveOpen, s, c.now) {
+		r := &spotRequest{state: spotOpen, status: statusPrice, launch: in, where: where}
+		c.addSpotRequest(r)
+		c.tag(r.id, tagsFor(in.TagSpecifications, "spot-instances-request"))
+		c.machines.Go(func() { c.evaluate(r) })
+		return
+	}
+}
+
 // evaluate fulfils a request as soon as that is possible, if it stays open so
 // long.
 func (s *Server) evaluate(r *spotRequest) {
@@ -168,7 +184,8 @@ func (s *Server) tryToFulfil(r *spotRequest) (over bool) {
 		r.become(spotOpen, statusCapacity, c.now)
 		return false
 	}
-	if _, err := c.fulfil(&template, r.where, nil, 1, 1); err != nil {
+	tags := tagsFor(r.launch.TagSpecifications, "instance") // of a launch that was refused
+	if _, err := c.fulfil(&template, r.where, tags, 1, 1); err != nil {
 		r.become(spotOpen, statusCapacity, c.now)
 		if f, ok := err.(*fault); ok && f.code == "SpotMaxPriceTooLow" { //nolint:errorlint // fulfil wraps nothing
 			r.become(spotOpen, statusPrice, c.now)
@@ -178,7 +195,8 @@ func (s *Server) tryToFulfil(r *spotRequest) (over bool) {
 	template.spotRequest = r.id
 	l := &launch{reservation: newID("r"), living: 1}
 	inst := c.build(template, l, 0)
-	c.furnish(inst, nil)
+	c.tag(inst.id, tags)
+	c.furnish(inst, tagsFor(r.launch.TagSpecifications, "volume"))
 	l.instances = []*instance{inst}
 	c.begin(inst)
 	r.inst, r.launch.UserData = inst, nil

@@ -189,6 +189,48 @@ func TestSpotLaunchHasARequest(t *testing.T) {
 	})
 }
 
+// A launch that was refused may leave its request open: that starts an instance as
+// soon as it can, with the launch's tags.
+func TestARefusedLaunchLeavesItsRequestOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Options{Scenario: scenario(t,
+			`{"when": {"instance_type": "t3.micro"}, "do": {"spot_price": {"steps": [{"at": "0s", "price": 0.5}, {"at": "1m", "price": 0.01}]}}}`,
+			`{"when": {"times": 1}, "do": {"leave_open": true}}`)})
+		client := newClient(s)
+		both := func(in *ec2.RunInstancesInput) {
+			tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String("mine")}}
+			in.TagSpecifications = []types.TagSpecification{
+				{ResourceType: types.ResourceTypeInstance, Tags: tags},
+				{ResourceType: types.ResourceTypeSpotInstancesRequest, Tags: tags},
+			}
+		}
+		for range 2 {
+			_, err := client.RunInstances(t.Context(), launchInput(spot("0.1"), both))
+			wantCode(t, err, "SpotMaxPriceTooLow")
+		}
+		requests := func() []types.SpotInstanceRequest {
+			out, err := client.DescribeSpotInstanceRequests(t.Context(), &ec2.DescribeSpotInstanceRequestsInput{
+				Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"mine"}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out.SpotInstanceRequests
+		}
+		if got := requests(); len(got) != 1 || got[0].State != types.SpotInstanceStateOpen {
+			t.Fatalf("%+v", got)
+		}
+		time.Sleep(2 * time.Minute)
+		got := requests()
+		if len(got) != 1 || got[0].State != types.SpotInstanceStateActive {
+			t.Fatalf("%+v", got)
+		}
+		if inst := describeOne(t, client, *got[0].InstanceId); len(inst.Tags) != 1 || inst.InstanceLifecycle != types.InstanceLifecycleTypeSpot {
+			t.Errorf("%+v", inst)
+		}
+	})
+}
+
 func TestSpotPriceHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{})

@@ -92,6 +92,14 @@ func tagsFor(specs []tagSpecification, resourceType string) []tag {
 	return nil
 }
 
+func tagMap(tags []tag) map[string]string {
+	m := make(map[string]string, len(tags))
+	for _, t := range tags {
+		m[t.Key] = t.Value
+	}
+	return m
+}
+
 // tag adds tags to a resource.
 func (c *cloud) tag(id string, tags []tag) {
 	if len(tags) == 0 {
@@ -107,9 +115,18 @@ func (c *cloud) tag(id string, tags []tag) {
 	}
 }
 
+// tagsOf returns an instance's tags: one that has ended may have lost them.
+func (c *call) tagsOf(inst *instance) map[string]string {
+	if inst.losesTags && inst.state.Ended() && !c.now.Before(inst.endedAt.Add(inst.untaggedIn)) {
+		return nil // the ledger remembers them
+	}
+	return c.tags[inst.id]
+}
+
 // describeTags lists a resource's tags by key.
-func (c *cloud) describeTags(id string) set[tag] {
-	have := c.tags[id]
+func (c *cloud) describeTags(id string) set[tag] { return listTags(c.tags[id]) }
+
+func listTags(have map[string]string) set[tag] {
 	return newSet(slices.Sorted(maps.Keys(have)), func(key string) tag { return tag{key, have[key]} })
 }
 

@@ -60,7 +60,11 @@ func (c *call) describeAllTags(in describeTagsInput) (*describeTagsOutput, error
 			continue // only the ledger remembers it
 		}
 		prefix, _, _ := strings.Cut(id, "-")
-		for _, t := range c.describeTags(id).Items {
+		tags := c.tags[id]
+		if inst, ok := c.byID[id]; ok {
+			tags = c.tagsOf(inst)
+		}
+		for _, t := range listTags(tags).Items {
 			a := tagAnswer{ResourceID: id, ResourceType: resourceTypes[prefix], Key: t.Key, Value: t.Value}
 			if keep(a) {
 				a.place = int64(len(found)) + 1

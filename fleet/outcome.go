@@ -1,0 +1,271 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// outcome is what a launch has come to: the instances that it started, and why
+// there are no more.
+type outcome struct {
+	launched []dormouse.CloudInstance
+	// why is nil where EC2 has simply answered.
+	why error
+}
+
+// send sends a launch and stores what came of it. With again, it may have been
+// sent before, so that a refusal by whoever did not look at the launch itself
+// says nothing about the first time.
+func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *question, again bool) {
+	ctx := a.fleet.ctx
+	token := attempts[0].Token
+	answers := make(map[generationKey]answer, len(attempts))
+	all := func(err error) {
+		for _, at := range attempts {
+			answers[generationKey{at.Worker, at.Generation}] = answer{err: err}
+		}
+		a.land(f, token, answers)
+	}
+	var out outcome
+	launched, err := a.cloud.Launch(ctx, attempts[0].Request, token)
+	switch {
+	case err == nil && len(launched) == 0:
+		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch and named no instance")
+	case err == nil:
+		out.launched = launched
+	default:
+		out, err = a.refused(ctx, attempts[0], again, err)
+	}
+	if err != nil {
+		all(&dormouse.Error{Code: dormouse.Unanswered, Message: "the launch has no answer yet", Err: err})
+		return
+	}
+	now := time.Now()
+	known, answered := cost.now()
+	living, ended := parted(out.launched, a.fleet.serves)
+	rows := a.bind(attempts, living, known, now, again)
+	short := a.leftOver(attempts[len(rows):], ended, out, now)
+	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
+		all(unanswered(attempts[0].Worker, "storing what came of its launch", err))
+		return
+	}
+	a.fleet.enter(rows)
+	over := a.enterEnded(attempts, ended, known, now)
+	a.fleet.settled(attempts[0].Launch)
+	if !answered {
+		a.priceLater(slices.Concat(rows, over), cost)
+	}
+	for i, at := range attempts {
+		r := answer{err: short}
+		if i < len(rows) {
+			r = answer{instanceID: rows[i].ID}
+		}
+		answers[generationKey{at.Worker, at.Generation}] = r
+	}
+	if len(rows) < len(attempts) && passes(short) && !errors.Is(short, errNoneLeft) {
+		a.passOver(attempts, short, now)
+	}
+	a.land(f, token, answers)
+}
+
+// passes reports whether a refusal is about what can be passed over for a while,
+// and not about what was asked for.
+func passes(err error) bool {
+	code := dormouse.CodeOf(err)
+	return code == dormouse.Capacity || code == dormouse.Quota
+}
+
+// errShort is the answer to those for whom a launch of several did not suffice.
+var errShort = dormouse.Errorf(dormouse.Capacity, "EC2 had fewer instances than were asked for")
+
+// errNoneLeft is what the answer wraps to those for whom a launch that was carried
+// out has no instance that lives. It says nothing about the next one, which may be
+// of the same offering.
+var errNoneLeft = errors.New("the launch was carried out, and has no instance left that lives")
+
+// serves reports whether an instance of a launch can serve a generation: it has
+// not ended, and is not about to.
+func (f *Fleet) serves(c dormouse.CloudInstance) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.rows[c.ID]
+	return !c.State.Dying() && (r == nil || r.StoppingAt.IsZero() && !r.State.Dying())
+}
+
+func parted[T any](all []T, is func(T) bool) (those, others []T) {
+	for _, each := range all {
+		if is(each) {
+			those = append(those, each)
+		} else {
+			others = append(others, each)
+		}
+	}
+	return those, others
+}
+
+// bind gives each instance of a launch to one of its generations, those that live
+// first, and orders the attempts accordingly. It is from here on that an instance
+// belongs to a worker.
+func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.CloudInstance, cost price, now time.Time, again bool) []dormouse.Instance {
+	if len(launched) < len(attempts) {
+		live, over := parted(attempts, func(at dormouse.LaunchAttempt) bool { return a.fleet.opt.Live(at.Worker, at.Generation) })
+		copy(attempts, slices.Concat(live, over))
+	}
+	var rows []dormouse.Instance
+	for i := range attempts[:min(len(attempts), len(launched))] {
+		at := &attempts[i]
+		at.State, at.SettledAt = dormouse.AttemptAccepted, now
+		r := a.rowOf(launched[i], *at, cost, now, again)
+		r.Generation, r.AttemptID = at.Generation, at.ID
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// rowOf makes the ledger's row of an instance of a launch.
+func (a *account) rowOf(c dormouse.CloudInstance, at dormouse.LaunchAttempt, cost price, now time.Time, again bool) dormouse.Instance {
+	launchedAt := now
+	if again && !c.LaunchTime.IsZero() {
+		launchedAt = c.LaunchTime // it has cost money since the first answer was lost
+	}
+	r := a.fleet.row(c, launchedAt)
+	r.Account, r.Region, r.Worker, r.Launch = a.cloud.Key(), a.cloud.Region(), at.Worker, at.Launch
+	r.Generation = 0
+	r.PricePerHour, r.PriceSource = cost.perHour, cost.source
+	return r
+}
+
+// leftOver settles the attempts for which a launch has no instance, and returns
+// why.
+func (a *account) leftOver(attempts []dormouse.LaunchAttempt, ended []dormouse.CloudInstance, out outcome, now time.Time) error {
+	why := out.why
+	switch {
+	case len(ended) > 0 || dormouse.CodeOf(why) == dormouse.Conflict || why != nil && len(out.launched) > 0:
+		why = noneLeft(ended, why)
+	case why == nil:
+		why = errShort
+	}
+	for i := range attempts {
+		refuse(&attempts[i], why, now)
+	}
+	return why
+}
+
+// noneLeft says that a launch was carried out, and why it has no instance (more).
+func noneLeft(ended []dormouse.CloudInstance, why error) error {
+	var text []string
+	for _, c := range ended {
+		text = append(text, reasonOf(dormouse.Instance{ID: c.ID, State: c.State, StateReason: c.StateReason}))
+	}
+	e := &dormouse.Error{Code: dormouse.Capacity, Err: errNoneLeft}
+	if why != nil {
+		text = append(text, "EC2's answer: "+why.Error())
+		e.Remote = remoteOf(why)
+	}
+	if len(text) > 0 {
+		e.Err = fmt.Errorf("%w (%s)", errNoneLeft, strings.Join(text, "; "))
+	}
+	return e
+}
+
+func remoteOf(err error) string {
+	if e, ok := errors.AsType[*dormouse.Error](err); ok {
+		return e.Remote
+	}
+	return ""
+}
+
+func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {
+	a.State, a.SettledAt, a.Error, a.ErrorCode = dormouse.AttemptRefused, now, err.Error(), remoteOf(err)
+}
+
+// enterEnded enters what a launch has started and what has ended, or is ending,
+// before a generation could have it: it has cost money, and tells where capacity
+// is short. It is no generation's.
+func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse.CloudInstance, cost price, now time.Time) (rows []dormouse.Instance) {
+	f := a.fleet
+	for i, c := range ended {
+		at := attempts[len(attempts)-1-i%len(attempts)] // the last ones got none
+		r := a.rowOf(c, at, cost, now, true)
+		if takenBack(r.StateReason) {
+			f.rememberShort(r, &at.Offering, now)
+		}
+		f.wg.Go(func() { a.lastConsole(f.ctx, r.ID, at) })
+		_, err := f.opt.Store.Instance(f.ctx, r.ID)
+		if _, known := f.Lookup(r.ID); known || dormouse.CodeOf(err) != dormouse.NotFound {
+			continue // it is there, or cannot be looked up: then what is there stays
+		}
+		if r.State.Ended() {
+			r.EndedAt = now
+		} else {
+			f.mu.Lock()
+			f.rows[r.ID] = new(r) // the listing sees its end
+			f.mu.Unlock()
+			a.hurry()
+		}
+		f.save(r)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// tokenEnded is how EC2 refuses a token of which an instance has been terminated
+// (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
+const tokenEnded = "IdempotentInstanceTerminated"
+
+// refused returns what a launch that EC2 refused has come to, or an error where
+// that is not certain yet: an earlier call with the same token may have started
+// instances, which are then adopted, and a spot request of it may do so later.
+func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again bool, why error) (outcome, error) {
+	out := outcome{why: why}
+	code := dormouse.CodeOf(why)
+	unclear := code != dormouse.Capacity && code != dormouse.Quota && remoteOf(why) != tokenEnded
+	isYoung := young(at.OpenedAt, time.Now(), a.fleet.scaled(visibleWithin))
+	var err error
+	switch {
+	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal:
+		return out, why
+	case !again && code != dormouse.Conflict:
+		unclear = false
+	case isYoung && (code == dormouse.Throttled || code == dormouse.Unavailable):
+		return out, why // EC2 has not looked at it
+	default:
+		if out.launched, err = a.cloud.Launched(ctx, at.Token); err != nil {
+			return out, errors.Join(why, err)
+		}
+	}
+	if code == dormouse.Capacity && at.Offering.Market == dormouse.Spot {
+		started, err := a.withdrawn(ctx, at)
+		if err != nil {
+			return out, errors.Join(why, err)
+		}
+		out.launched = append(out.launched, started...)
+	}
+	// Credentials, or an image that was removed since, may be why it is refused
+	// now; and what the first call started may not be shown yet.
+	if unclear && len(out.launched) == 0 && isYoung {
+		return out, why
+	}
+	return out, nil
+}
+
+// withdrawn cancels the spot requests that a refused launch has left open, and
+// returns the instances that they have started.
+func (a *account) withdrawn(ctx context.Context, at dormouse.LaunchAttempt) ([]dormouse.CloudInstance, error) {
+	ids, err := a.cloud.Withdraw(ctx, at.Launch)
+	switch {
+	case dormouse.CodeOf(err) == dormouse.Configuration: // a right is missing, which is said with what it is for
+		a.fleet.opt.Log.Warn("whether a refused launch has left a spot request open can not be found out, or not be ended",
+			"worker", at.Worker, "launch", at.Launch, "error", err)
+		err = nil
+	case err != nil || len(ids) == 0:
+		return nil, err
+	}
+	return a.cloud.Find(ctx, ids)
+}

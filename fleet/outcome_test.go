@@ -1,0 +1,370 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dormouse-ci/dormouse"
+)
+
+// lostThen has EC2 lose its answer to the first launch, and refuse the second.
+func lostThen(refusal error) func(n int) (error, bool) {
+	return func(n int) (error, bool) {
+		if n == 2 {
+			return refusal, false
+		}
+		return nil, n == 1
+	}
+}
+
+func ended() error {
+	return &dormouse.Error{Code: dormouse.Conflict, Message: "IdempotentInstanceTerminated: use another token", Remote: tokenEnded}
+}
+
+func mismatch() error {
+	return &dormouse.Error{Code: dormouse.Conflict, Message: "IdempotentParameterMismatch: others", Remote: "IdempotentParameterMismatch"}
+}
+
+// startAll starts a generation of each worker at once, and returns what it came to
+// by worker.
+func startAll(t *testing.T, w *world, workers int, batch string) (map[string]string, map[string]error) {
+	t.Helper()
+	got, errs := map[string]string{}, map[string]error{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range workers {
+		m := w.member(fmt.Sprintf("bot%d", i))
+		m.Batch = batch
+		wg.Go(func() {
+			id, err := m.Start(t.Context(), 1)
+			mu.Lock()
+			defer mu.Unlock()
+			got[m.Worker], errs[m.Worker] = id, err
+		})
+	}
+	wg.Wait()
+	return got, errs
+}
+
+// TestALostLaunchOfWhichSomeHaveEnded: a launch of three whose answer was lost is
+// settled by the instances that it has, however EC2 answers its token: those that
+// live are given to generations that live, the others get the next launch at once.
+func TestALostLaunchOfWhichSomeHaveEnded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refusal error // of the second sending; nil is the same answer again
+		end     []string
+		adopted []string
+	}{
+		"the token has ended":               {ended(), []string{"i-2"}, []string{"i-1", "i-3"}},
+		"all have ended":                    {ended(), []string{"i-1", "i-2", "i-3"}, nil},
+		"the same answer with the ended":    {nil, []string{"i-1"}, []string{"i-2", "i-3"}},
+		"other parameters":                  {mismatch(), []string{"i-3"}, []string{"i-1", "i-2"}},
+		"other parameters, and all live":    {mismatch(), nil, []string{"i-1", "i-2", "i-3"}},
+		"not allowed any more":              {dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation"), []string{"i-1"}, []string{"i-2", "i-3"}},
+		"no capacity, says one who forgets": {dormouse.Errorf(dormouse.Capacity, "none"), []string{"i-1"}, []string{"i-2", "i-3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.AddAccount(w.region)
+				for i := range 3 {
+					w.alive(fmt.Sprintf("bot%d", i), 1, true)
+				}
+				w.region.launch = lostThen(tc.refusal)
+				_, errs := startAll(t, w, 3, "bots")
+				if code := dormouse.CodeOf(errs["bot0"]); code != dormouse.Unanswered {
+					t.Fatalf("%v", errs)
+				}
+				for _, id := range tc.end {
+					w.region.end(id, "Server.SpotInstanceTermination: Spot instance termination")
+				}
+				began := time.Now()
+				got, errs := startAll(t, w, 3, "bots")
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				var ids []string
+				for worker, id := range got {
+					if errs[worker] != nil {
+						t.Errorf("%s: %v", worker, errs[worker])
+					}
+					ids = append(ids, id)
+					if row := w.books.instance(id); row.Worker != worker || row.Generation != 1 || row.AttemptID == 0 {
+						t.Errorf("%s of %s: %+v", id, worker, row)
+					}
+				}
+				slices.Sort(ids)
+				if diff := gocmp.Diff(tc.adopted, slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id > "i-3" }), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("adopted (-want +got):\n%s", diff)
+				}
+				if n := len(slices.Compact(ids)); n != 3 {
+					t.Errorf("three generations have %v", ids)
+				}
+				for _, id := range tc.end { // it cost money, and nobody has it
+					if row := w.books.instance(id); row.EndedAt.IsZero() || row.Generation != 0 || row.State != dormouse.InstanceTerminated {
+						t.Errorf("the ledger has of %s: %+v", id, row)
+					}
+				}
+				if open, _ := w.books.UnsettledAttempts(t.Context()); len(open) > 0 {
+					t.Errorf("not settled: %+v", open)
+				}
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if len(w.region.batches) > 0 {
+					t.Errorf("the reaper ended %v", w.region.batches)
+				}
+			})
+		})
+	}
+}
+
+// TestALaunchIsSharedByThoseThatLive: where there are fewer instances than
+// generations, one that is over gets none of them.
+func TestALaunchIsSharedByThoseThatLive(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.region.launch = lostThen(ended())
+		for i := range 3 {
+			w.alive(fmt.Sprintf("bot%d", i), 1, true)
+		}
+		startAll(t, w, 3, "bots")
+		w.region.end("i-1", "")
+		w.alive("bot0", 1, false)
+		w.alive("bot1", 1, false)
+		w.region.end("i-2", "")
+		m := w.member("bot0")
+		m.Batch = "bots"
+		if err := m.Stop(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		if row := w.books.instance("i-3"); row.Worker != "bot2" {
+			t.Errorf("the instance that lives is %s's", row.Worker)
+		}
+		if w.region.instances["i-3"].State.Dying() {
+			t.Error("it was ended")
+		}
+	})
+}
+
+// TestAnEndedTokenOfOne: a generation whose only instance has ended tries the next
+// launch at once, and one that nobody waits for is over.
+func TestAnEndedTokenOfOne(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		t.Run(fmt.Sprintf("EC2 has forgotten it: %v", forgotten), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.alive("bot1", 1, true)
+				w.region.launch = lostThen(ended())
+				m := w.member("bot1")
+				_, _ = m.Start(t.Context(), 1)
+				w.region.end("i-1", "Client.InternalError: Client error on launch")
+				if forgotten {
+					w.region.forget("i-1")
+				}
+				id, err := m.Start(t.Context(), 1)
+				if err != nil || id != "i-2" {
+					t.Fatalf("%v, %v", id, err)
+				}
+				attempts, _ := w.books.Attempts(t.Context(), "bot1", 1)
+				if len(attempts) != 2 || attempts[0].State != dormouse.AttemptRefused || attempts[0].ErrorCode != tokenEnded {
+					t.Errorf("%+v", attempts)
+				}
+				if !forgotten {
+					synctest.Wait()
+					if attempts[0].Error == "" || w.books.consoles[attempts[0].ID] != "console of i-1" {
+						t.Errorf("%q, %v", attempts[0].Error, w.books.consoles)
+					}
+				}
+			})
+			inWorld(t, func(t *testing.T, w *world) {
+				w.region.launch = lostThen(ended())
+				m := w.member("bot1")
+				_, _ = m.Start(t.Context(), 1)
+				w.region.end("i-1", "")
+				if err := m.Stop(t.Context(), 1, false); err != nil || len(w.ended) != 1 {
+					t.Errorf("%v, ended %v", err, w.ended)
+				}
+			})
+		})
+	}
+}
+
+// TestEveryLaunchEndsAtOnce: what ends as soon as it is launched, while the answers
+// are lost, is not launched again and again without a pause.
+func TestEveryLaunchEndsAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(int) (error, bool) { return ended(), false }
+		_, err := w.member("bot1").Start(t.Context(), 1)
+		if dormouse.CodeOf(err) != dormouse.Capacity || len(w.region.sent) != 2 {
+			t.Errorf("%v after %d launches", err, len(w.region.sent))
+		}
+	})
+}
+
+// TestATokenThatIsKnownWithOtherParameters: as long as nothing is to be seen of a
+// launch that EC2 knows, another one for the same worker would be one too many.
+func TestATokenThatIsKnownWithOtherParameters(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		w.region.launch = func(n int) (error, bool) {
+			if n == 1 {
+				return nil, true
+			}
+			return mismatch(), false
+		}
+		m := w.member("bot1")
+		_, _ = m.Start(t.Context(), 1)
+		w.region.forget("i-1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Fatal(err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err == nil {
+			t.Fatal("stopped although an instance lives")
+		}
+		w.region.hide() // EC2 shows it
+		if id, err := m.Start(t.Context(), 1); err != nil || id != "i-1" {
+			t.Fatalf("%v, %v", id, err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err != nil || !w.region.instances["i-1"].State.Dying() {
+			t.Errorf("%v, %v", err, w.region.instances["i-1"].State)
+		}
+	})
+}
+
+// TestAnInstanceThatEndsBeforeItIsAdopted: one that is on its way out is in the
+// ledger, for what it costs, until it has ended.
+func TestAnInstanceThatEndsBeforeItIsAdopted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.alive("bot1", 1, true)
+		w.region.launch = lostThen(nil)
+		m := w.member("bot1")
+		m.Price = func(_ context.Context, _ dormouse.Offering) (*float64, string, error) { return new(0.1), "test", nil }
+		_, _ = m.Start(t.Context(), 1)
+		w.region.set("i-1", dormouse.InstanceShuttingDown)
+		if id, err := m.Start(t.Context(), 1); err != nil || id != "i-2" {
+			t.Fatalf("%v, %v", id, err)
+		}
+		synctest.Wait()
+		if row, live := w.Lookup("i-1"); !live || row.Worker != "bot1" || row.Generation != 0 || row.PricePerHour == nil {
+			t.Errorf("%v, %+v", live, row)
+		}
+		if state, _, err := m.Check(t.Context(), 1); err != nil || state != dormouse.InstancePending {
+			t.Errorf("%v, %v", state, err)
+		}
+		w.region.end("i-1", "")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); row.EndedAt.IsZero() {
+			t.Errorf("%+v", row)
+		}
+		if _, live := w.Lookup("i-2"); !live {
+			t.Error("the generation's own instance has gone with it")
+		}
+	})
+}
+
+// TestWhatEndedWithoutItsTags: an instance that has ended loses its tags before EC2
+// forgets it. It is asked for by its id: why it ended is known, that its capacity
+// was short, and what it printed last.
+func TestWhatEndedWithoutItsTags(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.alive("bot1", 1, true)
+		m := w.member("bot1", "m5.large", "m5.xlarge")
+		if _, err := m.Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.region.hide("i-1")
+		w.region.end("i-1", "Server.SpotInstanceTermination: Spot instance termination")
+		state, reason, err := m.Check(t.Context(), 1)
+		if err != nil || state != dormouse.InstanceGone {
+			t.Errorf("%v %q, %v", state, reason, err)
+		}
+		synctest.Wait()
+		row := w.books.instance("i-1")
+		if row.State != dormouse.InstanceTerminated || !takenBack(row.StateReason) || row.EndedAt.IsZero() {
+			t.Errorf("%+v", row)
+		}
+		if w.books.consoles[row.AttemptID] != "console of i-1" {
+			t.Errorf("consoles %v", w.books.consoles)
+		}
+		w.alive("bot1", 2, true)
+		if _, err := m.Start(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.region.sentFor(); got[len(got)-1] != "1 m5.xlarge for bot1/2" {
+			t.Errorf("after EC2 took the first back: %v", got)
+		}
+	})
+}
+
+// TestOnlyWhatAListingLacksIsAskedFor: a listing that is whole costs one call.
+func TestOnlyWhatAListingLacksIsAskedFor(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		for i := range 3 {
+			w.alive(fmt.Sprintf("bot%d", i), 1, true)
+		}
+		startAll(t, w, 3, "bots")
+		list := func() {
+			t.Helper()
+			if err := w.account(w.region).refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list()
+		if len(w.region.finds) > 0 {
+			t.Errorf("asked for %v", w.region.finds)
+		}
+		w.region.hide("i-2")
+		list()
+		if diff := gocmp.Diff([]string{"i-2"}, w.region.finds); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestASpotRequestThatIsLeftOpen: what a refused launch has left open is cancelled;
+// an instance that it has started meanwhile is adopted.
+func TestASpotRequestThatIsLeftOpen(t *testing.T) {
+	spot := dormouse.Offering{InstanceType: "m5.large", Market: dormouse.Spot}
+	dear := &dormouse.Error{Code: dormouse.Capacity, Message: "SpotMaxPriceTooLow", Remote: "SpotMaxPriceTooLow", Reach: dormouse.ReachBid}
+	for name, tc := range map[string]struct {
+		started []string
+		err     error
+		want    string
+		code    dormouse.Code
+	}{
+		"none is left":             {nil, nil, "i-2", ""},
+		"it has started one":       {[]string{"i-1"}, nil, "i-1", ""},
+		"nobody may look":          {nil, dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation"), "i-2", ""},
+		"the look is not answered": {nil, dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded"), "", dormouse.Unanswered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.alive("bot1", 1, true)
+				w.region.launch = func(n int) (error, bool) {
+					if n == 1 {
+						return dear, false
+					}
+					return nil, false
+				}
+				w.region.instances["i-1"] = &dormouse.CloudInstance{ID: "i-1", State: dormouse.InstancePending}
+				w.region.withdraw = func(string) ([]string, error) { return tc.started, tc.err }
+				m := w.member("bot1")
+				m.Offerings = those(spot, dormouse.Offering{InstanceType: "m5.large", Market: dormouse.OnDemand})
+				id, err := m.Start(t.Context(), 1)
+				if dormouse.CodeOf(err) != tc.code || id != tc.want || len(w.region.withdrawn) != 1 {
+					t.Errorf("%v, %v; asked for the requests of %v", id, err, w.region.withdrawn)
+				}
+			})
+		})
+	}
+}
