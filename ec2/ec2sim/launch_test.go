@@ -218,6 +218,7 @@ func TestClientToken(t *testing.T) {
 		// Of one that has ended it is refused, as long as it is known: for a day
 		// after the end of the last one.
 		ended := func() error {
+			synctest.Wait() // until nothing is left of the machine
 			_, err := client.RunInstances(t.Context(), launchInput(token("one"), count(2)))
 			return err
 		}
