@@ -25,11 +25,22 @@ const neverBoots = "never boots"
 // booted reports whether a machine runs on an instance, or will.
 func booted(i ec2sim.LedgerEntry) bool { return !slices.Contains(i.Rules, neverBoots) }
 
+// endedTokens are two launches whose answers fail although they are carried out, and
+// of which an instance ends at once.
+const endedTokens = `{"name": "x", "when": {"action": "RunInstances", "times": 2}, "do": {"fail": {"code": "Unavailable", "status": 503, "carried_out": true}}},
+	{"name": "y", "when": {"times": 2}, "do": {"die": {"while": "pending", "after": "10ms"}}}`
+
 // lies are scenarios of the endpoint, with %d for a seed and %q for a time.
 var lies = []struct{ name, rule string }{
 	{"calls are throttled", `{"name": "x", "when": {"fraction": 0.5}, "do": {"throttle": true}}`},
 	{"calls fail", `{"name": "x", "when": {"fraction": 0.4}, "do": {"fail": {"code": "InternalError", "status": 500}}}`},
 	{"launches are unavailable", `{"name": "x", "when": {"action": "RunInstances", "times": 2}, "do": {"fail": {"code": "Unavailable", "status": 503}}}`},
+	{"launches are carried out and unavailable", `{"name": "x", "when": {"action": "RunInstances", "times": 2}, "do": {"fail": {"code": "ServiceUnavailable", "status": 503, "carried_out": true}}}`},
+	{"tokens end before their answer", endedTokens},
+	{"tokens end, and are answered again", endedTokens + `, {"name": "z", "do": {"repeat_ended": true}}`},
+	{"tokens end, and nothing has tags", endedTokens + `, {"name": "z", "do": {"lose_tags": "0s"}}`},
+	{"what has ended has no tags", `{"name": "x", "do": {"lose_tags": "50ms"}}, {"name": "y", "when": {"times": 1}, "do": {"die": {"after": "300ms"}}}`},
+	{"refused launches leave requests open", `{"name": "x", "when": {"market": "spot"}, "do": {"capacity": 0}}, {"name": "y", "do": {"leave_open": true}}`},
 	{"launches are not authorized", `{"name": "x", "when": {"action": "RunInstances", "times": 1}, "do": {"fail": {"code": "UnauthorizedOperation", "status": 403}}}`},
 	{"terminations fail", `{"name": "x", "when": {"action": "TerminateInstances", "times": 3}, "do": {"fail": {"code": "InternalError", "status": 500}}}`},
 	{"listings fail", `{"name": "x", "when": {"action": "DescribeInstances", "times": 5}, "do": {"fail": {"code": "Unavailable", "status": 503}}}`},
