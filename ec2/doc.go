@@ -24,7 +24,8 @@
 // nothing twice for a token that it has seen, refuses one whose parameters
 // have changed, and answers a repetition with the same instances. So after a
 // lost answer or a crash the same bytes go out under the same token, and that
-// settles what happened. [Token] hashes the deployment, the launch and the
+// settles what happened. A token of which an instance has ended EC2 refuses, with a
+// [dormouse.Conflict]; then [Account.Launched] finds what it has started. [Token] hashes the deployment, the launch and the
 // attempt; nothing about it is random or kept in memory.
 //
 // The SDK repeats one request up to three times in its standard mode, with the
@@ -76,7 +77,8 @@
 // What belongs to a deployment is tagged with it in the launch itself, on the
 // instance, its volumes and its spot request: [TagDeployment], [TagLaunch],
 // and, where one worker is launched alone, [TagWorker] and [TagGeneration].
-// [Account.List] finds instances by the deployment's tag and nothing else.
+// [Account.List] finds instances by the deployment's tag; [Account.Find] those that
+// have lost their tags, as ended ones do, by their ids.
 //
 // Launches that wait together and render to the same bytes are one call, with
 // MinCount 1 and MaxCount N. Nothing in such a request may tell its instances

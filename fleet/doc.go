@@ -17,7 +17,14 @@
 //
 // An attempt whose answer was lost, or that an earlier process left open, may
 // have started an instance. It is settled only by EC2's answer to the same
-// bytes, or, once five minutes have passed, by a listing that does not show it.
+// bytes; or, where EC2 refuses those, by what their token has started. Of that,
+// each instance that lives is given to one of the launch's generations, and the
+// others try the next offering at once. Where nothing is to be seen, that counts
+// once five minutes have passed; or at once, where EC2 says that it has ended
+// (IdempotentInstanceTerminated), or refuses for want of capacity.
+//
+// A launch on the spot that is refused for want of capacity may leave a request
+// open: it is cancelled before the next offering is tried.
 //
 // What a refusal is about ([dormouse.Reach]) is passed over for a while by all whom
 // it concerns, with its reason ([Member.PassedOver]). Quotas are looked at anew
@@ -45,7 +52,8 @@
 // # One listing for everyone
 //
 // Whoever wants to know how an instance is joins the next listing of its account
-// by the deployment's tag. A listing updates the ledger, tells workers of
+// by the deployment's tag. Instances of the ledger that the listing lacks are asked
+// for by their ids, as those that have ended lose their tags. A listing updates the ledger, tells workers of
 // instances that ended, and is also the reaper: an instance that carries our tag
 // but belongs to no live generation is terminated, again and again until it is
 // gone. What is no instance is looked for now and then ([Fleet.Reap] looks at

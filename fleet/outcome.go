@@ -263,7 +263,7 @@ func (a *account) withdrawn(ctx context.Context, at dormouse.LaunchAttempt) ([]d
 	case dormouse.CodeOf(err) == dormouse.Configuration: // a right is missing, which is said with what it is for
 		a.fleet.opt.Log.Warn("whether a refused launch has left a spot request open can not be found out, or not be ended",
 			"worker", at.Worker, "launch", at.Launch, "error", err)
-		err = nil
+		return nil, nil
 	case err != nil || len(ids) == 0:
 		return nil, err
 	}
