@@ -240,6 +240,10 @@ func (a *account) fly(attempts []dormouse.LaunchAttempt, cost *question) *flight
 	return f
 }
 
+// errSettled says that an attempt that was open a moment ago is not any more: the
+// store says what it came to.
+var errSettled = dormouse.Errorf(dormouse.Unanswered, "the launch was settled while it was asked for")
+
 // again sends the launch of an open attempt that may have been sent before, or
 // joins it where it is under way, and returns what it came to for the attempt's
 // generation.
@@ -270,7 +274,7 @@ func (a *account) again(ctx context.Context, attempt dormouse.LaunchAttempt, ask
 	case <-f.done:
 		r, ok := f.answers[generationKey{attempt.Worker, attempt.Generation}]
 		if !ok {
-			return "", dormouse.Errorf(dormouse.Unanswered, "the launch for worker %s was settled while it was asked for", attempt.Worker)
+			return "", errSettled
 		}
 		return r.instanceID, r.err
 	case <-ctx.Done():

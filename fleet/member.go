@@ -77,7 +77,11 @@ func (m *Member) Start(ctx context.Context, generation int64) (string, error) {
 		case dormouse.AttemptAccepted:
 			return m.accepted(ctx, generation, last)
 		case dormouse.AttemptOpen:
-			if id, err := m.again(ctx, last); !passes(err) {
+			id, err := m.again(ctx, last)
+			switch {
+			case errors.Is(err, errSettled):
+				return m.Start(ctx, generation)
+			case !passes(err):
 				return id, err
 			}
 		case dormouse.AttemptRefused:
@@ -318,6 +322,9 @@ func (m *Member) settle(ctx context.Context, generation int64) error {
 		switch a.State {
 		case dormouse.AttemptOpen:
 			_, err := m.again(ctx, a)
+			if errors.Is(err, errSettled) {
+				return m.settle(ctx, generation)
+			}
 			if code := dormouse.CodeOf(err); code == dormouse.Unanswered || ctx.Err() != nil {
 				return fmt.Errorf("it may have started an instance: %w", err)
 			}
