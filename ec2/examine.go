@@ -56,6 +56,7 @@ func (a *Account) Examine(ctx context.Context, spec LaunchSpec) []Finding {
 	x.volumes(ctx)
 	x.launchTemplate(ctx)
 	x.types(ctx)
+	x.quotas(ctx)
 	x.bid(ctx)
 	x.launches(ctx)
 	x.rights(ctx)
@@ -67,10 +68,11 @@ func (a *Account) Examine(ctx context.Context, spec LaunchSpec) []Finding {
 type examination struct {
 	a        *Account
 	spec     LaunchSpec
-	dry      LaunchSpec // spec without what the first launch would make
-	groupID  string     // of SecurityName, where it exists
-	chosen   Image      // that a launch would take, as far as it is known
-	noDryRun bool       // the endpoint carries out what it should only check
+	dry      LaunchSpec                        // spec without what the first launch would make
+	groupID  string                            // of SecurityName, where it exists
+	chosen   Image                             // that a launch would take, as far as it is known
+	known    map[string]types.InstanceTypeInfo // of the spec's types, those that EC2 has
+	noDryRun bool                              // the endpoint carries out what it should only check
 	findings []Finding
 }
 
@@ -367,28 +369,6 @@ func (x *examination) volumes(ctx context.Context) {
 	}
 }
 
-func (x *examination) launchTemplate(ctx context.Context) {
-	const what = "launch_template"
-	t := x.spec.LaunchTemplate
-	if t == (LaunchTemplate{}) {
-		return
-	}
-	out, err := call(ctx, x.a, action{name: "DescribeLaunchTemplateVersions"}, x.a.api.describeTemplate,
-		&ec2.DescribeLaunchTemplateVersionsInput{
-			LaunchTemplateId: optional(t.ID), LaunchTemplateName: optional(t.Name),
-			Versions: []string{cmp.Or(t.Version, "$Default")},
-		})
-	if err != nil {
-		x.failed(what, err, false)
-		return
-	}
-	for _, v := range out.LaunchTemplateVersions {
-		x.add(what, FindingOK, "%s (%s), version %d", deref(v.LaunchTemplateName), deref(v.LaunchTemplateId), deref(v.VersionNumber))
-		return
-	}
-	x.add(what, FindingWrong, "%s has no version %s", cmp.Or(t.ID, t.Name), cmp.Or(t.Version, "$Default"))
-}
-
 func (x *examination) bid(ctx context.Context) {
 	const what = "bid"
 	if !x.spec.SpotInstance {
@@ -475,7 +455,7 @@ type outcome struct {
 func outcomeOf(o dormouse.Offering, err error) outcome {
 	switch dormouse.CodeOf(err) {
 	case "":
-		return outcome{o, FindingOK, "EC2 would start it"}
+		return outcome{o, FindingOK, "EC2 allows it; capacity and quota were not asked"}
 	case dormouse.Capacity, dormouse.Quota:
 		return outcome{o, FindingWarning, "not now: " + err.Error()}
 	default:

@@ -20,6 +20,7 @@ func (x *examination) types(ctx context.Context) {
 		x.failed(what, err, false)
 		return
 	}
+	x.known = known
 	var good, missing []string
 	for _, name := range x.spec.InstanceTypes {
 		info, exists := known[name]

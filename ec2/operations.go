@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/pricing"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -68,6 +69,7 @@ type operations struct {
 	disassociateAddress          operation[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
 	getCallerIdentity            operation[sts.GetCallerIdentityInput, sts.GetCallerIdentityOutput]
 	getConsoleOutput             operation[ec2.GetConsoleOutputInput, ec2.GetConsoleOutputOutput]
+	getServiceQuota              operation[servicequotas.GetServiceQuotaInput, servicequotas.GetServiceQuotaOutput]
 	getProducts                  operation[pricing.GetProductsInput, pricing.GetProductsOutput]
 	runInstances                 operation[ec2.RunInstancesInput, ec2.RunInstancesOutput]
 	terminateInstances           operation[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
@@ -88,6 +90,7 @@ func newOperations(cfg aws.Config, t *transit) operations {
 		return stack.Finalize.Insert(t, "Signing", middleware.Before)
 	})
 	client, identity := ec2.NewFromConfig(cfg), sts.NewFromConfig(cfg)
+	quotas := servicequotas.NewFromConfig(cfg)
 	cfg.Region = priceListRegion
 	prices := pricing.NewFromConfig(cfg)
 	return operations{
@@ -113,6 +116,9 @@ func newOperations(cfg aws.Config, t *transit) operations {
 			return identity.GetCallerIdentity(ctx, in)
 		},
 		getConsoleOutput: client.GetConsoleOutput,
+		getServiceQuota: func(ctx context.Context, in *servicequotas.GetServiceQuotaInput, _ ...func(*ec2.Options)) (*servicequotas.GetServiceQuotaOutput, error) {
+			return quotas.GetServiceQuota(ctx, in)
+		},
 		getProducts: func(ctx context.Context, in *pricing.GetProductsInput, _ ...func(*ec2.Options)) (*pricing.GetProductsOutput, error) {
 			return prices.GetProducts(ctx, in)
 		},

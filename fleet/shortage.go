@@ -61,7 +61,7 @@ func (s *shortages) add(account, worker string, o dormouse.Offering, why error, 
 		k.offering, k.worker = dormouse.Offering{InstanceType: o.InstanceType, Market: o.Market}, worker
 	case dormouse.ReachQuota:
 		k.offering = dormouse.Offering{InstanceType: o.InstanceType, Market: o.Market}
-		if group := quotaOf(o.InstanceType); group != "" {
+		if group := dormouse.QuotaGroup(o.InstanceType); group != "" {
 			s.set(shortageKey{account: account, offering: dormouse.Offering{Market: o.Market}, quota: group}, shortage{until: until, why: why, mild: true})
 		}
 	case dormouse.ReachMarket:
@@ -98,7 +98,7 @@ func (s shortages) of(account, worker string, o dormouse.Offering, now time.Time
 		{account: account, worker: worker, offering: o},
 		{account: account, worker: worker, offering: ofType},
 		{account: account, offering: ofType},
-		{account: account, offering: ofMarket, quota: quotaOf(o.InstanceType)},
+		{account: account, offering: ofMarket, quota: dormouse.QuotaGroup(o.InstanceType)},
 		{account: account, offering: ofMarket},
 		{account: account, worker: worker},
 	} {

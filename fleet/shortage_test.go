@@ -136,20 +136,6 @@ func TestABidThatIsTooLowIsPassedOver(t *testing.T) {
 	})
 }
 
-// TestQuotas: the groups are those of the EC2 User Guide.
-func TestQuotas(t *testing.T) {
-	for name, want := range map[string]string{
-		"t3.micro": "Standard", "m1.small": "Standard", "c7gn.xlarge": "Standard", "im4gn.large": "Standard", "z1d.large": "Standard",
-		"f1.2xlarge": "F", "g5.xlarge": "G and VT", "gr6.4xlarge": "G and VT", "vt1.3xlarge": "G and VT", "inf2.xlarge": "Inf",
-		"p4d.24xlarge": "P", "dl1.24xlarge": "DL", "trn1.2xlarge": "Trn", "x2gd.medium": "X", "u-6tb1.metal": "High Memory",
-		"hpc6a.48xlarge": "HPC", "mac2.metal": "", "q1.large": "", "": "",
-	} {
-		if got := quotaOf(name); got != want {
-			t.Errorf("%s counts against %q, want %q", name, got, want)
-		}
-	}
-}
-
 // request is the n-th launch that was sent, from 1; the mutex is held.
 func (r *region) request(n int) (out request) {
 	_, text, _ := strings.Cut(r.sent[n-1], " ")

@@ -105,7 +105,7 @@ func TestCheckconfigOnline(t *testing.T) {
 	for _, want := range []string{
 		"WORKER ", "all     credentials", "bot2    image", "user/" + ec2sim.DefaultAccessKeyID,
 		"k does not exist; it will be created at the first start", "g is not in the default VPC; it will be created at the first start",
-		"m5.large on-demand in any zone: EC2 would start it",
+		"m5.large on-demand in any zone: EC2 allows it; capacity and quota were not asked",
 		"the last of 2 that match", "1. ami-", "2. ami-",
 	} {
 		if !strings.Contains(out, want) {

@@ -19,6 +19,7 @@ type call struct {
 	requestID   string
 	service     string
 	action      string
+	json        bool   // of a [jsonService]
 	accessKeyID string // whose signature it bears
 	now         time.Time
 	dryRun      bool
@@ -175,8 +176,8 @@ func (c *call) commit() error {
 
 // write answers the call.
 func (c *call) write(w http.ResponseWriter, out any, err error) {
-	if err == nil && c.service == servicePricing {
-		c.writePricing(w, http.StatusOK, out)
+	if err == nil && c.json {
+		c.writeJSON(w, http.StatusOK, out)
 		return
 	}
 	if err == nil {
@@ -198,8 +199,8 @@ func (c *call) write(w http.ResponseWriter, out any, err error) {
 	c.mu.Lock()
 	c.failures[f.code]++
 	c.mu.Unlock()
-	if c.service == servicePricing {
-		c.writePricing(w, f.status, pricingFailure{f.code, f.message})
+	if c.json {
+		c.writeJSON(w, f.status, jsonFailure{f.code, f.message})
 		return
 	}
 	if c.service == serviceSTS {

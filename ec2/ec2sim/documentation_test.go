@@ -29,7 +29,9 @@ func TestDocumentedActions(t *testing.T) {
 	for _, table := range actions {
 		known = slices.AppendSeq(known, maps.Keys(table))
 	}
-	known = slices.AppendSeq(known, maps.Keys(pricingActions))
+	for _, of := range jsonServices {
+		known = slices.AppendSeq(known, maps.Keys(of.actions))
+	}
 	slices.Sort(told)
 	slices.Sort(known)
 	if diff := cmp.Diff(known, told); diff != "" {

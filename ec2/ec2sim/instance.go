@@ -67,6 +67,7 @@ type instance struct {
 	disks       []disk // that it comes with
 	privateIP   string
 	publicIP    string // "" for none
+	protected   bool   // against TerminateInstances
 	unreachable bool   // it has no public address but an elastic one
 	interfaceID string
 	launchedAt  time.Time

@@ -32,8 +32,12 @@ type runInstancesInput struct {
 	Monitoring        struct {
 		Enabled bool `query:"Enabled"`
 	} `query:"Monitoring"`
+	Protected   bool `query:"DisableApiTermination"`
+	Hibernation struct {
+		Configured bool `query:"Configured"`
+	} `query:"HibernationOptions"`
 	_ ignored     `query:"EbsOptimized CreditSpecification CpuOptions MaintenanceOptions NetworkPerformanceOptions AdditionalInfo PrivateDnsNameOptions DisableApiStop"`
-	_ unsimulated `query:"CapacityReservationSpecification DisableApiTermination ElasticGpuSpecification ElasticInferenceAccelerator EnablePrimaryIpv6 EnclaveOptions HibernationOptions Ipv6AddressCount Ipv6Address KernelId LicenseSpecification Operator PrivateIpAddress RamdiskId SecondaryInterface"`
+	_ unsimulated `query:"CapacityReservationSpecification ElasticGpuSpecification ElasticInferenceAccelerator EnablePrimaryIpv6 EnclaveOptions Ipv6AddressCount Ipv6Address KernelId LicenseSpecification Operator PrivateIpAddress RamdiskId SecondaryInterface"`
 }
 
 type placementInput struct {
@@ -117,6 +121,9 @@ func (c *call) runInstances(in runInstancesInput) (*runInstancesOutput, error) {
 		return nil, err
 	}
 	template.unreachable = where.unreachable
+	if err := c.admitVCPUs(template.kind, template.market, count); err != nil {
+		return nil, err
+	}
 	tags := tagsFor(in.TagSpecifications, "instance")
 	if count, err = c.fulfil(&template, where, tags, in.MinCount, count); err != nil {
 		c.leaveOpen(in, template, where, tags)
@@ -220,7 +227,7 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	inst := instance{
 		zone: z, market: dormouse.OnDemand, clientToken: in.ClientToken, askedBy: c.accessKeyID,
 		keyName: in.KeyName, userData: in.UserData, monitoring: in.Monitoring.Enabled,
-		tenancy: cmp.Or(in.Placement.Tenancy, "default"),
+		tenancy: cmp.Or(in.Placement.Tenancy, "default"), protected: in.Protected,
 	}
 	if in.ImageID == "" {
 		return inst, missing("ImageId")
@@ -257,6 +264,9 @@ func (c *call) plan(in runInstancesInput, z zone) (instance, error) {
 	}
 	if err := checkTagSpecifications(in.TagSpecifications, "instance", "volume", "network-interface", "spot-instances-request"); err != nil {
 		return inst, err
+	}
+	if in.Hibernation.Configured {
+		return inst, refuse("UnsupportedHibernationConfiguration", "Hibernation needs an encrypted root volume, which no image of the local endpoint has")
 	}
 	if err := inst.buy(in.Market); err != nil {
 		return inst, err

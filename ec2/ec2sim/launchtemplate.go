@@ -259,6 +259,32 @@ type versionAnswer struct {
 	Groups       set[string] `xml:"launchTemplateData>securityGroupSet"`
 	GroupIDs     set[string] `xml:"launchTemplateData>securityGroupIdSet"`
 	Behaviour    string      `xml:"launchTemplateData>instanceInitiatedShutdownBehavior,omitempty"`
+	Protected    *bool       `xml:"launchTemplateData>disableApiTermination"`
+	Hibernation  *bool       `xml:"launchTemplateData>hibernationOptions>configured"`
+	Market       string      `xml:"launchTemplateData>instanceMarketOptions>marketType,omitempty"`
+
+	Interfaces   set[interfaceAnswer]        `xml:"launchTemplateData>networkInterfaceSet"`
+	Tags         set[tagSpecificationAnswer] `xml:"launchTemplateData>tagSpecificationSet"`
+	BlockDevices set[deviceAnswer]           `xml:"launchTemplateData>blockDeviceMappingSet"`
+	MetadataTags string                      `xml:"launchTemplateData>metadataOptions>instanceMetadataTags,omitempty"`
+	MetadataHops *int                        `xml:"launchTemplateData>metadataOptions>httpPutResponseHopLimit"`
+	Tenancy      string                      `xml:"launchTemplateData>placement>tenancy,omitempty"`
+}
+
+type interfaceAnswer struct {
+	DeviceIndex int         `xml:"deviceIndex"`
+	PublicIP    *bool       `xml:"associatePublicIpAddress"`
+	SubnetID    string      `xml:"subnetId,omitempty"`
+	GroupIDs    set[string] `xml:"groupSet"`
+}
+
+type tagSpecificationAnswer struct {
+	ResourceType string   `xml:"resourceType"`
+	Tags         set[tag] `xml:"tagSet"`
+}
+
+type deviceAnswer struct {
+	Device string `xml:"deviceName"`
 }
 
 // describeLaunchTemplateVersions tells what a template says, as far as it is
@@ -273,12 +299,35 @@ func (c *call) describeLaunchTemplateVersions(in describeLaunchTemplateVersionsI
 			return nil, err
 		}
 	}
-	return &describeLaunchTemplateVersionsOutput{Versions: set[versionAnswer]{[]versionAnswer{{
+	v := versionAnswer{
 		ID: t.id, Name: t.name, Number: templateVersion, Description: t.description, CreateTime: stamp(t.createdAt),
 		CreatedBy: c.userARN(t.createdBy), Default: true, ImageID: t.launch.ImageID, InstanceType: t.launch.InstanceType,
 		KeyName: t.launch.KeyName, UserData: base64.StdEncoding.EncodeToString(t.launch.UserData),
 		Groups: set[string]{t.launch.Groups}, GroupIDs: set[string]{t.launch.GroupIDs}, Behaviour: t.launch.Behaviour,
-	}}}}, nil
+		MetadataTags: t.launch.MetadataOptions.Tags, MetadataHops: t.launch.MetadataOptions.HopLimit, Tenancy: t.launch.Placement.Tenancy,
+	}
+	v.addStructures(t.launch)
+	return &describeLaunchTemplateVersionsOutput{Versions: set[versionAnswer]{[]versionAnswer{v}}}, nil
+}
+
+// addStructures tells of what has parts, where the template has any.
+func (v *versionAnswer) addStructures(in runInstancesInput) {
+	if in.Protected {
+		v.Protected = &in.Protected
+	}
+	if in.Hibernation.Configured {
+		v.Hibernation = &in.Hibernation.Configured
+	}
+	if in.Market != nil {
+		v.Market = in.Market.Type
+	}
+	v.Interfaces = newSet(in.NetworkInterfaces, func(n interfaceInput) interfaceAnswer {
+		return interfaceAnswer{n.DeviceIndex, n.PublicIP, n.SubnetID, set[string]{n.GroupIDs}}
+	})
+	v.Tags = newSet(in.TagSpecifications, func(s tagSpecification) tagSpecificationAnswer {
+		return tagSpecificationAnswer{s.ResourceType, set[tag]{s.Tags}}
+	})
+	v.BlockDevices = newSet(in.BlockDevices, func(d blockDeviceInput) deviceAnswer { return deviceAnswer{d.Device} })
 }
 
 // resolveSSM begins an image id that is the name of a parameter of the Systems

@@ -89,8 +89,8 @@ func TestCreateLaunchTemplateRefusals(t *testing.T) {
 	}
 	wantCode(t, create("builder", false), "InvalidLaunchTemplateName.AlreadyExistsException")
 	_, err := client.CreateLaunchTemplate(t.Context(), &ec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: aws.String("hibernating"),
-		LaunchTemplateData: &types.RequestLaunchTemplateData{HibernationOptions: &types.LaunchTemplateHibernationOptionsRequest{Configured: aws.Bool(true)}},
+		LaunchTemplateName: aws.String("enclave"),
+		LaunchTemplateData: &types.RequestLaunchTemplateData{EnclaveOptions: &types.LaunchTemplateEnclaveOptionsRequest{Enabled: aws.Bool(true)}},
 	})
 	wantCode(t, err, "UnsupportedOperation")
 }

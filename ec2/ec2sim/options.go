@@ -104,6 +104,10 @@ type Options struct {
 	// MaxInstances is how many instances may exist at once that have not ended;
 	// default 64.
 	MaxInstances int
+	// VCPUQuotas are how many vCPUs of a group of instance types the account may
+	// have in a market, by Service Quotas' codes ([dormouse.QuotaCode]); default:
+	// no limit but MaxInstances.
+	VCPUQuotas map[string]int
 
 	// RateScale multiplies the rates of EC2's token buckets, which calls are
 	// held to as EC2 documents them; default 1, negative: no limits.

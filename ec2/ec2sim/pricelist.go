@@ -4,20 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// servicePricing is the Price List service, as signatures name it. Unlike the
-// others it speaks AWS's JSON protocol, version 1.1.
-const (
-	servicePricing = "pricing"
-	pricingTarget  = "AWSPriceListService."
-	pricingType    = "application/x-amz-json-1.1"
-)
+// servicePricing is the Price List service, as signatures name it.
+const servicePricing = "pricing"
 
 // pricingRegions are where the Price List is asked, whatever region the
 // question is about.
@@ -31,46 +24,6 @@ var otherPartitions = []string{"cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"}
 // pricingActions is what the Price List can be asked.
 var pricingActions = map[string]func(*call, []byte) (any, error){
 	"GetProducts": (*call).getProducts,
-}
-
-// answerPricing carries out a request to the Price List, in the steps of
-// [Server.answer].
-func (s *Server) answerPricing(c *call, r *http.Request) (any, error) {
-	c.service = servicePricing
-	c.action = strings.TrimPrefix(r.Header.Get("X-Amz-Target"), pricingTarget)
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
-	if err != nil || len(body) > maxRequest {
-		return nil, refuse("SerializationException", "The request's body could not be read")
-	}
-	do, known := pricingActions[c.action]
-	if known {
-		s.count(c.action)
-	}
-	sig, err := s.authenticate(r, body, c.now)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case sig.service != servicePricing:
-		return nil, refuse("InvalidSignatureException", "Credential should be scoped to correct service: '%s'.", servicePricing)
-	case !known:
-		return nil, refuse("UnknownOperationException", "The operation %s is not one of the Price List's here", c.action)
-	}
-	return do(c, body)
-}
-
-// writePricing answers a request to the Price List.
-func (c *call) writePricing(w http.ResponseWriter, status int, out any) {
-	w.Header().Set("Content-Type", pricingType)
-	w.Header().Set("X-Amzn-Requestid", c.requestID)
-	w.WriteHeader(status)
-	// Only the connection can fail, and the client sees that.
-	_ = json.NewEncoder(w).Encode(out)
-}
-
-type pricingFailure struct {
-	Type    string `json:"__type"`
-	Message string `json:"message"`
 }
 
 type getProductsInput struct {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -130,8 +129,8 @@ func (s *Server) serveQuery(w http.ResponseWriter, r *http.Request) {
 
 // answer reads, authenticates and carries out a request.
 func (s *Server) answer(c *call, r *http.Request) (any, error) {
-	if strings.HasPrefix(r.Header.Get("X-Amz-Target"), pricingTarget) {
-		return s.answerPricing(c, r)
+	if of, is := jsonServiceOf(r); is {
+		return s.answerJSON(c, r, of)
 	}
 	form, body, err := readForm(r)
 	if err != nil {

@@ -30,6 +30,12 @@ func (c *call) terminateInstances(in terminateInstancesInput) (*terminateInstanc
 	if err != nil {
 		return nil, err
 	}
+	for _, inst := range instances {
+		if inst.protected && !inst.state.Dying() {
+			return nil, refuse("OperationNotPermitted",
+				"The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", inst.id)
+		}
+	}
 	if err := c.commit(); err != nil {
 		return nil, err
 	}
