@@ -26,14 +26,15 @@ func (x *examination) launchTemplate(ctx context.Context) {
 		x.failed(what, err, false)
 		return
 	}
-	for _, v := range out.LaunchTemplateVersions {
-		x.add(what, FindingOK, "%s (%s), version %d", deref(v.LaunchTemplateName), deref(v.LaunchTemplateId), deref(v.VersionNumber))
-		if v.LaunchTemplateData != nil {
-			x.findings = append(x.findings, templateFindings(x.spec, *v.LaunchTemplateData)...)
-		}
+	if len(out.LaunchTemplateVersions) == 0 {
+		x.add(what, FindingWrong, "%s has no version %s", cmp.Or(t.ID, t.Name), cmp.Or(t.Version, "$Default"))
 		return
 	}
-	x.add(what, FindingWrong, "%s has no version %s", cmp.Or(t.ID, t.Name), cmp.Or(t.Version, "$Default"))
+	v := out.LaunchTemplateVersions[0]
+	x.add(what, FindingOK, "%s (%s), version %d", deref(v.LaunchTemplateName), deref(v.LaunchTemplateId), deref(v.VersionNumber))
+	if v.LaunchTemplateData != nil {
+		x.findings = append(x.findings, templateFindings(x.spec, *v.LaunchTemplateData)...)
+	}
 }
 
 // templateFindings are what a launch template says that a worker's launches cannot

@@ -163,6 +163,7 @@ var findingArguments = map[string][]string{
 	"launch":      {"instance_type"},
 	"budget":      {"price_per_hour", "instance_type"},
 	"permissions": {"session", "identifier"},
+	"quota":       {"instance_type"},
 	"region":      {"region", "placement", "session"},
 }
 

@@ -134,7 +134,7 @@ func TestCheckconfigOnline(t *testing.T) {
 		states[f.What] = f.State
 	}
 	if diff := cmp.Diff(map[string]ec2.FindingState{
-		"credentials": "ok", "region": "ok", "image": "wrong", "instance_type": "ok", "launch": "warning", "permissions": "ok", "budget": "ok",
+		"credentials": "ok", "region": "ok", "image": "wrong", "instance_type": "ok", "launch": "warning", "permissions": "ok", "quota": "ok", "budget": "ok",
 	}, states); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
