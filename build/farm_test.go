@@ -15,6 +15,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/build"
+	"github.com/dormouse-ci/dormouse/store"
 	"github.com/dormouse-ci/dormouse/wire"
 	"github.com/dormouse-ci/dormouse/worker"
 )
@@ -112,6 +113,13 @@ func (m *memory) enter(method string) error {
 		return m.fail(method)
 	}
 	return nil
+}
+
+// Until tries again as the store of a master does.
+func (m *memory) Until(ctx context.Context, what string, write func() error) error {
+	var owner store.Owner
+	owner.SetLogger(slog.New(slog.DiscardHandler))
+	return owner.Until(ctx, what, write)
 }
 
 func (m *memory) StartStep(_ context.Context, s dormouse.Step) (dormouse.Step, error) {

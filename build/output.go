@@ -21,9 +21,9 @@ type stepLogs struct {
 	logs   []dormouse.Log
 	err    error // the first failure of the store
 	closed bool
-	// over ends the wait for a store that is not to be had; nil while only the
-	// write's own context does.
-	over <-chan struct{}
+	// over, when it ends, ends the wait for a store that is unavailable; nil while
+	// only the write's own context does.
+	over context.Context
 }
 
 var errStepOver = errors.New("the step has ended")
@@ -54,7 +54,7 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 		if progress == "" {
 			return nil
 		}
-		err := b.persist(ctx, l.over, func() error { return b.runner.Store.SetProgress(ctx, l.step.row.ID, progress) })
+		err := b.persistUntil(ctx, l.over, func() error { return b.runner.Store.SetProgress(ctx, l.step.row.ID, progress) })
 		if err != nil {
 			return l.fail(err)
 		}
@@ -70,7 +70,7 @@ func (l *stepLogs) append(ctx context.Context, name string, stream dormouse.Stre
 	}
 	log := l.logs[at]
 	first := log.Lines
-	err = b.persist(ctx, l.over, func() (err error) {
+	err = b.persistUntil(ctx, l.over, func() (err error) {
 		log, err = b.runner.Store.AppendLog(ctx, l.logs[at].ID, first, lines, progress)
 		return err
 	})
@@ -91,7 +91,7 @@ func (l *stepLogs) get(ctx context.Context, name string) (at int, err error) {
 	}
 	b := l.step.build
 	var log dormouse.Log
-	err = b.persist(ctx, l.over, func() (err error) {
+	err = b.persistUntil(ctx, l.over, func() (err error) {
 		log, err = b.runner.Store.NewLog(ctx, l.step.row.ID, name, dormouse.LogStdio)
 		return err
 	})
@@ -140,7 +140,7 @@ func (l *stepLogs) complete(ctx context.Context) error {
 	var first error
 	for i := range l.logs {
 		var log dormouse.Log
-		err := l.step.build.persist(ctx, nil, func() (err error) {
+		err := l.step.build.persist(ctx, func() (err error) {
 			log, err = l.step.build.runner.Store.CompleteLog(ctx, l.logs[i].ID)
 			return err
 		})

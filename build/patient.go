@@ -1,50 +1,34 @@
 package build
 
-import (
-	"context"
-	"time"
+import "context"
 
-	"github.com/dormouse-ci/dormouse"
-)
+// persist carries out a write of the build. While the store has no room or no
+// connection for it, the build is held back, and says so: that ends it no more than
+// a slow store does. The write must be one that can be repeated, as all of [Store]
+// are. It is tried a last time when ctx ends.
+func (b *running) persist(ctx context.Context, write func() error) error {
+	return b.persistUntil(ctx, nil, write)
+}
 
-// The pauses between two tries of a write that the store has no room or no
-// connection for.
-const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 5 * time.Second
-)
-
-// persist carries a write out, again and again while the store is not to be had
-// or its answer is lost: a full disk, a database that restarts or a connection
-// that breaks holds a build back, and ends it no more than a slow one does. So a
-// write must be one that can be repeated, as all of [Store] are. It gives up when
-// ctx or over ends; the error is Unanswered where one of the tries may have been
-// carried out.
-func (b *running) persist(ctx context.Context, over <-chan struct{}, write func() error) error {
-	var lost error // what a try failed with that may have been carried out
-	last := false
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		err := write()
-		if !passes(err) {
-			return err
-		}
-		if dormouse.CodeOf(err) == dormouse.Unanswered {
-			lost = err
-		} else if lost != nil {
-			err = dormouse.Errorf(dormouse.Unanswered, "%w; tried again: %w", lost, err)
-		}
-		if last || ctx.Err() != nil {
-			return err
-		}
-		if pause == firstPause {
-			b.log.Error("the build is held back until the store can be written again", "err", err)
-		}
-		select {
-		case <-time.After(pause):
-		case <-over:
-			last = true // once more: it may have come back meanwhile
-		case <-ctx.Done():
-			return err
-		}
+// persistUntil is persist that ends also with over, where that is not nil.
+func (b *running) persistUntil(ctx, over context.Context, write func() error) error {
+	err := write()
+	if !passes(err) {
+		return err
 	}
+	b.log.Error("the build is held back until the store can be written again", "err", err)
+	if over != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(over, cancel)()
+	}
+	first := true
+	return b.runner.Store.Until(ctx, "a write of build "+b.job.Build.Builder, func() error {
+		if first { // it was just tried
+			first = false
+			return err
+		}
+		return write()
+	})
 }

@@ -31,6 +31,9 @@ type Store interface {
 	CompleteLog(ctx context.Context, logID int64) (dormouse.Log, error)
 	SetProperties(ctx context.Context, buildID int64, p dormouse.Properties) error
 	SetBuildState(ctx context.Context, buildID int64, s string) error
+	// Until carries out a write, again and again while its error is Unavailable or
+	// Unanswered, until ctx ends; then a last time.
+	Until(ctx context.Context, what string, write func() error) error
 }
 
 // Worker is an attached worker; *wire.Worker is one.
@@ -224,7 +227,7 @@ func (b *running) steps(ctx context.Context) Outcome {
 			b.text = append(b.text, summary)
 			if b.storeErr == nil && ctx.Err() == nil {
 				text := b.mask.apply(strings.Join(b.text, " "))
-				b.storeFailed(b.persist(ctx, nil, func() error { return b.runner.Store.SetBuildState(ctx, b.job.Build.ID, text) }))
+				b.storeFailed(b.persist(ctx, func() error { return b.runner.Store.SetBuildState(ctx, b.job.Build.ID, text) }))
 			}
 		}
 	}

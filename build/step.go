@@ -76,7 +76,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 	before := maps.Clone(b.props)
 
 	stepCtx, cancel := context.WithCancelCause(ctx)
-	s.cancel, s.logs.over = cancel, stepCtx.Done()
+	s.cancel, s.logs.over = cancel, stepCtx
 	var watch sync.WaitGroup
 	watch.Go(func() { b.watchStop(stepCtx, cancel) })
 	result, err := s.act(stepCtx)
@@ -105,7 +105,7 @@ func (s *step) begin(ctx context.Context, index int, name string) (err error) {
 		BuildID: b.job.Build.ID, Index: index, Name: name, StartedAt: time.Now(),
 		StateString: cmp.Or(s.spec.Description, "running"),
 	}
-	err = b.persist(ctx, nil, func() (err error) {
+	err = b.persist(ctx, func() (err error) {
 		s.row, err = b.runner.Store.StartStep(ctx, row)
 		return err
 	})
@@ -245,10 +245,10 @@ func (s *step) finish(ctx context.Context, result dormouse.Result, before dormou
 	b, store := s.build, s.build.runner.Store
 	b.storeFailed(s.logs.complete(ctx))
 	if !maps.EqualFunc(before, b.props, sameProperty) {
-		b.storeFailed(b.persist(ctx, nil, func() error { return store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()) }))
+		b.storeFailed(b.persist(ctx, func() error { return store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()) }))
 	}
 	s.row.FinishedAt, s.row.Result, s.row.StateString = time.Now(), new(result), s.stateString(result)
-	err := b.persist(ctx, nil, func() error {
+	err := b.persist(ctx, func() error {
 		return store.FinishStep(ctx, s.row.ID, result, s.row.StateString, s.row.Hidden, s.row.FinishedAt)
 	})
 	if err != nil {

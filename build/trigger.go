@@ -174,7 +174,7 @@ func (a triggerAction) submit(ctx context.Context, s *step, triggers Triggers, n
 		Key: commandID(b.job.Build.ID, s.row.Index, s.at-1), Scheduler: name, Parent: b.job.Build, Request: b.job.Request,
 		Sources: t.sources, Properties: t.properties,
 	}
-	err := b.persist(ctx, ctx.Done(), func() (err error) {
+	err := b.persist(ctx, func() (err error) {
 		made, err = triggers.Submit(ctx, order)
 		return err
 	})

@@ -149,7 +149,7 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 		}
 	}
 	defer func() { discard() }()
-	hold := func(try func() error) error { return s.build.persist(ctx, ctx.Done(), try) }
+	hold := func(try func() error) error { return s.build.persist(ctx, try) }
 	c.transfer = func() (wire.Transfer, error) {
 		discard()
 		err := hold(func() (err error) {
@@ -175,7 +175,7 @@ func (a uploadAction) move(ctx context.Context, s *step, dest string, limit int6
 			up.Withdraw()
 			return err
 		}
-		if err := s.build.persist(ctx, ctx.Done(), func() error { return files.Keep(ctx, s.build.job.Build.ID, list) }); err != nil {
+		if err := s.build.persist(ctx, func() error { return files.Keep(ctx, s.build.job.Build.ID, list) }); err != nil {
 			if dormouse.CodeOf(err) != dormouse.Unanswered { // else they may be listed
 				up.Withdraw()
 			}

@@ -36,9 +36,12 @@ type Options struct {
 	Policy   Policy
 	Provider Provider
 	// Save makes a state durable, and the generations that began, attached or
-	// ended with it. It is tried again until it succeeds, unless the error is a
-	// Conflict: then another master owns the worker, and Superseded is called.
-	Save       func(context.Context, State, []dormouse.Generation) error
+	// ended with it.
+	Save func(context.Context, State, []dormouse.Generation) error
+	// Until carries out a write, again and again until it succeeds, ctx ends, or
+	// the error is a Conflict: then another master owns the worker, and Superseded
+	// is called.
+	Until      func(ctx context.Context, what string, write func() error) error
 	Superseded func(error)
 	// Changed hears of every new state, after it is durable. It must not block.
 	Changed func(State)
@@ -48,10 +51,6 @@ type Options struct {
 	NotifyMissing func(generation int64, reason string)
 	Log           *slog.Logger
 }
-
-// saveRetry is the pause before a failed write of the state is tried again: a
-// full disk or a database that restarts takes seconds at least.
-const saveRetry = time.Second
 
 // Worker hosts the life of one latent worker. One goroutine owns the state:
 //
@@ -235,22 +234,28 @@ func (w *Worker) step(e Event) bool {
 	before := w.State()
 	var after State
 	var orders []Action
-	for tries := 0; ; tries++ {
+	tried := false
+	err := w.opt.Until(w.ctx, "storing the state of worker "+w.opt.Name, func() error {
 		now, policy := time.Now(), *w.policy.Load()
+		if tried {
+			before = before.postponed(now.Add(policy.Grace))
+		}
 		var actions []Action
 		var records []dormouse.Generation
 		after, actions = Step(policy, before, now, e)
 		records, orders = w.records(before, after, actions, now)
-		changed := len(records) > 0 || durable(before) != durable(after)
-		if !changed && tries == 0 || w.save(after, records) {
-			break
+		if !tried && len(records) == 0 && durable(before) == durable(after) {
+			return nil
 		}
-		select {
-		case <-time.After(saveRetry):
-		case <-w.ctx.Done():
-			return false
+		tried = true
+		return w.opt.Save(w.ctx, after, records)
+	})
+	if err != nil {
+		if dormouse.CodeOf(err) == dormouse.Conflict && w.ctx.Err() == nil {
+			w.opt.Superseded(err)
+			w.cancel()
 		}
-		before = before.postponed(time.Now().Add(policy.Grace))
+		return false
 	}
 	w.state.Store(&after)
 	for _, a := range orders {
@@ -298,23 +303,6 @@ func (w *Worker) records(before, after State, actions []Action, now time.Time) (
 		rows = append(rows, row(after))
 	}
 	return rows, orders
-}
-
-// save makes a state durable, and reports whether it is. A master that was
-// superseded ends the worker's life with that.
-func (w *Worker) save(s State, rows []dormouse.Generation) bool {
-	err := w.opt.Save(w.ctx, s, rows)
-	switch {
-	case err == nil:
-		return true
-	case w.ctx.Err() != nil:
-	case dormouse.CodeOf(err) == dormouse.Conflict:
-		w.opt.Superseded(err)
-		w.cancel()
-	default:
-		w.opt.Log.Error("the worker's state could not be stored; trying again", "worker", w.opt.Name, "error", err)
-	}
-	return false
 }
 
 func (w *Worker) perform(a Action) {

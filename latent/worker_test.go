@@ -93,6 +93,7 @@ func host(t *testing.T, p Policy, c *cloud, initial State) *hosted {
 			}
 			return nil
 		},
+		Until:      until,
 		Superseded: func(err error) { t.Errorf("superseded: %v", err) },
 		Changed:    func(State) {},
 		Disconnect: func(int64, string) {},
@@ -350,6 +351,23 @@ func TestStopIsTriedUntilItWorks(t *testing.T) {
 	})
 }
 
+// saveRetry is the pause between two tries of until.
+const saveRetry = time.Second
+
+// until carries out a write as a master does.
+func until(ctx context.Context, _ string, write func() error) error {
+	for {
+		err := write()
+		if err == nil || dormouse.CodeOf(err) == dormouse.Conflict || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(saveRetry):
+		case <-ctx.Done():
+		}
+	}
+}
+
 func TestStateIsDurableBeforeAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{}
@@ -364,7 +382,7 @@ func TestStateIsDurableBeforeAnyOrder(t *testing.T) {
 					return errors.New("disk full")
 				}
 			},
-			Changed: func(State) {}, Log: slog.New(slog.DiscardHandler),
+			Until: until, Changed: func(State) {}, Log: slog.New(slog.DiscardHandler),
 		}, State{})
 		w.Start()
 		defer w.Close()
@@ -428,6 +446,7 @@ func TestASupersededMasterStops(t *testing.T) {
 			Save: func(context.Context, State, []dormouse.Generation) error {
 				return dormouse.Errorf(dormouse.Conflict, "another master owns the store")
 			},
+			Until:      until,
 			Superseded: func(err error) { superseded <- err },
 			Changed:    func(State) {}, Log: slog.New(slog.DiscardHandler),
 		}, State{})

@@ -113,18 +113,9 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 // that durable. It fails when this master has ended first, or the store is
 // another's.
 func (m *Master) abandon(r *runningBuild) error {
-	for {
-		err := m.owner.Abandon(context.WithoutCancel(m.ctx), r.build.ID)
-		if err == nil || m.superseded(err) || dormouse.CodeOf(err) == dormouse.Conflict {
-			return err
-		}
-		m.storeFailed("keeping that a build of "+r.build.Builder+" is not gone on with", err)
-		select {
-		case <-time.After(storeRetry):
-		case <-m.gone:
-			return err
-		}
-	}
+	return m.insist(m.lasting, "keeping that a build of "+r.build.Builder+" is not gone on with", func() error {
+		return m.owner.Abandon(context.WithoutCancel(m.ctx), r.build.ID)
+	})
 }
 
 // reattach waits for the worker of a build to come back, until it is certain

@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -287,25 +288,20 @@ func (m *Master) settleClaim(ctx context.Context, id int64) error {
 
 // reread takes requests into the queue that the store has and the queue has not.
 func (m *Master) reread() {
-	for {
-		pending, err := m.db.PendingRequests(m.ctx)
-		if err == nil {
-			for _, r := range pending {
-				if _, known := m.queue.get(r.ID); !known {
-					m.queue.put(r) // one that has a build by now is found out to
-					m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestNew, Request: &r})
-				}
-			}
-			m.wakeUp()
-			return
-		}
-		m.storeFailed("reading the requests that wait", err)
-		select {
-		case <-time.After(storeRetry):
-		case <-m.ctx.Done():
-			return
+	var pending []dormouse.BuildRequest
+	if m.insist(m.ctx, "reading the requests that wait", func() (err error) {
+		pending, err = m.db.PendingRequests(m.ctx)
+		return err
+	}) != nil {
+		return
+	}
+	for _, r := range pending {
+		if _, known := m.queue.get(r.ID); !known {
+			m.queue.put(r) // one that has a build by now is found out to
+			m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestNew, Request: &r})
 		}
 	}
+	m.wakeUp()
 }
 
 func (m *Master) newRunning(w *worker, request dormouse.BuildRequest, builder dormouse.Builder) *runningBuild {
@@ -363,29 +359,15 @@ func (m *Master) runBuild(r *runningBuild) {
 	m.wakeUp()
 }
 
-// storeEnd makes the end of a build durable, however long that takes. It returns
-// false when the master ended first.
+// storeEnd makes the end of a build durable, however long that takes, also while
+// the master stops. It returns false when the master ended first.
 func (m *Master) storeEnd(r *runningBuild, end store.Ending) bool {
-	// The end of a build is stored even while the master stops.
 	ctx := context.WithoutCancel(m.ctx)
-	for {
-		err := m.owner.FinishBuild(ctx, r.build.ID, end)
-		if err == nil {
-			return true
-		}
-		if m.superseded(err) {
-			return false
-		}
-		if dormouse.CodeOf(err) == dormouse.Conflict {
-			return true // it has ended already: the answer to an earlier try was lost
-		}
-		m.storeFailed("storing the result of a build of "+r.build.Builder, err)
-		select {
-		case <-time.After(storeRetry):
-		case <-m.gone:
-			return false
-		}
-	}
+	err := m.insist(m.lasting, "storing the result of a build of "+r.build.Builder, func() error {
+		return m.owner.FinishBuild(ctx, r.build.ID, end)
+	})
+	// Any other conflict is with an earlier try, which has ended the build.
+	return err == nil || dormouse.CodeOf(err) == dormouse.Conflict && !errors.Is(err, store.ErrSuperseded)
 }
 
 // requeue takes a request that is pending in the store again back into the
@@ -428,20 +410,9 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 
 // keepProperties stores a build's first properties, once the store can be written.
 func (m *Master) keepProperties(r *runningBuild, p dormouse.Properties) error {
-	for {
-		err := m.owner.SetProperties(m.ctx, r.build.ID, p)
-		if code := dormouse.CodeOf(err); code != dormouse.Unavailable && code != dormouse.Unanswered {
-			return err
-		}
-		m.storeFailed("storing the properties of a build of "+r.build.Builder, err)
-		select {
-		case <-time.After(storeRetry):
-		case <-r.ctx.Done():
-			return err
-		case <-m.gone:
-			return err
-		}
-	}
+	return m.owner.Until(r.ctx, "storing the properties of a build of "+r.build.Builder, func() error {
+		return m.owner.SetProperties(m.ctx, r.build.ID, p)
+	})
 }
 
 // addWorkerProperties adds the properties that a worker's configuration gives

@@ -296,6 +296,7 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 		Name: w.name, Policy: m.policy(w.name, w.defined()),
 		Provider:      provider{w},
 		Save:          m.saveState(w.name, func(generation int64) fleet.Cloud { return w.memberOf(generation).Cloud }),
+		Until:         m.insist,
 		Superseded:    m.lostStore,
 		Changed:       func(latent.State) { m.workerChanged(w) },
 		Disconnect:    func(generation int64, reason string) { m.disconnect(w, generation, reason) },

@@ -107,10 +107,10 @@ func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRe
 	host := latent.NewWorker(latent.Options{
 		Name: name,
 		// Nothing is started, so that only the pauses of a stop matter.
-		Policy:     latent.Policy{MissingTimeout: time.Minute, CheckInterval: time.Minute, Grace: time.Minute},
-		Provider:   member,
-		Save:       m.saveState(name, func(int64) fleet.Cloud { return cloud }),
-		Superseded: m.lostStore, Changed: func(latent.State) {},
+		Policy:   latent.Policy{MissingTimeout: time.Minute, CheckInterval: time.Minute, Grace: time.Minute},
+		Provider: member,
+		Save:     m.saveState(name, func(int64) fleet.Cloud { return cloud }),
+		Until:    m.insist, Superseded: m.lostStore, Changed: func(latent.State) {},
 		Disconnect: func(int64, string) {}, NotifyMissing: func(int64, string) {},
 		Log: m.log,
 	}, state)

@@ -113,11 +113,13 @@ type Master struct {
 	dispatcher context.CancelFunc
 	buildCtx   context.Context
 	endBuilds  context.CancelCauseFunc
-	gone       chan struct{}  // closed when nothing more is to be tried again
-	builds     sync.WaitGroup // running builds
-	planning   sync.WaitGroup // dispatcher
-	loops      sync.WaitGroup // lease, servers
-	aside      sync.WaitGroup // connections being closed
+	// lasting outlives ctx: what must not be lost is tried until it ends.
+	lasting  context.Context
+	giveUp   context.CancelFunc
+	builds   sync.WaitGroup // running builds
+	planning sync.WaitGroup // dispatcher
+	loops    sync.WaitGroup // lease, servers
+	aside    sync.WaitGroup // connections being closed
 
 	stopOnce  sync.Once
 	failed    chan error // holds what ended the master, if something did
@@ -127,7 +129,6 @@ type Master struct {
 	taken     chan struct{} // closed when lost is set
 	draining  atomic.Bool   // no more builds are started
 	freeing   atomic.Bool   // workers are about to be told that something has come free
-	goneOnce  sync.Once
 }
 
 // Start opens the store, takes up what an earlier master left, and serves. The
@@ -138,11 +139,12 @@ func Start(ctx context.Context, o Options) (_ *Master, err error) {
 		refusals: listen.Brief(o.Log), brake: listen.NewBrake(),
 		running:  runningBuilds{byID: map[int64]*runningBuild{}},
 		accounts: map[accountKey]*ec2.Account{}, caretakers: map[string]*latent.Worker{}, retiring: map[string]*worker{},
-		wake: make(chan struct{}, 1), gone: make(chan struct{}), taken: make(chan struct{}), failed: make(chan error, 1),
+		wake: make(chan struct{}, 1), taken: make(chan struct{}), failed: make(chan error, 1),
 	}
 	m.setup.Store(&setup{config: o.Config})
 	m.queue = &queue{pending: map[int64]dormouse.BuildRequest{}, announce: m.bus.announce}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.lasting, m.giveUp = context.WithCancel(context.Background())
 	m.buildCtx, m.endBuilds = context.WithCancelCause(m.ctx)
 	defer func() {
 		if err != nil {
@@ -214,8 +216,21 @@ func (m *Master) lostStore(err error) {
 	m.fatal(err)
 }
 
-// giveUp ends whatever tries again what the store refused.
-func (m *Master) giveUp() { m.goneOnce.Do(func() { close(m.gone) }) }
+// insist carries out a write that must not be lost: whatever the store has against
+// it, but that another write came first, it is tried again until ctx ends. Where
+// another master owns the store, this one ends.
+func (m *Master) insist(ctx context.Context, what string, write func() error) error {
+	err := m.owner.Until(ctx, what, func() error {
+		err := write()
+		switch dormouse.CodeOf(err) {
+		case "", dormouse.Conflict, dormouse.Unavailable, dormouse.Unanswered:
+			return err
+		}
+		return dormouse.Errorf(dormouse.Unavailable, "%w", err)
+	})
+	m.superseded(err)
+	return err
+}
 
 func (m *Master) storeFailed(what string, err error) {
 	m.log.Error(what+" failed; trying again", "error", err)
@@ -253,6 +268,7 @@ func (m *Master) openStore(ctx context.Context, adopt bool) error {
 	if m.owner, err = m.db.AcquireLease(ctx, name, m.scaled(leaseTime), now); err != nil {
 		return err
 	}
+	m.owner.SetLogger(m.log)
 	m.belief.renewed(sent, m.scaled(leaseTime))
 	host, _, _ := strings.Cut(name, " ")
 	return m.owner.TakePlace(ctx, host, now)

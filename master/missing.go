@@ -123,21 +123,7 @@ func (m *Master) plainMissing(w *worker, c config.Worker, since time.Time) {
 // post makes a mail durable, however long that takes, and reports false when the
 // master ended first.
 func (m *Master) post(mail dormouse.Mail) bool {
-	for {
-		err := m.outbox.Add(m.ctx, mail)
-		if err == nil {
-			return true
-		}
-		if m.ctx.Err() != nil || m.superseded(err) {
-			return false
-		}
-		m.storeFailed("storing the mail "+mail.Subject, err)
-		select {
-		case <-time.After(storeRetry):
-		case <-m.ctx.Done():
-			return false
-		}
-	}
+	return m.insist(m.ctx, "storing the mail "+mail.Subject, func() error { return m.outbox.Add(m.ctx, mail) }) == nil
 }
 
 // missingWorker collects what there is to tell. What can not be read is left

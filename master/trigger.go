@@ -102,21 +102,19 @@ func (t triggers) Await(ctx context.Context, parent int64, ids []int64) ([]dormo
 }
 
 // await returns a request once it is complete.
-func (t triggers) await(ctx context.Context, id int64) (dormouse.BuildRequest, error) {
+func (t triggers) await(ctx context.Context, id int64) (r dormouse.BuildRequest, err error) {
 	for {
 		changed, forget := t.m.bus.completion(id)
-		r, err := t.m.db.Request(ctx, id)
-		if err == nil && r.State == dormouse.RequestComplete || err != nil && dormouse.CodeOf(err) != dormouse.Unavailable {
+		err = t.m.owner.Until(ctx, "reading a request that was triggered", func() (err error) {
+			r, err = t.m.db.Request(ctx, id)
+			return err
+		})
+		if err != nil || r.State == dormouse.RequestComplete {
 			forget()
 			return r, err
 		}
-		var again <-chan time.Time
-		if err != nil {
-			again = time.After(storeRetry)
-		}
 		select {
 		case <-changed:
-		case <-again:
 		case <-ctx.Done():
 			forget()
 			return r, ctx.Err()

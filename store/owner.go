@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -15,6 +16,7 @@ import (
 type Owner struct {
 	db    *DB
 	fence fence
+	log   *slog.Logger // nil: slog.Default()
 }
 
 // fence tells one ownership from every other. The number grows with each change
@@ -27,6 +29,10 @@ type fence struct {
 
 // DB returns the database that is owned, for reads.
 func (o *Owner) DB() *DB { return o.db }
+
+// SetLogger says where [Owner.Until] logs what it tries again. It is called before
+// the first use; without it, that is [slog.Default].
+func (o *Owner) SetLogger(log *slog.Logger) { o.log = log }
 
 // AcquireLease makes the process called name the master of the database until ttl
 // after now. The name must be of one process, not only of a machine: a process may
