@@ -139,21 +139,21 @@ func (m *memory) StartStep(_ context.Context, s dormouse.Step) (dormouse.Step, e
 	return s, nil
 }
 
-func (m *memory) FinishStep(_ context.Context, id int64, r dormouse.Result, state string, hidden bool, at time.Time) error {
+func (m *memory) FinishStep(_ context.Context, id int64, r dormouse.Result, state string, hidden bool, at time.Time) (dormouse.Step, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.enter("FinishStep"); err != nil {
-		return err
+		return dormouse.Step{}, err
 	}
 	s := &m.steps[id-1]
 	if s.Result != nil {
 		if *s.Result == r && s.FinishedAt.Equal(at) {
-			return nil
+			return *s, nil
 		}
-		return errors.New("finished twice")
+		return dormouse.Step{}, errors.New("finished twice")
 	}
 	s.Result, s.StateString, s.Hidden, s.FinishedAt = &r, state, hidden, at
-	return nil
+	return *s, nil
 }
 
 func (m *memory) NewLog(_ context.Context, step int64, name string, t dormouse.LogType) (dormouse.Log, error) {

@@ -70,8 +70,9 @@ func (m *mortal) StartStep(ctx context.Context, s dormouse.Step) (out dormouse.S
 	return out, err
 }
 
-func (m *mortal) FinishStep(ctx context.Context, id int64, r dormouse.Result, state string, hidden bool, at time.Time) error {
-	return m.write(func() error { return m.memory.FinishStep(ctx, id, r, state, hidden, at) })
+func (m *mortal) FinishStep(ctx context.Context, id int64, r dormouse.Result, state string, hidden bool, at time.Time) (s dormouse.Step, err error) {
+	err = m.write(func() (err error) { s, err = m.memory.FinishStep(ctx, id, r, state, hidden, at); return err })
+	return s, err
 }
 
 func (m *mortal) NewLog(ctx context.Context, step int64, name string, kind dormouse.LogType) (l dormouse.Log, err error) {

@@ -21,7 +21,7 @@ import (
 // ends the build.
 type Store interface {
 	StartStep(context.Context, dormouse.Step) (dormouse.Step, error)
-	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error
+	FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) (dormouse.Step, error)
 	NewLog(ctx context.Context, stepID int64, name string, t dormouse.LogType) (dormouse.Log, error)
 	// AppendLog adds lines from number first on, where the log must end. It also
 	// keeps how far the log's step has come, unless progress is ""; SetProgress

@@ -247,15 +247,19 @@ func (s *step) finish(ctx context.Context, result dormouse.Result, before dormou
 	if !maps.EqualFunc(before, b.props, sameProperty) {
 		b.storeFailed(b.persist(ctx, func() error { return store.SetProperties(ctx, b.job.Build.ID, b.props.Clone()) }))
 	}
-	s.row.FinishedAt, s.row.Result, s.row.StateString = time.Now(), new(result), s.stateString(result)
+	at, text := time.Now(), s.stateString(result)
 	err := b.persist(ctx, func() error {
-		return store.FinishStep(ctx, s.row.ID, result, s.row.StateString, s.row.Hidden, s.row.FinishedAt)
+		row, err := store.FinishStep(ctx, s.row.ID, result, text, s.row.Hidden, at)
+		if err == nil {
+			row.Logs = s.logs.all()
+			s.row = row
+		}
+		return err
 	})
 	if err != nil {
 		b.storeFailed(err)
 		return
 	}
-	s.row.Logs = s.logs.all()
 	b.announce(dormouse.EventStepFinished, func(e *dormouse.Event) { e.Step = new(s.row) })
 }
 

@@ -40,7 +40,7 @@ func (m *Master) takeUp(ctx context.Context, unfinished []dormouse.Build) error 
 		if kept.StopReason != "" {
 			result, text, requeue = dormouse.Cancelled, "stopped: "+kept.StopReason, false
 		}
-		if err := m.owner.FinishBuild(ctx, b.ID, store.Ending{Result: result, StateString: text, At: time.Now(), Requeue: requeue}); err != nil {
+		if _, _, err := m.owner.FinishBuild(ctx, b.ID, store.Ending{Result: result, StateString: text, At: time.Now(), Requeue: requeue}); err != nil {
 			return err
 		}
 	}
@@ -92,8 +92,7 @@ func (m *Master) adopt(ctx context.Context, b dormouse.Build, kept store.Resumab
 		return err
 	}
 	r := m.newRunning(m.now().worker(b.Worker), request, *m.builder(b.Builder))
-	whole.MaxTries = r.builder.MaxRetries + 1
-	r.build, r.generation, r.instanceID, r.session = whole, b.Generation, b.InstanceID, kept.Session
+	r.build, r.generation, r.instanceID, r.session = withMaxTries(whole, r.builder), b.Generation, b.InstanceID, kept.Session
 	for _, s := range steps {
 		r.past = append(r.past, build.PastStep{Step: s, Progress: kept.Progress[s.ID]})
 	}

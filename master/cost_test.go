@@ -55,11 +55,11 @@ func TestCost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		started, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, InstanceID: b.instance, StartedAt: minutes(b.from)})
+		started, _, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, InstanceID: b.instance, StartedAt: minutes(b.from)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := owner.FinishBuild(ctx, started.ID, store.Ending{Result: dormouse.Success, At: minutes(b.to)}); err != nil {
+		if _, _, err := owner.FinishBuild(ctx, started.ID, store.Ending{Result: dormouse.Success, At: minutes(b.to)}); err != nil {
 			t.Fatal(err)
 		}
 	}

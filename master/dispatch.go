@@ -165,21 +165,19 @@ func (m *Master) collapse(ctx context.Context, collapses []planner.Collapse) {
 	for i, c := range collapses {
 		list[i] = store.Collapse{ID: c.RequestID, Into: c.Into}
 	}
-	now := time.Now()
-	if err := m.owner.CollapseRequests(ctx, list, now); err != nil {
+	collapsed, err := m.owner.CollapseRequests(ctx, list, time.Now())
+	if err != nil {
 		m.storeFailed("merging requests", err)
 		m.dropSettled(ctx, collapses)
 		time.AfterFunc(storeRetry, m.wakeUp)
 		return
 	}
-	for _, c := range collapses {
-		r, ok := m.queue.get(c.RequestID)
-		if !ok {
+	for _, r := range collapsed {
+		if _, ok := m.queue.get(r.ID); !ok {
 			continue
 		}
-		m.queue.remove(c.RequestID)
-		m.awaited.merged(c.RequestID, c.Into)
-		r.State, r.Result, r.CollapsedInto, r.CompleteAt, r.Waiting = dormouse.RequestComplete, new(dormouse.Skipped), c.Into, now, ""
+		m.queue.remove(r.ID)
+		m.awaited.merged(r.ID, r.CollapsedInto)
 		m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &r})
 	}
 }
@@ -235,7 +233,7 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a planner.Assignmen
 	// it looks in between only.
 	m.claims.Lock()
 	defer m.claims.Unlock()
-	started, err := m.owner.StartBuild(ctx, store.NewBuild{
+	started, claimed, err := m.owner.StartBuild(ctx, store.NewBuild{
 		RequestID: request.ID, Worker: w.name, Generation: r.generation, InstanceID: r.instanceID,
 		StartedAt: time.Now(), Plan: plan, Session: r.session,
 	})
@@ -250,16 +248,13 @@ func (m *Master) startBuild(ctx context.Context, now *setup, a planner.Assignmen
 		return err != nil, err
 	}
 	m.queue.remove(request.ID)
-	started.MaxTries = builder.MaxRetries + 1
-	r.build = started
-	request.State, request.BuildID, request.Waiting = dormouse.RequestClaimed, started.ID, ""
-	r.request = request
+	r.build, r.request = withMaxTries(started, *builder), claimed
 	w.mu.Lock()
 	w.running[builder.Name] = started.ID
 	w.mu.Unlock()
 	m.running.add(r)
-	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
-	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildStarted, Build: &started})
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &claimed})
+	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildStarted, Build: &r.build})
 	m.builds.Go(func() { m.runBuild(r) })
 	return false, nil
 }
@@ -276,7 +271,7 @@ func (m *Master) settleClaim(ctx context.Context, id int64) error {
 		return dormouse.Errorf(dormouse.Unavailable, "the store has not taken the build of request %d", id)
 	case r.State == dormouse.RequestClaimed && !m.running.has(r.BuildID):
 		const why = "retry the answer of the store that it was started was lost"
-		if err := m.owner.FinishBuild(ctx, r.BuildID, store.Ending{Result: dormouse.Retry, StateString: why, At: time.Now(), Requeue: true}); err != nil {
+		if _, _, err := m.owner.FinishBuild(ctx, r.BuildID, store.Ending{Result: dormouse.Retry, StateString: why, At: time.Now(), Requeue: true}); err != nil {
 			return err
 		}
 		return dormouse.Errorf(dormouse.Unavailable, "the answer of the store that request %d has a build was lost", id)
@@ -318,30 +313,14 @@ func (m *Master) runBuild(r *runningBuild) {
 		return // it is the next master's
 	}
 	outcome = m.running.end(r, m.judged(r, outcome))
-	end := m.end(r, outcome, time.Now())
-	if !m.storeEnd(r, end) {
+	finished, request, err := m.storeEnd(r, m.end(r, outcome, time.Now()))
+	if err != nil {
 		return // the next master finds the build unfinished, and requeues it
-	}
-	finished := r.build
-	finished.FinishedAt, finished.Result, finished.StateString = end.At, &end.Result, end.StateString
-	if r.properties != nil {
-		finished.Properties = r.properties
 	}
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventBuildFinished, Build: &finished})
 	m.running.remove(r)
-	request := r.request
-	request.NotBefore = end.NotBefore
-	if end.Lost {
-		request.Lost++
-	}
-	if end.Interrupted {
-		request.Interrupted++
-	}
-	if end.Requeue {
-		request.State = dormouse.RequestPending
+	if request.State == dormouse.RequestPending {
 		m.requeue(request)
-	} else {
-		request.State, request.Result, request.CompleteAt = dormouse.RequestComplete, &end.Result, end.At
 	}
 	m.bus.announce(dormouse.Event{Kind: dormouse.EventRequestChanged, Request: &request})
 	r.worker.mu.Lock()
@@ -349,9 +328,9 @@ func (m *Master) runBuild(r *runningBuild) {
 	leave := r.worker.latent == nil && r.worker.graceful && len(r.worker.running) == 0
 	r.worker.mu.Unlock()
 	if r.worker.latent == nil {
-		m.quarantinePlain(r.worker, end.Result, r.name())
+		m.quarantinePlain(r.worker, *finished.Result, r.name())
 	}
-	r.release(end.Result)
+	r.release(*finished.Result)
 	if leave {
 		m.shutDownPlain(r.worker)
 	}
@@ -360,14 +339,32 @@ func (m *Master) runBuild(r *runningBuild) {
 }
 
 // storeEnd makes the end of a build durable, however long that takes, also while
-// the master stops. It returns false when the master ended first.
-func (m *Master) storeEnd(r *runningBuild, end store.Ending) bool {
+// the master stops. An error says that the master ended first.
+func (m *Master) storeEnd(r *runningBuild, end store.Ending) (b dormouse.Build, request dormouse.BuildRequest, err error) {
 	ctx := context.WithoutCancel(m.ctx)
-	err := m.insist(m.lasting, "storing the result of a build of "+r.build.Builder, func() error {
-		return m.owner.FinishBuild(ctx, r.build.ID, end)
+	err = m.insist(m.lasting, "storing the result of a build of "+r.build.Builder, func() (err error) {
+		b, request, err = m.owner.FinishBuild(ctx, r.build.ID, end)
+		if dormouse.CodeOf(err) == dormouse.Conflict && !errors.Is(err, store.ErrSuperseded) {
+			b, request, err = m.ended(ctx, r.build.ID)
+		}
+		return err
 	})
-	// Any other conflict is with an earlier try, which has ended the build.
-	return err == nil || dormouse.CodeOf(err) == dormouse.Conflict && !errors.Is(err, store.ErrSuperseded)
+	return withMaxTries(b, r.builder), request, err
+}
+
+// ended returns a build that has ended otherwise than this master would have it.
+func (m *Master) ended(ctx context.Context, id int64) (b dormouse.Build, request dormouse.BuildRequest, err error) {
+	if b, err = m.db.Build(ctx, id); err == nil {
+		request, err = m.db.Request(ctx, b.RequestID)
+	}
+	return b, request, err
+}
+
+// withMaxTries adds to a build how many tries its builder allows, which is not
+// stored.
+func withMaxTries(b dormouse.Build, builder dormouse.Builder) dormouse.Build {
+	b.MaxTries = builder.MaxRetries + 1
+	return b
 }
 
 // requeue takes a request that is pending in the store again back into the
@@ -402,7 +399,6 @@ func (m *Master) runSteps(r *runningBuild) build.Outcome {
 		if err != nil {
 			return build.NotBegun(err)
 		}
-		r.properties = properties
 		job.Build.Properties, job.Worker = properties, r.conn
 	}
 	return m.runner.Run(r.ctx, job, r.stop)

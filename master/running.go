@@ -18,8 +18,7 @@ import (
 
 // runningBuild is a build with all it has hold of.
 type runningBuild struct {
-	build      dormouse.Build      // as it began; read by all, so never changed
-	properties dormouse.Properties // of a build that began here; its own goroutine's
+	build      dormouse.Build // as it began; read by all, so never changed
 	request    dormouse.BuildRequest
 	builder    dormouse.Builder
 	worker     *worker

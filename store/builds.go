@@ -34,28 +34,27 @@ type NewBuild struct {
 }
 
 // StartBuild claims a pending request and creates its build, with the builder's
-// next number, in one step. A request that is not pending is a
-// [dormouse.Conflict]: somebody else took or ended it. So it does when it is
-// repeated: what became of the request is read back.
-func (o *Owner) StartBuild(ctx context.Context, n NewBuild) (dormouse.Build, error) {
+// next number, in one step, and returns both. A request that is not pending is a
+// [dormouse.Conflict]: it was claimed or ended before. So it is when it is repeated:
+// what became of the request is read back.
+func (o *Owner) StartBuild(ctx context.Context, n NewBuild) (b dormouse.Build, r dormouse.BuildRequest, err error) {
 	what := "starting a build of " + requestName(n.RequestID)
 	properties, err := encodeProperties(what, n.Properties)
 	if err != nil {
-		return dormouse.Build{}, err
+		return b, r, err
 	}
-	var b dormouse.Build
 	err = o.write(ctx, what, func(t *tx) error {
-		b = dormouse.Build{
-			RequestID: n.RequestID, Worker: n.Worker, Generation: n.Generation, InstanceID: n.InstanceID,
-			StartedAt: stored(n.StartedAt), Properties: n.Properties.Clone(),
-		}
-		err := t.one(`UPDATE requests SET state = 'claimed' WHERE id = $1 AND state = 'pending' RETURNING builder, lost + 1`,
-			[]any{n.RequestID}, &b.Builder, &b.Try)
-		if errors.Is(err, errNoRow) {
+		r, err = single(t, requestName(n.RequestID), `UPDATE requests SET state = 'claimed' WHERE id = $1 AND state = 'pending'
+			RETURNING `+requestColumns, []any{n.RequestID}, scanRequest)
+		if dormouse.CodeOf(err) == dormouse.NotFound {
 			return t.notPending(n.RequestID)
 		}
 		if err != nil {
 			return err
+		}
+		b = dormouse.Build{
+			Builder: r.Builder, RequestID: r.ID, Worker: mendText(n.Worker), Generation: n.Generation, InstanceID: mendText(n.InstanceID),
+			Try: r.Lost + 1, StartedAt: stored(n.StartedAt), Properties: n.Properties.Clone(),
 		}
 		// The row stays locked until the commit, so numbers have no gaps.
 		if err := t.one(`INSERT INTO builders (name, last_number) VALUES ($1, 1)
@@ -69,15 +68,16 @@ func (o *Owner) StartBuild(ctx context.Context, n NewBuild) (dormouse.Build, err
 			&b.ID); err != nil {
 			return err
 		}
-		if _, err := t.exec(`UPDATE requests SET build_id = $2 WHERE id = $1`, b.RequestID, b.ID); err != nil {
+		r.BuildID = b.ID
+		if _, err := t.exec(`UPDATE requests SET build_id = $2 WHERE id = $1`, r.ID, r.BuildID); err != nil {
 			return err
 		}
 		return t.setProperties(b.ID, properties)
 	})
 	if err != nil {
-		return dormouse.Build{}, err
+		return dormouse.Build{}, dormouse.BuildRequest{}, err
 	}
-	return b, nil
+	return b, r, nil
 }
 
 // Ending is how a build ends, and what that means for its request.
@@ -96,57 +96,69 @@ type Ending struct {
 
 // FinishBuild ends a running build, and with it, in the same step, its steps
 // that have not finished (they get the build's result), the logs still open,
-// and its request. It may be repeated; a build that has finished otherwise, or at
-// another time, is a [dormouse.Conflict].
-func (o *Owner) FinishBuild(ctx context.Context, buildID int64, e Ending) error {
-	what := "finishing " + buildName(buildID)
+// and its request. It returns the build, with its properties, and the request. It
+// may be repeated; a build that has finished otherwise, or at another time, is a
+// [dormouse.Conflict].
+func (o *Owner) FinishBuild(ctx context.Context, buildID int64, e Ending) (b dormouse.Build, r dormouse.BuildRequest, err error) {
 	var closed []int64
-	err := o.write(ctx, what, func(t *tx) error {
-		var request int64
-		err := t.one(`UPDATE builds SET finished_at = $2, result = $3, state_string = $4
-			WHERE id = $1 AND finished_at = 0 RETURNING request_id`,
-			[]any{buildID, finishedAt(e.At), int64(e.Result), e.StateString}, &request)
-		if errors.Is(err, errNoRow) {
-			return t.buildEnded(buildID, e)
+	err = o.write(ctx, "finishing "+buildName(buildID), func(t *tx) (err error) {
+		b, err = single(t, buildName(buildID), `UPDATE builds SET finished_at = $2, result = $3, state_string = $4
+			WHERE id = $1 AND finished_at = 0 RETURNING `+buildColumns,
+			[]any{buildID, finishedAt(e.At), int64(e.Result), e.StateString}, scanBuild)
+		switch {
+		case dormouse.CodeOf(err) == dormouse.NotFound:
+			if b, err = t.buildEnded(buildID, e); err == nil {
+				r, err = t.request(b.RequestID, "")
+			}
+		case err == nil:
+			if closed, err = t.finishSteps(buildID, e); err == nil {
+				r, err = t.finishRequest(b.RequestID, e)
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, progress = '' WHERE build_id = $1 AND finished_at = 0`,
-			buildID, finishedAt(e.At), int64(e.Result)); err != nil {
-			return err
-		}
-		closed, err = all(t, `UPDATE logs SET complete = 1
-			WHERE complete = 0 AND step_id IN (SELECT id FROM steps WHERE build_id = $1) RETURNING id`, []any{buildID}, scanID)
-		if err != nil {
-			return err
-		}
-		if e.Requeue {
-			_, err = t.exec(`UPDATE requests SET state = 'pending', interrupted = interrupted + $2, lost = lost + $3, not_before = $4
-				WHERE id = $1`, request, flag(e.Interrupted), flag(e.Lost), micros(e.NotBefore))
-		} else {
-			_, err = t.exec(`UPDATE requests SET state = 'complete', result = $2, complete_at = $3, lost = lost + $4 WHERE id = $1`,
-				request, int64(e.Result), micros(e.At), flag(e.Lost))
+		if err == nil {
+			b.Properties, err = t.properties(buildID)
 		}
 		return err
 	})
 	if err != nil {
-		return err
+		return dormouse.Build{}, dormouse.BuildRequest{}, err
 	}
 	for _, id := range closed {
 		o.compactLog(ctx, id)
 	}
-	return nil
+	return b, r, nil
 }
 
-// buildEnded says why a build cannot be finished, nil where it has been, just so.
-func (t *tx) buildEnded(id int64, e Ending) error {
-	err := t.one(`SELECT id FROM builds WHERE id = $1 AND finished_at = $2 AND result = $3`,
-		[]any{id, finishedAt(e.At), int64(e.Result)}, new(int64))
-	if errors.Is(err, errNoRow) {
+// finishSteps ends the steps of a build that have not finished, and its logs, whose
+// ids it returns.
+func (t *tx) finishSteps(buildID int64, e Ending) (closed []int64, err error) {
+	if _, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, progress = '' WHERE build_id = $1 AND finished_at = 0`,
+		buildID, finishedAt(e.At), int64(e.Result)); err != nil {
+		return nil, err
+	}
+	return all(t, `UPDATE logs SET complete = 1
+		WHERE complete = 0 AND step_id IN (SELECT id FROM steps WHERE build_id = $1) RETURNING id`, []any{buildID}, scanID)
+}
+
+// finishRequest has a request complete, or pending again, with the end of its build.
+func (t *tx) finishRequest(id int64, e Ending) (dormouse.BuildRequest, error) {
+	if e.Requeue {
+		return single(t, requestName(id), `UPDATE requests SET state = 'pending', interrupted = interrupted + $2, lost = lost + $3, not_before = $4
+			WHERE id = $1 RETURNING `+requestColumns, []any{id, flag(e.Interrupted), flag(e.Lost), micros(e.NotBefore)}, scanRequest)
+	}
+	return single(t, requestName(id), `UPDATE requests SET state = 'complete', result = $2, complete_at = $3, lost = lost + $4
+		WHERE id = $1 RETURNING `+requestColumns, []any{id, int64(e.Result), micros(e.At), flag(e.Lost)}, scanRequest)
+}
+
+// buildEnded returns a build that has been finished just so, or says why it cannot
+// be finished.
+func (t *tx) buildEnded(id int64, e Ending) (dormouse.Build, error) {
+	b, err := single(t, buildName(id), `SELECT `+buildColumns+` FROM builds WHERE id = $1 AND finished_at = $2 AND result = $3`,
+		[]any{id, finishedAt(e.At), int64(e.Result)}, scanBuild)
+	if dormouse.CodeOf(err) == dormouse.NotFound {
 		err = t.buildIsOver(id)
 	}
-	return err
+	return b, err
 }
 
 // finishedAt is a time that says that something has finished, so it is never

@@ -22,7 +22,7 @@ func newLog(t *testing.T) (owner *store.Owner, log int64) {
 	check(t, err)
 	r, err := owner.SubmitRequests(ctx, []dormouse.BuildRequest{{Builder: "b"}})
 	check(t, err)
-	b, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: time.Now()})
+	b, _, err := owner.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: time.Now()})
 	check(t, err)
 	s, err := owner.StartStep(ctx, dormouse.Step{BuildID: b.ID, StartedAt: time.Now()})
 	check(t, err)

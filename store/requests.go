@@ -43,8 +43,11 @@ func (o *Owner) SubmitRequests(ctx context.Context, requests []dormouse.BuildReq
 		if texts[i].properties, err = encodeJSON(what, r.Properties); err != nil {
 			return nil, err
 		}
+		// The row is what is given, so that it need not be read.
+		r.Builder, r.Reason, r.Key = mendText(r.Builder), mendText(r.Reason), mendText(r.Key)
 		r.State, r.SubmittedAt = dormouse.RequestPending, stored(r.SubmittedAt)
 		r.BuildID, r.CollapsedInto, r.Result, r.CompleteAt, r.Waiting = 0, 0, nil, time.Time{}, ""
+		r.Interrupted, r.Lost, r.NotBefore, r.MaxTries = 0, 0, time.Time{}, 0
 	}
 	err := o.write(ctx, "submitting build requests", func(t *tx) error {
 		for i := range out {
@@ -133,57 +136,59 @@ type Collapse struct{ ID, Into int64 }
 // CollapseRequests completes each request as skipped and links it to the one
 // that goes on, all or none. It may be repeated. A request that is not pending, or
 // whose survivor is complete or itself, is a [dormouse.Conflict].
-func (o *Owner) CollapseRequests(ctx context.Context, collapses []Collapse, now time.Time) error {
-	return o.write(ctx, "collapsing build requests", func(t *tx) error {
-		for _, c := range collapses {
-			if err := t.collapse(c, now); err != nil {
+func (o *Owner) CollapseRequests(ctx context.Context, collapses []Collapse, now time.Time) (collapsed []dormouse.BuildRequest, err error) {
+	err = o.write(ctx, "collapsing build requests", func(t *tx) error {
+		collapsed = make([]dormouse.BuildRequest, len(collapses))
+		for i, c := range collapses {
+			if collapsed[i], err = t.collapse(c, now); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return collapsed, nil
 }
 
-func (t *tx) collapse(c Collapse, now time.Time) error {
+func (t *tx) collapse(c Collapse, now time.Time) (r dormouse.BuildRequest, err error) {
 	if c.ID == c.Into {
-		return dormouse.Errorf(dormouse.Conflict, "%s can not be collapsed into itself", requestName(c.ID))
+		return r, dormouse.Errorf(dormouse.Conflict, "%s cannot be collapsed into itself", requestName(c.ID))
 	}
 	survivor, err := t.request(c.Into, t.forUpdate)
 	if err != nil {
-		return err
+		return r, err
 	}
-	if r, err := t.request(c.ID, ""); err != nil || r.CollapsedInto == c.Into {
-		return err
+	if r, err = t.request(c.ID, ""); err != nil || r.CollapsedInto == c.Into {
+		return r, err
 	}
 	if survivor.State == dormouse.RequestComplete {
-		return dormouse.Errorf(dormouse.Conflict, "%s can not be collapsed into %s, which is complete",
+		return r, dormouse.Errorf(dormouse.Conflict, "%s cannot be collapsed into %s, which is complete",
 			requestName(c.ID), requestName(c.Into))
 	}
 	return t.completePending(c.ID, dormouse.Skipped, c.Into, now)
 }
 
-// CancelRequest completes a pending request as cancelled. Any other is a
-// [dormouse.Conflict]: a request that was claimed is ended by stopping its
+// CancelRequest completes a pending request as cancelled, and returns it. Any other
+// is a [dormouse.Conflict]: a request that was claimed is ended by stopping its
 // build. So is one that is cancelled already, also by a try whose answer was lost:
 // it is read back.
 func (o *Owner) CancelRequest(ctx context.Context, id int64, now time.Time) (r dormouse.BuildRequest, err error) {
 	err = o.write(ctx, "cancelling "+requestName(id), func(t *tx) (err error) {
-		if err := t.completePending(id, dormouse.Cancelled, 0, now); err != nil {
-			return err
-		}
-		r, err = t.request(id, "")
+		r, err = t.completePending(id, dormouse.Cancelled, 0, now)
 		return err
 	})
 	return r, err
 }
 
-func (t *tx) completePending(id int64, result dormouse.Result, into int64, now time.Time) error {
-	n, err := t.exec(`UPDATE requests SET state = 'complete', result = $2, collapsed_into = $3, complete_at = $4
-		WHERE id = $1 AND state = 'pending'`, id, int64(result), into, micros(now))
-	if err == nil && n == 0 {
+func (t *tx) completePending(id int64, result dormouse.Result, into int64, now time.Time) (dormouse.BuildRequest, error) {
+	r, err := single(t, requestName(id), `UPDATE requests SET state = 'complete', result = $2, collapsed_into = $3, complete_at = $4
+		WHERE id = $1 AND state = 'pending' RETURNING `+requestColumns, []any{id, int64(result), into, micros(now)}, scanRequest)
+	if dormouse.CodeOf(err) == dormouse.NotFound {
 		err = t.notPending(id)
 	}
-	return err
+	return r, err
 }
 
 // notPending says why a request could not be taken from the queue.

@@ -47,19 +47,20 @@ func (o *Owner) StartStep(ctx context.Context, s dormouse.Step) (dormouse.Step, 
 	return s, err
 }
 
-// FinishStep ends a running step. Its logs stay as they are: they are completed
-// one by one, or by the end of the build. It may be repeated; a step that has
+// FinishStep ends a running step, and returns it without its logs. They stay as
+// they are: they are completed one by one, or by the end of the build. It may be repeated; a step that has
 // finished otherwise, or at another time, is a [dormouse.Conflict].
-func (o *Owner) FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) error {
-	return o.write(ctx, "finishing "+stepName(stepID), func(t *tx) error {
-		n, err := t.exec(`UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5, progress = ''
-			WHERE id = $1 AND (finished_at = 0 OR finished_at = $2 AND result = $3)`,
-			stepID, finishedAt(at), int64(result), stateString, flag(hidden))
-		if err == nil && n == 0 {
+func (o *Owner) FinishStep(ctx context.Context, stepID int64, result dormouse.Result, stateString string, hidden bool, at time.Time) (s dormouse.Step, err error) {
+	err = o.write(ctx, "finishing "+stepName(stepID), func(t *tx) (err error) {
+		s, err = single(t, stepName(stepID), `UPDATE steps SET finished_at = $2, result = $3, state_string = $4, hidden = $5, progress = ''
+			WHERE id = $1 AND (finished_at = 0 OR finished_at = $2 AND result = $3) RETURNING `+stepColumns,
+			[]any{stepID, finishedAt(at), int64(result), stateString, flag(hidden)}, scanStep)
+		if dormouse.CodeOf(err) == dormouse.NotFound {
 			err = t.stepIsOver(stepID)
 		}
 		return err
 	})
+	return s, err
 }
 
 // stepIsOver says why a running step was not found.

@@ -34,7 +34,7 @@ func testArtifacts(t *testing.T, f *fixture) {
 	_, err = f.Artifacts(ctx, b.ID+1000, "", 0)
 	refused(t, "an unknown build", err, dormouse.NotFound)
 
-	check(t, f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, StateString: "build successful", At: at(9)}))
+	check(t, f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, StateString: "build successful", At: at(9)}))
 	refused(t, "a build that has ended", f.AddArtifacts(ctx, b.ID, []dormouse.Artifact{file("late", 1)}), dormouse.Conflict)
 	got, err = f.Artifacts(ctx, b.ID, "", 0)
 	check(t, err)

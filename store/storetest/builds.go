@@ -14,7 +14,7 @@ func testBuilds(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	r := f.submit(t, "linux")
 	properties := dormouse.Properties{"branch": {Value: "main", Source: "Build"}}
-	b, err := f.StartBuild(ctx, store.NewBuild{
+	b, returned, err := f.StartBuild(ctx, store.NewBuild{
 		RequestID: r.ID, Worker: "w1", Generation: 3, InstanceID: "i-1", StartedAt: at(1), Properties: properties,
 	})
 	check(t, err)
@@ -32,17 +32,18 @@ func testBuilds(t *testing.T, f *fixture) {
 	check(t, err)
 	r.State, r.BuildID = dormouse.RequestClaimed, b.ID
 	same(t, "its request", claimed, r)
+	same(t, "its request, as it was returned", returned, r)
 
-	_, err = f.StartBuild(ctx, store.NewBuild{RequestID: r.ID})
+	_, _, err = f.StartBuild(ctx, store.NewBuild{RequestID: r.ID})
 	refused(t, "starting twice", err, dormouse.Conflict)
-	_, err = f.StartBuild(ctx, store.NewBuild{RequestID: 999})
+	_, _, err = f.StartBuild(ctx, store.NewBuild{RequestID: 999})
 	refused(t, "starting none", err, dormouse.NotFound)
 
 	check(t, f.SetBuildState(ctx, b.ID, "compiling"))
 	step := f.step(t, b.ID, 0)
 	open, err := f.NewLog(ctx, step.ID, "stdio", dormouse.LogStdio)
 	check(t, err)
-	check(t, f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Failure, StateString: "failed compile", At: at(9)}))
+	check(t, f.finish(ctx, b.ID, store.Ending{Result: dormouse.Failure, StateString: "failed compile", At: at(9)}))
 
 	got, err = f.Build(ctx, b.ID)
 	check(t, err)
@@ -58,8 +59,8 @@ func testBuilds(t *testing.T, f *fixture) {
 	r.State, r.Result, r.CompleteAt = dormouse.RequestComplete, new(dormouse.Failure), at(9)
 	same(t, "its request", complete, r)
 
-	refused(t, "finishing twice", f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(10)}), dormouse.Conflict)
-	refused(t, "finishing none", f.FinishBuild(ctx, 999, store.Ending{Result: dormouse.Success, At: at(10)}), dormouse.NotFound)
+	refused(t, "finishing twice", f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(10)}), dormouse.Conflict)
+	refused(t, "finishing none", f.finish(ctx, 999, store.Ending{Result: dormouse.Success, At: at(10)}), dormouse.NotFound)
 	refused(t, "the state of a finished build", f.SetBuildState(ctx, b.ID, "x"), dormouse.Conflict)
 	_, err = f.Build(ctx, 999)
 	refused(t, "an unknown build", err, dormouse.NotFound)
@@ -103,9 +104,9 @@ func testRequeue(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	first := f.submit(t, "x")
 	second := f.submit(t, "x")
-	b, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(1)})
+	b, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(1)})
 	check(t, err)
-	check(t, f.FinishBuild(ctx, b.ID, store.Ending{
+	check(t, f.finish(ctx, b.ID, store.Ending{
 		Result: dormouse.Retry, StateString: "the worker was lost", At: at(2), Requeue: true, Lost: true, NotBefore: at(30),
 	}))
 	first.BuildID, first.Lost, first.NotBefore = b.ID, 1, at(30)
@@ -113,27 +114,27 @@ func testRequeue(t *testing.T, f *fixture) {
 	check(t, err)
 	same(t, "the queue", pending, []dormouse.BuildRequest{first, second})
 
-	again, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(3)})
+	again, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(3)})
 	check(t, err)
 	defer func() {
 		taken := store.Ending{Result: dormouse.Retry, StateString: "EC2 takes it", At: at(4), Requeue: true, Interrupted: true}
-		check(t, f.FinishBuild(ctx, again.ID, taken))
+		check(t, f.finish(ctx, again.ID, taken))
 		got, err := f.Request(ctx, first.ID)
 		check(t, err)
 		if got.Interrupted != 1 || got.Lost != 1 || !got.NotBefore.IsZero() || got.State != dormouse.RequestPending {
 			t.Errorf("after an interruption: %+v", got)
 		}
-		check(t, f.FinishBuild(ctx, again.ID, taken)) // the answer may have been lost
+		check(t, f.finish(ctx, again.ID, taken)) // the answer may have been lost
 		unchanged, err := f.Request(ctx, first.ID)
 		check(t, err)
 		same(t, "ended twice", unchanged, got)
 		otherwise := taken
 		otherwise.At = at(5)
-		refused(t, "otherwise", f.FinishBuild(ctx, again.ID, otherwise), dormouse.Conflict)
+		refused(t, "otherwise", f.finish(ctx, again.ID, otherwise), dormouse.Conflict)
 
-		last, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(6)})
+		last, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: first.ID, StartedAt: at(6)})
 		check(t, err)
-		check(t, f.FinishBuild(ctx, last.ID, store.Ending{Result: dormouse.Exception, At: at(7), Lost: true}))
+		check(t, f.finish(ctx, last.ID, store.Ending{Result: dormouse.Exception, At: at(7), Lost: true}))
 		got, err = f.Request(ctx, first.ID)
 		check(t, err)
 		if got.Lost != 2 || got.State != dormouse.RequestComplete || *got.Result != dormouse.Exception {
@@ -171,7 +172,7 @@ func testClaimedOnce(t *testing.T, f *fixture) {
 	for range rivals {
 		wg.Go(func() {
 			for _, id := range want {
-				b, err := f.StartBuild(ctx, store.NewBuild{RequestID: id, StartedAt: at(1)})
+				b, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: id, StartedAt: at(1)})
 				if err != nil {
 					refused(t, "a request that another started", err, dormouse.Conflict)
 					continue
@@ -201,14 +202,14 @@ func testNumbers(t *testing.T, f *fixture) {
 					t.Error(err)
 					return
 				}
-				b, err := f.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
+				b, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				_, err = f.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
+				_, _, err = f.StartBuild(ctx, store.NewBuild{RequestID: r[0].ID, StartedAt: at(1)})
 				refused(t, "starting twice", err, dormouse.Conflict)
-				if err := f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(2)}); err != nil {
+				if err := f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(2)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -276,10 +277,10 @@ func testSteps(t *testing.T, f *fixture) {
 	_, err = f.StartStep(ctx, dormouse.Step{BuildID: 999})
 	refused(t, "a step of no build", err, dormouse.NotFound)
 
-	check(t, f.FinishStep(ctx, first.ID, dormouse.Warnings, "2 warnings", true, at(4)))
+	check(t, f.finishStep(ctx, first.ID, dormouse.Warnings, "2 warnings", true, at(4)))
 	first.FinishedAt, first.Result, first.StateString, first.Hidden = at(4), new(dormouse.Warnings), "2 warnings", true
-	refused(t, "finishing twice", f.FinishStep(ctx, first.ID, dormouse.Success, "", false, at(5)), dormouse.Conflict)
-	refused(t, "finishing none", f.FinishStep(ctx, 999, dormouse.Success, "", false, at(5)), dormouse.NotFound)
+	refused(t, "finishing twice", f.finishStep(ctx, first.ID, dormouse.Success, "", false, at(5)), dormouse.Conflict)
+	refused(t, "finishing none", f.finishStep(ctx, 999, dormouse.Success, "", false, at(5)), dormouse.NotFound)
 
 	out, err := f.NewLog(ctx, second.ID, "stdio", dormouse.LogStdio)
 	check(t, err)
@@ -292,7 +293,7 @@ func testSteps(t *testing.T, f *fixture) {
 	_, err = f.Steps(ctx, 999)
 	refused(t, "steps of no build", err, dormouse.NotFound)
 
-	check(t, f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(9)}))
+	check(t, f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(9)}))
 	_, err = f.StartStep(ctx, dormouse.Step{BuildID: b.ID, Index: 2})
 	refused(t, "a step of a finished build", err, dormouse.Conflict)
 	_, err = f.NewLog(ctx, first.ID, "late", dormouse.LogText)

@@ -124,7 +124,7 @@ func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string
 	}
 	ack("request %d", r[0].ID)
 	ack("request %d", r[1].ID)
-	b, err := f.StartBuild(ctx, store.NewBuild{
+	b, _, err := f.StartBuild(ctx, store.NewBuild{
 		RequestID: r[0].ID, StartedAt: epoch, Properties: dormouse.Properties{"builder": {Value: builder}},
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func crashBuild(ctx context.Context, f *fixture, builder string, ack func(string
 		}
 		ack("lines %d %d", l.ID, n+1)
 	}
-	if err := f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: epoch}); err != nil {
+	if err := f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, At: epoch}); err != nil {
 		return err
 	}
 	ack("finished %d", b.ID)

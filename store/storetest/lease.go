@@ -82,13 +82,17 @@ func testFencing(t *testing.T, f *fixture) {
 	for _, o := range []*store.Owner{f.Owner, released} {
 		for name, write := range map[string]func() error{
 			"CollapseRequests": func() error {
-				return o.CollapseRequests(ctx, []store.Collapse{{ID: r.ID, Into: into.ID}}, at(1))
-			},
-			"StartBuild": func() error {
-				_, err := o.StartBuild(ctx, store.NewBuild{RequestID: r.ID})
+				_, err := o.CollapseRequests(ctx, []store.Collapse{{ID: r.ID, Into: into.ID}}, at(1))
 				return err
 			},
-			"FinishBuild":   func() error { return o.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(9)}) },
+			"StartBuild": func() error {
+				_, _, err := o.StartBuild(ctx, store.NewBuild{RequestID: r.ID})
+				return err
+			},
+			"FinishBuild": func() error {
+				_, _, err := o.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(9)})
+				return err
+			},
 			"SetBuildState": func() error { return o.SetBuildState(ctx, b.ID, "x") },
 			"SetProperties": func() error {
 				return o.SetProperties(ctx, b.ID, dormouse.Properties{"x": {Value: "y"}})
@@ -97,7 +101,10 @@ func testFencing(t *testing.T, f *fixture) {
 				_, err := o.StartStep(ctx, dormouse.Step{BuildID: b.ID, Index: 1})
 				return err
 			},
-			"FinishStep": func() error { return o.FinishStep(ctx, s.ID, dormouse.Success, "", false, at(9)) },
+			"FinishStep": func() error {
+				_, err := o.FinishStep(ctx, s.ID, dormouse.Success, "", false, at(9))
+				return err
+			},
 			"NewLog": func() error {
 				_, err := o.NewLog(ctx, s.ID, "other", dormouse.LogText)
 				return err
@@ -181,7 +188,7 @@ func testFencingConcurrent(t *testing.T, f *fixture) {
 					t.Error(err)
 					return
 				}
-				_, err = f.StartBuild(ctx, store.NewBuild{RequestID: pending[len(pending)-1].ID, StartedAt: epoch})
+				_, _, err = f.StartBuild(ctx, store.NewBuild{RequestID: pending[len(pending)-1].ID, StartedAt: epoch})
 				switch {
 				case errors.Is(err, store.ErrSuperseded):
 					return

@@ -162,7 +162,7 @@ func testTinyAppends(t *testing.T, f *fixture) {
 			same(t, fmt.Sprint("after line ", i), readFrom(t, f, l.ID, 0, int64(i)+1), want)
 		}
 	}
-	check(t, f.FinishBuild(ctx, f.buildOf(t), store.Ending{Result: dormouse.Success, At: at(9)}))
+	check(t, f.finish(ctx, f.buildOf(t), store.Ending{Result: dormouse.Success, At: at(9)}))
 	same(t, "after the build", readFrom(t, f, l.ID, 0, 300), want)
 }
 

@@ -70,7 +70,7 @@ var Writes = []Write{
 		builder := fmt.Sprint("collapsed ", n)
 		a, b := f.submit(t, builder), f.submit(t, builder)
 		return func(ctx context.Context) error {
-			return f.CollapseRequests(ctx, []store.Collapse{{ID: a.ID, Into: b.ID}}, at(1))
+			return f.collapse(ctx, []store.Collapse{{ID: a.ID, Into: b.ID}}, at(1))
 		}, func(t testing.TB) string { return f.requests(t, builder) }
 	}},
 	{"CancelRequest", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {
@@ -85,7 +85,7 @@ var Writes = []Write{
 		builder := fmt.Sprint("started ", n)
 		r := f.submit(t, builder)
 		return func(ctx context.Context) error {
-			_, err := f.StartBuild(ctx, store.NewBuild{RequestID: r.ID, Worker: "w1", StartedAt: at(1)})
+			_, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: r.ID, Worker: "w1", StartedAt: at(1)})
 			return f.unless(ctx, err, r.ID, dormouse.RequestClaimed)
 		}, func(t testing.TB) string { return f.requests(t, builder) + f.builds(t, builder) }
 	}},
@@ -96,7 +96,7 @@ var Writes = []Write{
 		_, err := f.AppendLog(t.Context(), l.ID, 0, []dormouse.LogLine{line("x", 0)}, "")
 		check(t, err)
 		return func(ctx context.Context) error {
-				return f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Failure, StateString: "failed", At: at(9)})
+				return f.finish(ctx, b.ID, store.Ending{Result: dormouse.Failure, StateString: "failed", At: at(9)})
 			}, func(t testing.TB) string {
 				return f.requests(t, builder) + f.builds(t, builder) + f.steps(t, b.ID)
 			}
@@ -105,7 +105,7 @@ var Writes = []Write{
 		builder := fmt.Sprint("interrupted ", n)
 		b := f.start(t, builder)
 		return func(ctx context.Context) error {
-			return f.FinishBuild(ctx, b.ID, store.Ending{
+			return f.finish(ctx, b.ID, store.Ending{
 				Result: dormouse.Retry, StateString: "taken back", At: at(9), Requeue: true, NotBefore: at(20), Interrupted: true, Lost: true,
 			})
 		}, func(t testing.TB) string { return f.requests(t, builder) + f.builds(t, builder) }
@@ -140,7 +140,7 @@ var Writes = []Write{
 		b := f.start(t, fmt.Sprint("steps ended ", n))
 		s := f.step(t, b.ID, 0)
 		return func(ctx context.Context) error {
-			return f.FinishStep(ctx, s.ID, dormouse.Warnings, "2 warnings", true, at(3))
+			return f.finishStep(ctx, s.ID, dormouse.Warnings, "2 warnings", true, at(3))
 		}, func(t testing.TB) string { return f.steps(t, b.ID) }
 	}},
 	{"NewLog", func(t testing.TB, f *fixture, n int) (func(context.Context) error, func(testing.TB) string) {

@@ -38,7 +38,7 @@ func testRequests(t *testing.T, f *fixture) {
 	check(t, err)
 	same(t, "the queue", ids(pending), []int64{r[1].ID, r[3].ID, r[4].ID, r[0].ID, r[2].ID})
 
-	check(t, f.CollapseRequests(ctx, []store.Collapse{{ID: r[0].ID, Into: r[3].ID}}, at(20)))
+	check(t, f.collapse(ctx, []store.Collapse{{ID: r[0].ID, Into: r[3].ID}}, at(20)))
 	for _, c := range []struct {
 		name   string
 		filter store.RequestFilter
@@ -75,7 +75,7 @@ func testCollapse(t *testing.T, f *fixture) {
 	a, b, c := f.submit(t, "x"), f.submit(t, "x"), f.submit(t, "x")
 	running := f.start(t, "x")
 
-	check(t, f.CollapseRequests(ctx, []store.Collapse{{ID: a.ID, Into: running.RequestID}}, at(5)))
+	check(t, f.collapse(ctx, []store.Collapse{{ID: a.ID, Into: running.RequestID}}, at(5)))
 	got, err := f.Request(ctx, a.ID)
 	check(t, err)
 	want := a
@@ -90,10 +90,10 @@ func testCollapse(t *testing.T, f *fixture) {
 		"the second is refused": {{ID: b.ID, Into: c.ID}, {ID: a.ID, Into: c.ID}},
 		"a circle":              {{ID: b.ID, Into: c.ID}, {ID: c.ID, Into: b.ID}},
 	} {
-		refused(t, name, f.CollapseRequests(ctx, collapses, at(6)), dormouse.Conflict)
+		refused(t, name, f.collapse(ctx, collapses, at(6)), dormouse.Conflict)
 	}
-	refused(t, "into none", f.CollapseRequests(ctx, []store.Collapse{{ID: b.ID, Into: 999}}, at(6)), dormouse.NotFound)
-	refused(t, "none", f.CollapseRequests(ctx, []store.Collapse{{ID: 999, Into: b.ID}}, at(6)), dormouse.NotFound)
+	refused(t, "into none", f.collapse(ctx, []store.Collapse{{ID: b.ID, Into: 999}}, at(6)), dormouse.NotFound)
+	refused(t, "none", f.collapse(ctx, []store.Collapse{{ID: 999, Into: b.ID}}, at(6)), dormouse.NotFound)
 
 	pending, err := f.PendingRequests(ctx)
 	check(t, err)

@@ -9,7 +9,7 @@ import (
 
 func testResumable(t *testing.T, f *fixture) {
 	ctx := t.Context()
-	b, err := f.StartBuild(ctx, store.NewBuild{RequestID: f.submit(t, "x").ID, StartedAt: at(1), Plan: "plan", Session: "session"})
+	b, _, err := f.StartBuild(ctx, store.NewBuild{RequestID: f.submit(t, "x").ID, StartedAt: at(1), Plan: "plan", Session: "session"})
 	check(t, err)
 	s := f.step(t, b.ID, 0)
 	l, err := f.NewLog(ctx, s.ID, "stdio", dormouse.LogStdio)
@@ -44,7 +44,7 @@ func testResumable(t *testing.T, f *fixture) {
 	refused(t, "lines for a complete log", err, dormouse.Conflict)
 	same(t, "after a refusal", read(), want)
 
-	check(t, f.FinishStep(ctx, s.ID, dormouse.Success, "", false, at(3)))
+	check(t, f.finishStep(ctx, s.ID, dormouse.Success, "", false, at(3)))
 	delete(want.Progress, s.ID)
 	same(t, "after the step", read(), want)
 	refused(t, "the progress of a finished step", f.SetProgress(ctx, s.ID, "x"), dormouse.Conflict)
@@ -53,7 +53,7 @@ func testResumable(t *testing.T, f *fixture) {
 		want.Session = ""
 		same(t, "abandoned", read(), want)
 	}
-	check(t, f.FinishBuild(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(4)}))
+	check(t, f.finish(ctx, b.ID, store.Ending{Result: dormouse.Success, At: at(4)}))
 	refused(t, "abandoning a finished build", f.Abandon(ctx, b.ID), dormouse.Conflict)
 	_, err = f.Resumable(ctx, b.ID)
 	refused(t, "a finished build", err, dormouse.Conflict)

@@ -5,6 +5,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -95,9 +96,58 @@ func (f *fixture) submit(t testing.TB, builder string) dormouse.BuildRequest {
 // start submits a request and starts its build.
 func (f *fixture) start(t testing.TB, builder string) dormouse.Build {
 	t.Helper()
-	b, err := f.StartBuild(t.Context(), store.NewBuild{RequestID: f.submit(t, builder).ID, Worker: "w1", StartedAt: at(1)})
+	b, _, err := f.StartBuild(t.Context(), store.NewBuild{RequestID: f.submit(t, builder).ID, Worker: "w1", StartedAt: at(1)})
 	check(t, err)
 	return b
+}
+
+// finish, finishStep and collapse write, and compare what the write returns with
+// what is read.
+func (f *fixture) finish(ctx context.Context, build int64, e store.Ending) error {
+	b, r, err := f.FinishBuild(ctx, build, e)
+	if err != nil {
+		return err
+	}
+	readBuild, err := f.Build(ctx, build)
+	if err != nil {
+		return err
+	}
+	readRequest, err := f.Request(ctx, b.RequestID)
+	return errors.Join(err, differ(b, readBuild), differ(r, readRequest))
+}
+
+func (f *fixture) finishStep(ctx context.Context, step int64, result dormouse.Result, text string, hidden bool, at time.Time) error {
+	s, err := f.FinishStep(ctx, step, result, text, hidden, at)
+	if err != nil {
+		return err
+	}
+	steps, err := f.Steps(ctx, s.BuildID)
+	if err != nil {
+		return err
+	}
+	read := steps[s.Index]
+	read.Logs = nil
+	return differ(s, read)
+}
+
+func (f *fixture) collapse(ctx context.Context, collapses []store.Collapse, now time.Time) error {
+	collapsed, err := f.CollapseRequests(ctx, collapses, now)
+	if err != nil {
+		return err
+	}
+	for i, c := range collapses {
+		read, rerr := f.Request(ctx, c.ID)
+		err = errors.Join(err, rerr, differ(collapsed[i], read))
+	}
+	return err
+}
+
+// differ says how what a write has returned differs from what is read.
+func differ(returned, read any) error {
+	if diff := cmp.Diff(read, returned, cmpopts.EquateEmpty()); diff != "" {
+		return fmt.Errorf("returned other than read (-read +returned):\n%s", diff)
+	}
+	return nil
 }
 
 // step starts a step of a build.

@@ -15,12 +15,12 @@ import (
 // ran stores a build that ran on an instance; a zero end is none.
 func (f *fixture) ran(t testing.TB, builder, instance string, from, to time.Time) {
 	t.Helper()
-	b, err := f.StartBuild(t.Context(), store.NewBuild{
+	b, _, err := f.StartBuild(t.Context(), store.NewBuild{
 		RequestID: f.submit(t, builder).ID, Worker: "w1", InstanceID: instance, StartedAt: from,
 	})
 	check(t, err)
 	if !to.IsZero() {
-		check(t, f.FinishBuild(t.Context(), b.ID, store.Ending{Result: dormouse.Success, At: to}))
+		check(t, f.finish(t.Context(), b.ID, store.Ending{Result: dormouse.Success, At: to}))
 	}
 }
 
