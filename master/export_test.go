@@ -87,3 +87,6 @@ func (m *Master) Hurry(t *testing.T) {
 func (m *Master) SubmitForTest(ctx context.Context, requests []dormouse.BuildRequest) ([]dormouse.BuildRequest, error) {
 	return m.submit(ctx, requests)
 }
+
+// Running returns how many builds run.
+func (m *Master) Running() int { return len(m.running.all()) }
