@@ -89,13 +89,13 @@ func (m *Master) submit(ctx context.Context, requests []dormouse.BuildRequest) (
 	for i := range requests {
 		requests[i].Key = cmp.Or(requests[i].Key, "once."+rand.Text())
 	}
-	stored, err := m.owner.SubmitRequests(ctx, requests)
-	lost := dormouse.CodeOf(err) == dormouse.Unanswered
-	if lost {
+	var stored []dormouse.BuildRequest
+	err := m.owner.Twice(func() (err error) {
 		stored, err = m.owner.SubmitRequests(ctx, requests)
-	}
+		return err
+	})
 	if err != nil {
-		if lost { // they may be there
+		if dormouse.CodeOf(err) == dormouse.Unanswered { // they may be there
 			m.aside.Go(m.reread)
 		}
 		return nil, err
@@ -245,10 +245,7 @@ func (m *Master) stopBuild(ctx context.Context, id int64, reason string) (bool, 
 	if !m.running.runs(id) {
 		return false, nil
 	}
-	err := m.owner.SetStopReason(ctx, id, reason)
-	if dormouse.CodeOf(err) == dormouse.Unanswered {
-		err = m.owner.SetStopReason(ctx, id, reason) // it may be there: the same again changes nothing
-	}
+	err := m.owner.Twice(func() error { return m.owner.SetStopReason(ctx, id, reason) })
 	switch {
 	case dormouse.CodeOf(err) == dormouse.Conflict && !m.superseded(err):
 		return false, nil // it ended in this moment

@@ -18,9 +18,16 @@
 // Every write can be repeated with the same arguments, and then changes nothing
 // that it has changed already: an append names the line that it begins at, a
 // request has a key, a launch its token, the end of a step or a build its time.
-// Where a write says instead that somebody was first ([Owner.StartBuild],
-// [Owner.CancelRequest]), a read tells whether that was its earlier try. So whoever
-// writes goes on after Unanswered as after [dormouse.Unavailable].
+// Where a write says instead that another was first ([Owner.StartBuild],
+// [Owner.CancelRequest]), a read tells whether that was its earlier try. So a
+// caller goes on after Unanswered as after [dormouse.Unavailable]: [Owner.Until]
+// tries again until the store is back, and nothing else does.
+//
+// # What a write returns
+//
+// A write that makes or changes something which is announced returns it as the
+// store now has it. What is announced is what was returned, so that a fact is derived
+// in one place.
 //
 // # Who may write
 //

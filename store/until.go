@@ -58,6 +58,21 @@ func (o *Owner) Until(ctx context.Context, what string, write func() error) erro
 	}
 }
 
+// Twice carries out a write, and a second time where the answer to the first was
+// lost. It is for callers that are waited for, and cannot wait as [Owner.Until]
+// does. The error is Unanswered where one of the tries may have been carried out.
+func (o *Owner) Twice(write func() error) error {
+	first := write()
+	if dormouse.CodeOf(first) != dormouse.Unanswered {
+		return first
+	}
+	err := write()
+	if dormouse.CodeOf(err) == dormouse.Unavailable {
+		return dormouse.Errorf(dormouse.Unanswered, "%w; tried again: %w", first, err)
+	}
+	return err
+}
+
 func (o *Owner) logger() *slog.Logger {
 	if o.log != nil {
 		return o.log

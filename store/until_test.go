@@ -12,6 +12,32 @@ import (
 	"github.com/dormouse-ci/dormouse/store"
 )
 
+// TestTwice: only a lost answer has a write tried again, and once.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	full := dormouse.Errorf(dormouse.Unavailable, "the disk is full")
+	broke := dormouse.Errorf(dormouse.Unanswered, "the connection broke during the commit")
+	taken := dormouse.Errorf(dormouse.Conflict, "%w", store.ErrSuperseded)
+	for name, c := range map[string]struct {
+		answers []error
+		code    dormouse.Code
+		tries   int
+	}{
+		"done":                 {answers: []error{nil}, tries: 1},
+		"unavailable":          {answers: []error{full}, code: dormouse.Unavailable, tries: 1},
+		"lost, then done":      {answers: []error{broke, nil}, tries: 2},
+		"lost, then a refusal": {answers: []error{broke, taken}, code: dormouse.Conflict, tries: 2},
+		"lost, then away":      {answers: []error{broke, full}, code: dormouse.Unanswered, tries: 2},
+		"lost twice":           {answers: []error{broke, broke}, code: dormouse.Unanswered, tries: 2},
+	} {
+		tries := 0
+		err := new(store.Owner).Twice(func() error { tries++; return c.answers[tries-1] })
+		if dormouse.CodeOf(err) != c.code || tries != c.tries {
+			t.Errorf("%s: %v after %d tries", name, err, tries)
+		}
+	}
+}
+
 // TestUntil: what ends the tries of a write, and how long they go on.
 func TestUntil(t *testing.T) {
 	t.Parallel()

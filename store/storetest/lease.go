@@ -129,7 +129,7 @@ func testFencing(t *testing.T, f *fixture) {
 				return o.SaveWorker(ctx, store.WorkerRecord{Name: "w2", State: []byte("{}")})
 			},
 			"OpenAttempts": func() error {
-				_, err := o.OpenAttempts(ctx, []dormouse.LaunchAttempt{dormouse.LaunchAttempt{Worker: "w1", Generation: 1, Token: "t2"}})
+				_, err := o.OpenAttempts(ctx, []dormouse.LaunchAttempt{{Worker: "w1", Generation: 1, Token: "t2"}})
 				return err
 			},
 			"SettleAttempts": func() error {
