@@ -411,7 +411,7 @@ func TestBuildbotDefect14TagsComeLater(t *testing.T) {
 		tagged = append(tagged, launch.Get(spec+"ResourceType"))
 	}
 	slices.Sort(tagged)
-	if got := strings.Join(tagged, " "); got != "instance spot-instances-request volume" {
+	if got := strings.Join(tagged, " "); got != "instance network-interface spot-instances-request volume" {
 		t.Errorf("tagged are %s", got)
 	}
 	if calls := rec.of("CreateTags"); len(calls) != 0 {
