@@ -5,51 +5,6 @@ import (
 	"time"
 )
 
-// minimumBilled is what EC2 bills for the shortest run: it bills by the second,
-// "with a minimum of 60 seconds" (EC2 user guide, "Instance lifecycle").
-const minimumBilled = time.Minute
-
-// billed returns from when to when EC2 bills the instance, as far as is known at
-// now; both are zero where it bills nothing yet. A pending instance is free. One
-// that ended without ever having been seen to run may have run between two
-// looks, so it is billed from its launch.
-func (i Instance) billed(now time.Time) (start, end time.Time) {
-	start = i.RunningAt
-	if start.IsZero() {
-		if i.State == InstancePending && i.StoppingAt.IsZero() {
-			return time.Time{}, time.Time{}
-		}
-		start = i.LaunchedAt
-	}
-	if start.IsZero() {
-		return time.Time{}, time.Time{}
-	}
-	end = now
-	for _, t := range []time.Time{i.StoppingAt, i.EndedAt} { // the earlier of those that are known
-		if !t.IsZero() && t.Before(end) {
-			end = t
-		}
-	}
-	if least := start.Add(minimumBilled); end.Before(least) {
-		end = least
-	}
-	return start, end
-}
-
-// Billed returns for how long EC2 bills the instance within [from, to), as far
-// as is known at now. A zero to is no bound. It bills from running to the
-// accepted stop, and a minute at least; pending and shutting down are free.
-func (i Instance) Billed(from, to, now time.Time) time.Duration {
-	start, end := i.billed(now)
-	if start.Before(from) {
-		start = from
-	}
-	if !to.IsZero() && end.After(to) {
-		end = to
-	}
-	return max(end.Sub(start), 0)
-}
-
 // Cost returns what the instance costs within [from, to) in US dollars, as far
 // as is known at now; it is not known without a price. A zero to is no bound, so
 // that Cost(time.Time{}, time.Time{}, now) is all it has cost so far. The costs

@@ -22,6 +22,16 @@ func after(d time.Duration) time.Time { return midday.Add(d) }
 
 func TestCost(t *testing.T) {
 	day := dormouse.Day(midday)
+	const (
+		taken = "Server.SpotInstanceTermination: Spot instance termination"
+		user  = "Client.UserInitiatedShutdown: User initiated shutdown"
+	)
+	ended := func(reason, platform string, ran time.Duration) dormouse.Instance {
+		return dormouse.Instance{
+			State: dormouse.InstanceTerminated, Market: dormouse.Spot, StateReason: reason, Platform: platform,
+			LaunchedAt: midday.Add(-time.Minute), RunningAt: midday, EndedAt: after(ran),
+		}
+	}
 	for _, c := range []struct {
 		name     string
 		instance dormouse.Instance
@@ -74,6 +84,44 @@ func TestCost(t *testing.T) {
 			name:     "the least minute over midnight",
 			instance: dormouse.Instance{State: dormouse.InstanceTerminated, RunningAt: day.Add(-20 * time.Second), EndedAt: day.Add(-10 * time.Second)},
 			from:     day, now: midday, hours: 40.0 / 3600,
+		},
+		{name: "EC2 took it back in its first hour", instance: ended(taken, "", time.Hour-time.Second), now: after(9 * time.Hour)},
+		{name: "EC2 took it back after an hour: to the second", instance: ended(taken, "Linux/UNIX", 90*time.Minute), now: after(9 * time.Hour), hours: 1.5},
+		{name: "we ended it in its first hour", instance: ended(user, "Windows", 30*time.Minute), now: after(9 * time.Hour), hours: 0.5},
+		{name: "Red Hat's is by the second, too", instance: ended(user, "Red Hat Enterprise Linux", 90*time.Minute), now: after(9 * time.Hour), hours: 1.5},
+		{name: "SUSE, ended by us: each hour begun", instance: ended(user, "SUSE Linux", 61*time.Minute), now: after(9 * time.Hour), hours: 2},
+		{name: "SUSE, ended by us at once", instance: ended(user, "SUSE Linux", time.Second), now: after(9 * time.Hour), hours: 1},
+		{name: "SUSE, taken in its first hour", instance: ended(taken, "SUSE Linux", 59*time.Minute), now: after(9 * time.Hour)},
+		{name: "SUSE, taken later: the hours that were full", instance: ended(taken, "SUSE Linux", 150*time.Minute), now: after(9 * time.Hour), hours: 2},
+		{name: "SUSE that runs: the hour begun", instance: dormouse.Instance{State: dormouse.InstanceRunning, Platform: "SUSE Linux", RunningAt: midday}, now: after(10 * time.Minute), hours: 1},
+		{
+			name: "taken at the time announced, and seen to have ended later",
+			instance: dormouse.Instance{
+				State: dormouse.InstanceTerminated, Market: dormouse.Spot, StateReason: taken, RunningAt: midday,
+				TakenAt: after(time.Hour - time.Second), EndedAt: after(time.Hour + 10*time.Second),
+			},
+			now: after(9 * time.Hour),
+		},
+		{
+			name: "announced, but we ended it",
+			instance: dormouse.Instance{
+				State: dormouse.InstanceTerminated, Market: dormouse.Spot, StateReason: user, RunningAt: midday,
+				TakenAt: after(20 * time.Minute), StoppingAt: after(30 * time.Minute), EndedAt: after(31 * time.Minute),
+			},
+			now: after(9 * time.Hour), hours: 0.5,
+		},
+		{
+			name: "EC2 was quicker than we",
+			instance: dormouse.Instance{
+				State: dormouse.InstanceTerminated, Market: dormouse.Spot, StateReason: taken, RunningAt: midday,
+				StoppingAt: after(30 * time.Minute), EndedAt: after(31 * time.Minute),
+			},
+			now: after(9 * time.Hour),
+		},
+		{
+			name:     "gone without a reason: we may have to pay",
+			instance: dormouse.Instance{State: dormouse.InstanceGone, Market: dormouse.Spot, StateReason: "EC2 does not know it any more", RunningAt: midday, EndedAt: after(30 * time.Minute)},
+			now:      after(9 * time.Hour), hours: 0.5,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -224,7 +272,9 @@ func TestCostAddsUp(t *testing.T) {
 			if rapid.Bool().Draw(t, "priced") {
 				i.PricePerHour = new(rapid.Float64Range(0, 100).Draw(t, "price"))
 			}
-			for _, when := range []*time.Time{&i.RunningAt, &i.StoppingAt, &i.EndedAt} {
+			i.Platform = rapid.SampledFrom([]string{"", "Linux/UNIX", "SUSE Linux"}).Draw(t, "platform")
+			i.StateReason = rapid.SampledFrom([]string{"", "Server.SpotInstanceTermination: Spot instance termination"}).Draw(t, "reason")
+			for _, when := range []*time.Time{&i.RunningAt, &i.StoppingAt, &i.EndedAt, &i.TakenAt} {
 				if rapid.Bool().Draw(t, "known") {
 					*when = moment("when")
 				}

@@ -64,6 +64,7 @@ type CloudInstance struct {
 	Zone         string
 	Market       Market
 	ImageID      string
+	Platform     string // what EC2 bills as, for instance "SUSE Linux"; "" where it does not say
 	PrivateIP    string
 	PublicIP     string
 	LaunchTime   time.Time
@@ -93,6 +94,11 @@ type Instance struct {
 	// instance was first seen to have ended.
 	StoppingAt time.Time `json:"stopping_at,omitzero"`
 	EndedAt    time.Time `json:"ended_at,omitzero"`
+	// TakenAt is when EC2 takes a spot instance back, as it has announced.
+	TakenAt time.Time `json:"taken_at,omitzero"`
+	// Platform is what EC2 bills it as ("Linux/UNIX", "SUSE Linux", …: Amazon EC2 User
+	// Guide, "AMI billing information fields"); "" where it has not said.
+	Platform string `json:"platform,omitempty"`
 	// PricePerHour is in US dollars; nil when it is not known.
 	PricePerHour *float64 `json:"price_per_hour,omitempty"`
 	PriceSource  string   `json:"price_source,omitempty"`

@@ -130,6 +130,7 @@ func cloudInstance(i types.Instance) dormouse.CloudInstance {
 		InstanceType: string(i.InstanceType),
 		Market:       dormouse.OnDemand,
 		ImageID:      deref(i.ImageId),
+		Platform:     deref(i.PlatformDetails),
 		PrivateIP:    deref(i.PrivateIpAddress),
 		PublicIP:     deref(i.PublicIpAddress),
 		StateReason:  stateReason(i.StateReason),

@@ -183,7 +183,7 @@ func (f *Fleet) stoppingIn(key string) bool {
 	}
 	for _, r := range f.rows {
 		_, absent := f.absent[r.ID]
-		if r.Account == key && (absent || !r.StoppingAt.IsZero() || r.State.Dying()) {
+		if r.Account == key && (absent || !r.StoppingAt.IsZero() || !r.TakenAt.IsZero() || r.State.Dying()) {
 			return true
 		}
 	}

@@ -49,6 +49,11 @@
 // accepted, and the ledger row stays live until the instance is seen to have
 // ended.
 //
+// What EC2 has announced to take back ([Fleet.NoteInterrupted]) is left to it: it is
+// free in its first hour where EC2 ends it, and not where we do. It counts as alive,
+// its worker may have the next generation, and only what outlives its time by two
+// minutes is ended, by the reaper. A master that stops ends it.
+//
 // # One listing for everyone
 //
 // Whoever wants to know how an instance is joins the next listing of its account

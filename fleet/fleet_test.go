@@ -1102,7 +1102,7 @@ func TestAnUnplacedOfferingIsPassedOverForAnother(t *testing.T) {
 			if _, err := m.Start(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
-			w.NoteInterrupted("bot1", 1)
+			w.NoteInterrupted("bot1", 1, time.Time{})
 			if _, err := w.member("bot2", strings.Fields(types)...).Start(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}

@@ -93,5 +93,5 @@ func (f *Fleet) Fate(ctx context.Context, instanceID string) (i dormouse.Instanc
 			return i, false, err
 		}
 	}
-	return i, takenBack(i.StateReason), nil
+	return i, takenBack(i), nil
 }

@@ -292,6 +292,9 @@ func (m *Member) Stop(ctx context.Context, number int64, console bool) error {
 		if !r.StoppingAt.IsZero() || r.State.Dying() {
 			continue
 		}
+		if _, left := m.Fleet.LeftToEC2(r.ID, ""); left {
+			continue
+		}
 		of := m.Fleet.accountOf(r)
 		if of == nil {
 			err := dormouse.Errorf(dormouse.Configuration, "instance %s lives in account %s, whose session has left the configuration: put it back, or terminate the instance by hand", r.ID, r.Account)
@@ -429,7 +432,7 @@ func (f *Fleet) enter(rows []dormouse.Instance) {
 func (f *Fleet) row(c dormouse.CloudInstance, now time.Time) dormouse.Instance {
 	r := dormouse.Instance{
 		ID: c.ID, InstanceType: c.InstanceType, Zone: c.Zone, Market: c.Market, ImageID: c.ImageID,
-		State: c.State, StateReason: c.StateReason, LaunchedAt: now,
+		State: c.State, StateReason: c.StateReason, LaunchedAt: now, Platform: c.Platform,
 	}
 	r.Worker, r.Generation, _ = owner(c)
 	if c.State == dormouse.InstanceRunning {

@@ -73,7 +73,7 @@ func (f *Fleet) observe(a *account, seen []dormouse.CloudInstance, began time.Ti
 		}
 		if r.State.Dying() && !before.State.Dying() {
 			a.hurry()
-			if takenBack(r.StateReason) {
+			if takenBack(*r) {
 				taken = append(taken, *r)
 			}
 		}
@@ -205,16 +205,18 @@ func take(r *dormouse.Instance, c dormouse.CloudInstance, now time.Time) {
 	r.Zone = cmp.Or(c.Zone, r.Zone)
 	r.InstanceType = cmp.Or(c.InstanceType, r.InstanceType)
 	r.Market = cmp.Or(c.Market, r.Market)
+	r.Platform = cmp.Or(c.Platform, r.Platform)
 	if c.State == dormouse.InstanceRunning && r.RunningAt.IsZero() {
 		r.RunningAt = now
 	}
 }
 
 // owned reports whether an instance belongs to a live generation, or may: its
-// launch has no answer yet, and one that it is for lives.
+// launch has no answer yet, and one that it is for lives. One that is left to EC2 is
+// nobody's to end.
 func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 	if r := f.rows[c.ID]; r != nil {
-		return f.opt.Live(r.Worker, r.Generation)
+		return f.leaves(r, time.Now()) || f.opt.Live(r.Worker, r.Generation)
 	}
 	for _, g := range f.launches[c.Tags[dormouse.TagLaunch]] {
 		if f.opt.Live(g.worker, g.generation) {
@@ -222,14 +224,6 @@ func (f *Fleet) owned(c dormouse.CloudInstance) bool {
 		}
 	}
 	return false
-}
-
-// NoteInterrupted counts what a generation's instance was bought as as short: EC2
-// has announced that it takes the instance back.
-func (f *Fleet) NoteInterrupted(worker string, generation int64) {
-	for _, r := range f.instancesOf(worker, generation) {
-		f.rememberTaken(r, time.Now())
-	}
 }
 
 // rememberTaken counts an instance that EC2 took back as a shortage: of its zone,
@@ -266,9 +260,9 @@ func (f *Fleet) rememberShort(r dormouse.Instance, bought *dormouse.Offering, no
 // takenBack reports whether EC2 ended an instance because it needed the
 // capacity: where it was bought there is none for a while. The codes are EC2's
 // state reasons (EC2 API reference, StateReason).
-func takenBack(reason string) bool {
-	code, _, _ := strings.Cut(reason, ":")
-	return code == "Server.SpotInstanceTermination" || code == "Server.InsufficientInstanceCapacity"
+func takenBack(r dormouse.Instance) bool {
+	code, _, _ := strings.Cut(r.StateReason, ":")
+	return r.TakenBack() || code == "Server.InsufficientInstanceCapacity"
 }
 
 func reasonOf(r dormouse.Instance) string {

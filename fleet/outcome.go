@@ -193,7 +193,7 @@ func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse
 	for i, c := range ended {
 		at := attempts[len(attempts)-1-i%len(attempts)] // the last ones got none
 		r := a.rowOf(c, at, cost, now, true)
-		if takenBack(r.StateReason) {
+		if takenBack(r) {
 			f.rememberShort(r, &at.Offering, now)
 		}
 		f.wg.Go(func() { a.lastConsole(f.ctx, r.ID, at) })

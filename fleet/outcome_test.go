@@ -289,7 +289,7 @@ func TestWhatEndedWithoutItsTags(t *testing.T) {
 		}
 		synctest.Wait()
 		row := w.books.instance("i-1")
-		if row.State != dormouse.InstanceTerminated || !takenBack(row.StateReason) || row.EndedAt.IsZero() {
+		if row.State != dormouse.InstanceTerminated || !takenBack(row) || row.EndedAt.IsZero() {
 			t.Errorf("%+v", row)
 		}
 		if w.books.consoles[row.AttemptID] != "console of i-1" {

@@ -71,17 +71,20 @@ func (f *Fleet) explained(instanceID, worker string) bool {
 }
 
 func (f *Fleet) expected(r *dormouse.Instance) bool {
-	return !r.StoppingAt.IsZero() || r.State.Dying() || f.opt.Live(r.Worker, r.Generation)
+	return !r.StoppingAt.IsZero() || r.State.Dying() || f.leaves(r, time.Now()) || f.opt.Live(r.Worker, r.Generation)
 }
 
 // impatient reports whether an instance that belongs to no live generation is ended
-// at the first sight: its worker was turned away, or the master stops. The fleet's
-// mutex is held.
+// at the first sight: its worker was turned away, the master stops, or EC2 has not
+// taken it back when it should have. The fleet's mutex is held.
 func (f *Fleet) impatient(c dormouse.CloudInstance) bool {
 	worker := c.Tags[dormouse.TagWorker]
 	if r := f.rows[c.ID]; r != nil {
 		if !r.StoppingAt.IsZero() {
 			return false // EC2 has accepted its end
+		}
+		if !r.TakenAt.IsZero() {
+			return true
 		}
 		worker = r.Worker
 	}

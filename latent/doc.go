@@ -69,7 +69,8 @@
 //	                 any                           EXCEPTION: quarantine, unless it is quarantined already
 //	BuildWithdrawn   substantiated                 nothing: it never ran
 //	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline,
-//	                                               where there is one
+//	                                               where there is one (what EC2 has announced to take back is only
+//	                                               let go by the stop: see [Provider])
 //	Pause            any                           no new builds and no new generation; what runs goes on.
 //	                                               Its end ends a quarantine
 //	Retry            any                           end a quarantine; a start or stop that waits is ordered at once

@@ -26,7 +26,8 @@ type Provider interface {
 	Check(ctx context.Context, generation int64) (dormouse.InstanceState, string, error)
 	// Stop returns nil once nothing of the generation will be in use again:
 	// EC2 has accepted the termination of every instance it has or may have
-	// had. With console, what the machine printed is kept first.
+	// had, or has announced that it takes it back. With console, what the machine
+	// printed is kept first.
 	Stop(ctx context.Context, generation int64, console bool) error
 }
 

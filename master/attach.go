@@ -33,8 +33,7 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 	if w.latent != nil {
 		if err := w.latent.Attach(conn.Generation()); err != nil {
 			w.detach(conn)
-			m.turnAway(w.name, conn.Generation(), conn.Hello().InstanceID)
-			return err
+			return m.turnAway(w.name, conn.Generation(), conn.Hello().InstanceID, err)
 		}
 		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
 	}

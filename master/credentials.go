@@ -83,14 +83,24 @@ func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity,
 	}
 	id, err := m.admit(ctx, h)
 	if dormouse.CodeOf(err) == dormouse.Conflict {
-		m.turnAway(cmp.Or(id.Name, h.Name), id.Generation, h.InstanceID)
+		err = m.turnAway(cmp.Or(id.Name, h.Name), id.Generation, h.InstanceID, err)
 	}
 	return id, err
 }
 
-// turnAway has the instance of a worker that was refused for good ended, unless the
-// worker's host is at it.
-func (m *Master) turnAway(name string, generation int64, instanceID string) {
+// turnAway has the instance of a worker ended that is refused for good, unless the
+// worker's host is at it. One that is left to EC2 is only told to wait: told that it
+// is of no more use, it would end itself, and be paid for.
+func (m *Master) turnAway(name string, generation int64, instanceID string, why error) error {
+	if at, left := m.fleet.LeftToEC2(instanceID, name); left {
+		return dormouse.Errorf(dormouse.Unavailable, "EC2 takes this instance back at %s: it gets no more builds", at.Format("15:04:05"))
+	}
+	m.hunt(name, generation, instanceID)
+	return why
+}
+
+// hunt has an instance looked for that is of no more use, and ended.
+func (m *Master) hunt(name string, generation int64, instanceID string) {
 	w := m.hosted(name)
 	if w != nil && w.latent != nil {
 		if s := w.latent.State(); s.Open && s.Generation == generation {

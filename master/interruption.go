@@ -21,7 +21,7 @@ const (
 )
 
 // interrupted hears that EC2 takes a worker's instance back. No build is given
-// to it any more; those that run may end in the time that is left.
+// to it any more; those that run may end in the time that is left. EC2 ends it then.
 func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 	w := m.hosted(conn.Name())
 	if w == nil || w.latent == nil {
@@ -32,7 +32,7 @@ func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 		event.At = n.At
 	}
 	m.log.Warn("EC2 takes an instance back", "worker", w.name, "generation", conn.Generation(), "recommendation", n.Rebalance, "at", n.At)
-	m.fleet.NoteInterrupted(w.name, conn.Generation())
+	m.fleet.NoteInterrupted(w.name, conn.Generation(), event.At) // before anything ends it
 	w.latent.Post(event)
 	if n.Rebalance {
 		return

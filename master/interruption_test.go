@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/web"
 	"github.com/dormouse-ci/dormouse/wire"
 )
@@ -62,5 +65,68 @@ forced([builder('b', ['bot'], %q), builder('b2', ['bot'], 'true')])
 	}
 	if w := m.worker("bot"); !w.QuarantinedUntil.IsZero() {
 		t.Errorf("the worker is quarantined: %+v", w)
+	}
+}
+
+// TestWhatIsTakenBackIsNotPaidFor: EC2 ends the instance that it takes back, and not
+// we, whatever we have to do with it meanwhile: the next one runs already, its agent
+// comes back, and its watchdog asks whether to go on. It costs nothing then.
+func TestWhatIsTakenBackIsNotPaidFor(t *testing.T) {
+	s := newSite(t)
+	notices := make(chan wire.Notice)
+	s.watch = func(ctx context.Context, _ *slog.Logger, tell func(wire.Notice)) {
+		select {
+		case n := <-notices:
+			tell(n)
+		case <-ctx.Done():
+		}
+	}
+	m := s.start(`
+c['workers'] = [ec2('bot', spot_instance=True, max_builds=1)]
+c['budget'] = {'per_hour': 1}
+forced([builder('b', ['bot'], 'true')])
+`)
+	m.ended(m.force("b", 1)[0].ID)
+	first := m.worker("bot").InstanceID
+	interrupt, err := ec2sim.ParseScenario([]byte(`{"rules": [{"when": {"times": 1}, "do": {"interrupt": {"notice": "4s"}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.endpoint.SetScenario(interrupt)
+	notices <- wire.Notice{At: time.Now().Add(4 * time.Second)}
+	m.until("the interruption", func() bool { return m.worker("bot").InstanceID != first })
+	lease, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+m.WorkerAddr()+"/lease", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.SetBasicAuth("bot", "password of bot")
+	lease.Header.Set("Dormouse-Instance", first)
+	answer, err := http.DefaultClient.Do(lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("its watchdog is told %s", answer.Status)
+	}
+	m.ended(m.force("b", 1)[0].ID)
+	var row dormouse.Instance
+	m.until("the end of what is taken", func() bool {
+		all, err := m.Instances(t.Context(), true)
+		at := slices.IndexFunc(all, func(i dormouse.Instance) bool { return i.ID == first })
+		if err != nil || at < 0 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		row = all[at]
+		return row.State.Ended()
+	})
+	usd, known := row.Cost(time.Time{}, time.Time{}, time.Now())
+	if !row.TakenBack() || !row.StoppingAt.IsZero() || row.TakenAt.IsZero() || usd != 0 || !known {
+		t.Errorf("it costs %v (known: %v): %+v", usd, known, row)
+	}
+	for _, e := range s.endpoint.Ledger().Instances {
+		if e.ID == first && (e.EndedBy != "" || e.CostUSD != 0 || !strings.HasPrefix(e.Reason, "Server.SpotInstanceTermination")) {
+			t.Errorf("EC2 has %+v", e)
+		}
 	}
 }

@@ -27,7 +27,8 @@ type lease struct {
 //	Dormouse-Instance: i-…        as in the handshake
 //
 // 200 means that the machine is wanted, for so many seconds more, and 409 that
-// its generation is over: it is to power itself off. Any other answer, such as
+// its generation is over: it is to power itself off. One that EC2 is about to take
+// back is to wait for that. Any other answer, such as
 // 401 where name and password are not known, says nothing of the machine, and
 // leaves it the time of the last lease. Nothing is remembered of a lease here:
 // it is the machine that ends itself.
@@ -50,6 +51,11 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		// By what the launch gave it, however often: a lease gives nobody
 		// anything but time.
 		_, _, err = m.identify(r.Context(), h)
+	}
+	if dormouse.CodeOf(err) == dormouse.Conflict {
+		if _, left := m.fleet.LeftToEC2(h.InstanceID, h.Name); left {
+			err = nil // EC2 is to end it
+		}
 	}
 	if err != nil && !m.leased() {
 		err = errNotInCharge // the store is away, and another master may know better

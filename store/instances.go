@@ -8,16 +8,17 @@ import (
 )
 
 const instanceColumns = `id, account, region, worker, generation, attempt_id, launch, instance_type, zone, market, image_id,
-	state, state_reason, launched_at, running_at, attached_at, stopping_at, ended_at, price_per_hour, price_source`
+	state, state_reason, launched_at, running_at, attached_at, stopping_at, ended_at, price_per_hour, price_source, taken_at, platform`
 
 const insertInstance = `INSERT INTO instances (` + instanceColumns + `)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 
 func scanInstance(row scanner) (dormouse.Instance, error) {
 	var i dormouse.Instance
 	err := row.Scan(&i.ID, &i.Account, &i.Region, &i.Worker, &i.Generation, &i.AttemptID, &i.Launch, &i.InstanceType, &i.Zone,
 		&i.Market, &i.ImageID, &i.State, &i.StateReason, timeColumn{&i.LaunchedAt}, timeColumn{&i.RunningAt},
-		timeColumn{&i.AttachedAt}, timeColumn{&i.StoppingAt}, timeColumn{&i.EndedAt}, &i.PricePerHour, &i.PriceSource)
+		timeColumn{&i.AttachedAt}, timeColumn{&i.StoppingAt}, timeColumn{&i.EndedAt}, &i.PricePerHour, &i.PriceSource,
+		timeColumn{&i.TakenAt}, &i.Platform)
 	return i, err
 }
 
@@ -30,6 +31,7 @@ func instanceArgs(i dormouse.Instance) []any {
 		i.ID, i.Account, i.Region, i.Worker, i.Generation, i.AttemptID, i.Launch, i.InstanceType, i.Zone, string(i.Market), i.ImageID,
 		string(i.State), i.StateReason, micros(i.LaunchedAt), micros(i.RunningAt), micros(i.AttachedAt),
 		micros(i.StoppingAt), micros(i.EndedAt), price, i.PriceSource,
+		micros(i.TakenAt), i.Platform,
 	}
 }
 
@@ -42,7 +44,8 @@ func (o *Owner) SaveInstance(ctx context.Context, i dormouse.Instance) error {
 			market = excluded.market, image_id = excluded.image_id, state = excluded.state,
 			state_reason = excluded.state_reason, launched_at = excluded.launched_at, running_at = excluded.running_at,
 			attached_at = excluded.attached_at, stopping_at = excluded.stopping_at, ended_at = excluded.ended_at,
-			price_per_hour = excluded.price_per_hour, price_source = excluded.price_source`, instanceArgs(i)...)
+			price_per_hour = excluded.price_per_hour, price_source = excluded.price_source,
+			taken_at = excluded.taken_at, platform = excluded.platform`, instanceArgs(i)...)
 		return err
 	})
 }

@@ -13,9 +13,9 @@ import (
 // report of any length takes about a megabyte.
 const usagePage = 500
 
-// billedAfterEnd is how long after its end an instance may still be billed:
-// EC2's least run is a minute.
-const billedAfterEnd = time.Minute
+// billedAfterEnd is how long after its end an instance may still be billed: some
+// are billed by full hours.
+const billedAfterEnd = time.Hour
 
 // Usage calls f with every instance that may be billed in [from, to), and the
 // builds that ran on it, all as of one moment and in no certain order. The time

@@ -21,51 +21,50 @@ import (
 const noticeInterval = 5 * time.Second
 
 // notices are what EC2 has said of the end of this instance, and whoever waits
-// for more.
+// for more. A recommendation says nothing beside an announcement, which is told in
+// its place: a master may end for itself what it is only recommended to leave, and
+// so pay for what EC2 would have ended for nothing.
 type notices struct {
 	mu      sync.Mutex
-	list    []wire.Notice // at most one of each kind
+	last    *wire.Notice
 	changed chan struct{}
 }
 
 func newNotices() *notices { return &notices{changed: make(chan struct{})} }
 
-// add takes a notice, unless it is known.
+// add takes a notice, unless as much is known. EC2 does not take one back.
 func (n *notices) add(notice wire.Notice) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, known := range n.list {
-		if known.Rebalance == notice.Rebalance {
-			return false // EC2 does not take one back
-		}
+	if n.last != nil && (notice.Rebalance || !n.last.Rebalance) {
+		return false
 	}
-	n.list = append(n.list, notice)
+	n.last = &notice
 	close(n.changed)
 	n.changed = make(chan struct{})
 	return true
 }
 
-// after returns the notices from number i on, and what is closed when there are
-// more.
-func (n *notices) after(i int) ([]wire.Notice, <-chan struct{}) {
+// newest returns what is to be told, nil for nothing, and what is closed when that
+// is something else.
+func (n *notices) newest() (*wire.Notice, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.list[i:], n.changed
+	return n.last, n.changed
 }
 
 // tellNotices tells the master of each notice once on this connection, also of
-// those that came while there was none.
+// one that came while there was none.
 func (a *attachment) tellNotices() {
-	for told := 0; ; {
-		more, changed := a.w.notices.after(told)
-		for _, n := range more {
-			if err := a.conn.Interruption(a.ctx, n); err != nil {
+	for {
+		notice, changed := a.w.notices.newest()
+		if notice != nil {
+			if err := a.conn.Interruption(a.ctx, *notice); err != nil {
 				if a.ctx.Err() == nil {
 					a.log.Warn("the master did not take the interruption notice", "err", err)
 				}
 				return // the next connection tells it
 			}
-			told++
 		}
 		select {
 		case <-changed:
@@ -79,6 +78,10 @@ func (a *attachment) tellNotices() {
 // rebalance recommendations until ctx ends, and tells each. On an instance that
 // is not spot, or where there are no metadata, it asks nothing further.
 func WatchInterruptions(ctx context.Context, log *slog.Logger, tell func(wire.Notice)) {
+	watchInterruptions(ctx, log, tell, noticeInterval)
+}
+
+func watchInterruptions(ctx context.Context, log *slog.Logger, tell func(wire.Notice), interval time.Duration) {
 	client := newMetadataClient()
 	market := ""
 	for failures := 1; market == ""; failures++ {
@@ -98,15 +101,25 @@ func WatchInterruptions(ctx context.Context, log *slog.Logger, tell func(wire.No
 	if market != string(dormouse.Spot) {
 		return
 	}
-	ticker := time.NewTicker(noticeInterval)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
-		if at, ok := noticeTime(ctx, log, client, "events/recommendations/rebalance", "noticeTime"); ok {
-			tell(wire.Notice{Rebalance: true, At: at})
-		}
-		if at, ok := noticeTime(ctx, log, client, "spot/instance-action", "time"); ok {
+	announced := func() bool {
+		at, ok := noticeTime(ctx, log, client, "spot/instance-action", "time")
+		if ok {
 			tell(wire.Notice{At: at})
-			return // there is no more to come
+		}
+		return ok
+	}
+	for recommended := false; !announced(); { // else there is no more to come
+		if !recommended {
+			var at time.Time
+			at, recommended = noticeTime(ctx, log, client, "events/recommendations/rebalance", "noticeTime")
+			if recommended && announced() { // it has come along, since it was looked for
+				return
+			}
+			if recommended {
+				tell(wire.Notice{Rebalance: true, At: at})
+			}
 		}
 		select {
 		case <-ticker.C:

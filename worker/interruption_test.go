@@ -23,17 +23,33 @@ func metadataService(t *testing.T, documents map[string]string) (asked func() st
 	t.Helper()
 	var mu sync.Mutex
 	var paths []string
+	metadataServer(t, func(path string) (string, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		paths = append(paths, path)
+		text, ok := documents[path]
+		return text, ok
+	})
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(paths, " ")
+	}
+}
+
+// metadataServer is one whose documents answer tells, to one question at a time.
+func metadataServer(t *testing.T, answer func(path string) (string, bool)) {
+	t.Helper()
+	var mu sync.Mutex
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
 			fmt.Fprint(w, "token")
 			return
 		}
-		path := strings.TrimPrefix(r.URL.Path, "/latest/meta-data/")
 		mu.Lock()
-		paths = append(paths, path)
+		text, ok := answer(strings.TrimPrefix(r.URL.Path, "/latest/meta-data/"))
 		mu.Unlock()
-		text, ok := documents[path]
 		if !ok {
 			http.NotFound(w, r)
 			return
@@ -42,11 +58,6 @@ func metadataService(t *testing.T, documents map[string]string) (asked func() st
 	}))
 	t.Cleanup(s.Close)
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.URL)
-	return func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return strings.Join(paths, " ")
-	}
 }
 
 func TestWatchInterruptions(t *testing.T) {
@@ -67,16 +78,16 @@ func TestWatchInterruptions(t *testing.T) {
 			"taken",
 			map[string]string{"instance-life-cycle": "spot", "spot/instance-action": `{"action": "terminate", "time": "2026-03-01T12:00:00Z"}`},
 			[]wire.Notice{{At: at}},
-			"instance-life-cycle events/recommendations/rebalance spot/instance-action",
+			"instance-life-cycle spot/instance-action",
 		},
 		{
-			"recommended, and taken",
+			"recommended, and taken: the announcement is what counts",
 			map[string]string{
 				"instance-life-cycle": "spot\n", "events/recommendations/rebalance": `{"noticeTime": "2026-03-01T11:58:00Z"}`,
 				"spot/instance-action": `{"action": "stop", "time": "2026-03-01T12:00:00Z"}`,
 			},
-			[]wire.Notice{{Rebalance: true, At: at.Add(-2 * time.Minute)}, {At: at}},
-			"instance-life-cycle events/recommendations/rebalance spot/instance-action",
+			[]wire.Notice{{At: at}},
+			"instance-life-cycle spot/instance-action",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -93,22 +104,56 @@ func TestWatchInterruptions(t *testing.T) {
 	}
 }
 
-// TestNoticesAreToldOnEachConnection: also one that came while there was none.
+// TestTheAnnouncementComesWithTheRecommendation: between two questions. What is only
+// recommended is told once, and the announcement when there is one.
+func TestTheAnnouncementComesWithTheRecommendation(t *testing.T) {
+	const rebalance, action = "events/recommendations/rebalance", "spot/instance-action"
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		name string
+		from map[string]int // the question from which on there is the document, by its path
+		want []wire.Notice
+	}{
+		{"together", map[string]int{rebalance: 1, action: 2}, []wire.Notice{{At: at}}},
+		{"some seconds later", map[string]int{rebalance: 1, action: 3}, []wire.Notice{{Rebalance: true, At: at}, {At: at}}},
+		{"alone", map[string]int{rebalance: 1000, action: 2}, []wire.Notice{{At: at}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := map[string]int{}
+			metadataServer(t, func(path string) (string, bool) {
+				asked[path]++
+				if path == "instance-life-cycle" {
+					return "spot", true
+				}
+				return `{"action": "terminate", "time": "2026-03-01T12:00:00Z", "noticeTime": "2026-03-01T12:00:00Z"}`, asked[path] >= tc.from[path]
+			})
+			var got []wire.Notice
+			watchInterruptions(t.Context(), slog.New(slog.DiscardHandler), func(n wire.Notice) { got = append(got, n) }, time.Millisecond)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestNoticesAreToldOnEachConnection: also one that came while there was none; and
+// beside an announcement no recommendation.
 func TestNoticesAreToldOnEachConnection(t *testing.T) {
-	first, second := newFakeConn(), newFakeConn()
-	for _, c := range []*fakeConn{first, second} {
+	conns := []*fakeConn{newFakeConn(), newFakeConn(), newFakeConn()}
+	for _, c := range conns {
 		c.extensions = wire.Extensions{wire.Interruption}
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	cfg := testConfig(t)
 	cfg.MaxDelay = time.Millisecond
 	again, taken := wire.Notice{Rebalance: true, At: time.Unix(1, 0)}, wire.Notice{At: time.Unix(2, 0)}
-	dropped := make(chan struct{})
+	told2 := make(chan struct{})
 	cfg.WatchInterruptions = func(_ context.Context, _ *slog.Logger, tell func(wire.Notice)) {
 		tell(again)
 		tell(again) // as the metadata have it every time
-		<-dropped
+		<-told2
 		tell(taken)
+		tell(again)
 	}
 	told := func(c *fakeConn, n int) func() bool {
 		return func() bool {
@@ -117,22 +162,27 @@ func TestNoticesAreToldOnEachConnection(t *testing.T) {
 			return len(c.notices) == n
 		}
 	}
-	first.serve = func() {
-		first.await(t, told(first, 1))
-		first.drop(errors.New("gone"))
-		close(dropped)
+	conns[0].serve = func() {
+		conns[0].await(t, told(conns[0], 1))
+		conns[0].drop(errors.New("gone"))
 	}
-	second.serve = func() {
-		second.await(t, told(second, 2))
+	conns[1].serve = func() {
+		conns[1].await(t, told(conns[1], 1))
+		close(told2)
+		conns[1].await(t, told(conns[1], 2))
+		conns[1].drop(errors.New("gone"))
+	}
+	conns[2].serve = func() {
+		conns[2].await(t, told(conns[2], 1))
 		stop()
 	}
-	w := testWorker(t, cfg, func(attempt int, _ wire.DialOptions) (conn, error) {
-		return []*fakeConn{first, second}[attempt-1], nil
-	})
+	w := testWorker(t, cfg, func(attempt int, _ wire.DialOptions) (conn, error) { return conns[attempt-1], nil })
 	if err := w.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]wire.Notice{again, taken}, second.notices); diff != "" {
-		t.Error(diff)
+	for i, want := range [][]wire.Notice{{again}, {again, taken}, {taken}} {
+		if diff := cmp.Diff(want, conns[i].notices); diff != "" {
+			t.Errorf("connection %d: %s", i, diff)
+		}
 	}
 }

@@ -118,7 +118,7 @@ func (c *call) describe(inst *instance) instanceAnswer {
 		MetadataEndpoint: choose(inst.metadata.disabled, "disabled", "enabled"),
 		MetadataIPv6:     choose(inst.metadata.ipv6, "enabled", "disabled"),
 		MetadataTags:     choose(inst.metadata.tags, "enabled", "disabled"),
-		PlatformDetails:  "Linux/UNIX",
+		PlatformDetails:  inst.image.platform(),
 	}
 	if inst.market == dormouse.Spot {
 		a.Lifecycle = "spot"
@@ -195,7 +195,7 @@ var instanceFields = fields[*instance]{
 	"tenancy":             func(*instance) []string { return []string{"default"} },
 	"hypervisor":          func(*instance) []string { return []string{"xen"} },
 	"virtualization-type": func(*instance) []string { return []string{"hvm"} },
-	"platform-details":    func(*instance) []string { return []string{"Linux/UNIX"} },
+	"platform-details":    one(func(i *instance) string { return i.image.platform() }),
 	"state-reason-code":   one(func(i *instance) string { return i.stateReason.code }),
 	"launch-time":         one(func(i *instance) string { return stamp(i.launchTime()) }),
 	"instance-lifecycle": one(func(i *instance) string {

@@ -149,8 +149,10 @@
 //	               instance is taken back; so long after it began to run, its
 //	               metadata has the notice (spot/instance-action), that long
 //	               before which they have the recommendation
-//	               (events/recommendations/rebalance), and that long after
-//	               which it ends with Server.SpotInstanceTermination
+//	               (events/recommendations/rebalance, "never" for none), and
+//	               that long after which it ends with
+//	               Server.SpotInstanceTermination, and has cost nothing in its
+//	               first hour
 //
 // Times are written as "1.5s" or "2m". A scenario is part of [Options], or it
 // is sent to the running endpoint, from this machine only:

@@ -56,8 +56,10 @@ func (s *Server) foretell(inst *instance, now time.Time) {
 			hit(r)
 			in := r.do.interrupt
 			recommended := max(0, in.after-in.rebalance)
-			s.onceIn(inst, false, recommended, now, func(now time.Time) { inst.rebalanceAt = now })
-			s.onceIn(inst, false, recommended+in.rebalance, now, func(now time.Time) { s.interrupt(inst, now, in.notice) })
+			if in.recommends {
+				s.onceIn(inst, false, recommended, now, func(now time.Time) { inst.rebalanceAt = now })
+			}
+			s.onceIn(inst, false, recommended+in.rebalance, now, func(now time.Time) { s.interrupt(inst, now, in, reasonSpotTermination) })
 		}
 		s.outbid(inst, now)
 	}
@@ -95,21 +97,21 @@ func (s *Server) outbid(inst *instance, now time.Time) {
 	inst.fates = append(inst.fates, fate{at: s.playing.began.Add(at), befall: func(now time.Time) {
 		rule.hits++
 		inst.rules = append(inst.rules, rule.name)
-		s.interrupt(inst, now, rule.do.interrupt.notice)
+		s.interrupt(inst, now, rule.do.interrupt, reasonSpotPrice)
 	}})
 }
 
 // interrupt announces that an instance is taken back, and plans it.
-func (s *Server) interrupt(inst *instance, now time.Time, notice time.Duration) {
+func (s *Server) interrupt(inst *instance, now time.Time, in interruption, why reason) {
 	if !inst.reclaimAt.IsZero() {
 		return // one is enough
 	}
-	if inst.rebalanceAt.IsZero() {
+	if inst.rebalanceAt.IsZero() && in.recommends {
 		inst.rebalanceAt = now // EC2 recommends when it gives notice, at the latest
 	}
-	inst.noticeAt, inst.reclaimAt = now, now.Add(notice)
+	inst.noticeAt, inst.reclaimAt = now, now.Add(in.notice)
 	inst.fates = append(inst.fates, fate{at: inst.reclaimAt, announced: true, befall: func(time.Time) {
-		s.end(inst, reasonSpotTermination, "")
+		s.end(inst, why, "")
 	}})
 }
 

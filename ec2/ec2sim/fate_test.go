@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -358,4 +359,61 @@ func TestDefaultSubnetsAreTheZones(t *testing.T) {
 			t.Errorf("subnet %s is in %s", id, got)
 		}
 	}
+}
+
+// TestTheBillOfAnInterruption: what EC2 ends is free in its first hour, whoever else
+// would have ended it is paid for, and SUSE is billed by the hour.
+func TestTheBillOfAnInterruption(t *testing.T) {
+	const taken = `{"do": {"interrupt": {"after": "%s", "notice": "2m", "rebalance": "never"}}}`
+	for _, tc := range []struct {
+		name, platform, after string
+		ended                 time.Duration // by us; 0 for EC2
+		hours                 float64
+	}{
+		{"in the first hour", "", "30m", 0, 0},
+		{"later", "", "88m", 0, 1.5},
+		{"by us, though it was announced", "", "29m", 30 * time.Minute, 0.5},
+		{"SUSE, in the first hour", "SUSE Linux", "30m", 0, 0},
+		{"SUSE, later", "SUSE Linux", "88m", 0, 1},
+		{"SUSE, by us", "SUSE Linux", "10h", 61 * time.Minute, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, Options{
+					BootDelay: -1, Scenario: scenario(t, strings.ReplaceAll(taken, "%s", tc.after)),
+					Images: []Image{{ID: "ami-12345678", Platform: tc.platform}},
+				})
+				client := newClient(s)
+				id := *run(t, client, spot(""), func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("ami-12345678") }).Instances[0].InstanceId
+				synctest.Wait()
+				if inst := describeOne(t, client, id); tc.platform != "" && *inst.PlatformDetails != tc.platform {
+					t.Errorf("it is %s", *inst.PlatformDetails)
+				}
+				if tc.ended > 0 {
+					time.Sleep(tc.ended)
+					terminate(t, client, id)
+				}
+				time.Sleep(10 * time.Hour)
+				e := s.Ledger().Instances[0]
+				if got := e.CostUSD / e.PricePerHour; math.Abs(got-tc.hours) > 1e-3 || (e.EndedBy == "") != (tc.ended == 0) {
+					t.Errorf("%v hours are billed, want %v: %+v", got, tc.hours, e)
+				}
+			})
+		})
+	}
+}
+
+// TestOutbidIsByPrice: the request of who bid too little says so.
+func TestOutbidIsByPrice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Options{BootDelay: -1, Scenario: scenario(t,
+			`{"do": {"spot_price": {"notice": "2m", "steps": [{"at": "0s", "price": 0.004}, {"at": "1m", "price": 0.02}]}}}`)})
+		client := newClient(s)
+		run(t, client, spot("0.01"))
+		time.Sleep(4 * time.Minute)
+		out, err := client.DescribeSpotInstanceRequests(t.Context(), &ec2.DescribeSpotInstanceRequestsInput{})
+		if err != nil || len(out.SpotInstanceRequests) != 1 || *out.SpotInstanceRequests[0].Status.Code != "instance-terminated-by-price" {
+			t.Errorf("%+v, %v", out, err)
+		}
+	})
 }

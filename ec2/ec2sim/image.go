@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
@@ -96,7 +97,7 @@ func (c *call) describeImages(in describeImagesInput) (*describeImagesOutput, er
 func (c *call) describeImage(img Image) imageAnswer {
 	a := imageAnswer{
 		ImageID: img.ID, Location: img.Location, State: img.State, OwnerID: img.OwnerID, Public: img.Public,
-		Architecture: img.Architecture, Type: "machine", PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances",
+		Architecture: img.Architecture, Type: "machine", PlatformDetails: img.platform(), UsageOperation: "RunInstances",
 		Name: img.Name, Description: img.Description, RootDeviceType: img.RootDeviceType, Virtualization: "hvm",
 		Tags: c.describeTags(img.ID), Hypervisor: "xen", CreationDate: stamp(img.CreationDate),
 	}
@@ -129,3 +130,6 @@ func (c *call) executableBy(img Image, users []string) bool {
 	}
 	return slices.Contains(users, "self") || slices.Contains(users, c.opts.AccountID)
 }
+
+// platform is what EC2 bills the image's instances as.
+func (i Image) platform() string { return cmp.Or(i.Platform, "Linux/UNIX") }

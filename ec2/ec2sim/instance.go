@@ -2,6 +2,7 @@ package ec2sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -36,6 +37,7 @@ var (
 	// "A Spot Instance was terminated due to an increase in the Spot price", as
 	// EC2 says of every interruption.
 	reasonSpotTermination = reason{"Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination"}
+	reasonSpotPrice       = reason{"Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Instance terminated due to Spot price increase"}
 	reasonEndpointClosed  = reason{"Server.ScheduledStop", "Server.ScheduledStop: The endpoint is shutting down"}
 )
 
@@ -123,9 +125,26 @@ const minimumBilled = time.Minute
 func (inst *instance) cost(now time.Time) float64 {
 	billed := inst.billed
 	if !inst.runningSince.IsZero() {
-		billed += max(minimumBilled, now.Sub(inst.runningSince))
+		billed += inst.charged(now.Sub(inst.runningSince), false)
 	}
 	return billed.Hours() * inst.kind.pricePerHour
+}
+
+// charged is for how long a run is billed, by who ended it, if anybody: "Billing for
+// interrupted Spot Instances" (Amazon EC2 User Guide).
+func (inst *instance) charged(run time.Duration, byEC2 bool) time.Duration {
+	byHour := strings.HasPrefix(inst.image.platform(), "SUSE")
+	switch full := run.Truncate(time.Hour); {
+	case byEC2 && (byHour || run < time.Hour):
+		return full // what is not full is free, and so is all of a first hour
+	case byEC2:
+		return run
+	case byHour && full < run:
+		return full + time.Hour
+	case byHour:
+		return max(full, time.Hour)
+	}
+	return max(minimumBilled, run)
 }
 
 func (inst *instance) priceSource() string {
@@ -136,11 +155,11 @@ func (inst *instance) priceSource() string {
 }
 
 // stopBilling closes the run that is billed now.
-func (inst *instance) stopBilling(now time.Time) {
+func (inst *instance) stopBilling(now time.Time, why reason) {
 	if inst.runningSince.IsZero() {
 		return
 	}
-	inst.billed += max(minimumBilled, now.Sub(inst.runningSince))
+	inst.billed += inst.charged(now.Sub(inst.runningSince), why.code == reasonSpotTermination.code)
 	inst.runningSince = time.Time{}
 }
 

@@ -139,7 +139,7 @@ func (s *Server) end(inst *instance, why reason, by string) {
 // leave takes an instance out of use.
 func (s *Server) leave(inst *instance, to dormouse.InstanceState, why reason) {
 	now := time.Now()
-	inst.stopBilling(now)
+	inst.stopBilling(now, why)
 	inst.state = to
 	inst.stateReason = why
 	inst.stoppingAt = now

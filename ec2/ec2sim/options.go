@@ -54,6 +54,7 @@ type Image struct {
 	State          string    // default "available"
 	RootDeviceType string    // "ebs" (default) or "instance-store"
 	Architecture   string    // "x86_64", which is the default, or "arm64"; programs run all the same
+	Platform       string    // what EC2 bills it as, such as "SUSE Linux"; default "Linux/UNIX"
 	Description    string    //
 	CreationDate   time.Time // default: when the endpoint was made
 	// BootCommand is what an instance runs; empty: its user data, when that is

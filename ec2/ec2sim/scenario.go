@@ -133,6 +133,9 @@ type interruption struct {
 	after     time.Duration // from running to the notice
 	notice    time.Duration // from the notice to the end
 	rebalance time.Duration // from the recommendation to the notice
+	// recommends says that there is a recommendation at all: EC2 emits them "on a best
+	// effort basis".
+	recommends bool
 }
 
 // defaultNotice is EC2's: "a Spot Instance interruption notice is a warning that

@@ -81,11 +81,17 @@ func (r *scenarioReader) deed(path string, v any, d *deed) {
 		doDie:        func(path string, v any) { r.death(path, v, d) },
 		doNeverBoot:  r.yes,
 		doInterrupt: func(path string, v any) {
-			d.interrupt.notice = defaultNotice
+			d.interrupt.notice, d.interrupt.recommends = defaultNotice, true
 			r.members(path, v, map[string]func(string, any){
-				"after":     r.duration(&d.interrupt.after),
-				"notice":    r.duration(&d.interrupt.notice),
-				"rebalance": r.duration(&d.interrupt.rebalance),
+				"after":  r.duration(&d.interrupt.after),
+				"notice": r.duration(&d.interrupt.notice),
+				"rebalance": func(path string, v any) {
+					if v == "never" {
+						d.interrupt.recommends = false
+						return
+					}
+					r.duration(&d.interrupt.rebalance)(path, v)
+				},
 			}, "after", "notice", "rebalance")
 		},
 	}
@@ -160,7 +166,7 @@ func (r *scenarioReader) death(path string, v any, d *deed) {
 }
 
 func (r *scenarioReader) curve(path string, v any, d *deed) {
-	d.interrupt.notice = defaultNotice
+	d.interrupt.notice, d.interrupt.recommends = defaultNotice, true
 	r.members(path, v, map[string]func(string, any){
 		"steps":  func(path string, v any) { r.steps(path, v, d) },
 		"notice": r.duration(&d.interrupt.notice),

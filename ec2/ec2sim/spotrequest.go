@@ -51,6 +51,7 @@ var (
 	statusOrphaned   = spotStatus{"request-canceled-and-instance-running", "Your Spot request is canceled but your instance is still running."}
 	statusMarked     = spotStatus{"marked-for-termination", "Your Spot instance is marked for termination."}
 	statusUser       = spotStatus{"instance-terminated-by-user", "Your Spot instance was terminated by user."}
+	statusOutbid     = spotStatus{"instance-terminated-by-price", "Your Spot instance was terminated because the Spot price exceeds your maximum price."}
 	statusReclaimed  = spotStatus{"instance-terminated-no-capacity", "Your Spot instance was terminated because there is no longer any Spot capacity available."}
 )
 
@@ -70,8 +71,11 @@ func (r *spotRequest) now() (state string, status spotStatus, updated time.Time)
 		return r.state, r.status, r.updatedAt
 	}
 	status = statusUser
-	if r.inst.stateReason == reasonSpotTermination {
+	switch r.inst.stateReason {
+	case reasonSpotTermination:
 		status = statusReclaimed
+	case reasonSpotPrice:
+		status = statusOutbid
 	}
 	if r.state == spotCancelled {
 		return spotCancelled, status, r.inst.stoppingAt

@@ -237,7 +237,7 @@ func testInstances(t *testing.T, f *fixture) {
 		ID: "i-2", Account: "acc", Region: "us-east-1", Worker: "w1", Generation: 4, AttemptID: 9, InstanceType: "m7.large",
 		Zone: "us-east-1a", Market: dormouse.Spot, ImageID: "ami-1", State: dormouse.InstanceTerminated, StateReason: "Client.Goodbye",
 		LaunchedAt: at(1), RunningAt: at(2), AttachedAt: at(3), StoppingAt: at(4), EndedAt: at(5),
-		PricePerHour: new(0.0123), PriceSource: "spot history",
+		PricePerHour: new(0.0123), PriceSource: "spot history", TakenAt: at(6), Platform: "SUSE Linux",
 	}
 	early := dormouse.Instance{ID: "i-3", Worker: "w1", State: dormouse.InstanceRunning, LaunchedAt: at(0)}
 	gone := dormouse.Instance{ID: "i-1", Worker: "w2", State: dormouse.InstanceGone, LaunchedAt: at(1)}

@@ -64,9 +64,9 @@ func testUsage(t *testing.T, f *fixture) {
 		from, to time.Time
 		want     []string
 	}{
-		{"those that reach into it", at(2 * hour), at(4 * hour), []string{"i-2", "i-3", "i-4"}},
+		{"those that reach into it", at(2*hour + 1), at(4 * hour), []string{"i-2", "i-3", "i-4"}},
 		{"up to, and not including", at(0), at(hour), []string{"i-1"}},
-		{"an end a moment ago is still billed", at(hour + 30), at(hour + 40), []string{"i-1", "i-2", "i-4"}},
+		{"an end within the hour may still be billed", at(hour + 30), at(2 * hour), []string{"i-1", "i-2", "i-4"}},
 		{"of all time", time.Unix(0, 0), at(100 * hour), []string{"i-1", "i-2", "i-3", "i-4", "i-5"}},
 		{"before everything", at(-9 * hour), at(-8 * hour), nil},
 	} {
