@@ -100,6 +100,8 @@
 // A call takes room from its arrival until its answer is written. Where there is
 // none, nothing more is read, and TCP holds the other side back. A stock worker
 // does not wait for answers to its updates: it collects in its memory meanwhile.
+// Nor are answers to our own calls read then: what is to answer a call must not
+// wait for one of ours first.
 //
 // # The worker's calls
 //

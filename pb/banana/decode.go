@@ -56,6 +56,9 @@ type Decoder struct {
 	open         []list
 }
 
+// emptyList is shared by all empty lists. It has no room to append to.
+var emptyList any = []any{}
+
 // list is one that has items to come.
 type list struct {
 	items []any
@@ -132,7 +135,7 @@ func (d *Decoder) item() (item any, length int, err error) {
 	switch kind {
 	case typeList:
 		length, err = d.list(prefix)
-		return []any{}, length, err
+		return emptyList, length, err
 	case typeString:
 		item, err = d.string(prefix)
 		return item, 0, err
@@ -275,10 +278,16 @@ func integer(digits []byte, negative bool) any {
 }
 
 func bigInteger(digits []byte, negative bool) any {
-	n := new(big.Int)
-	for i := len(digits) - 1; i >= 0; i-- {
-		n.Lsh(n, 7).Or(n, big.NewInt(int64(digits[i])))
+	var b [maxPrefix * 7 / 8]byte // the most significant first
+	for i, d := range digits {
+		bit := 7 * i
+		at, both := len(b)-1-bit/8, uint(d)<<(bit%8)
+		b[at] |= byte(both)
+		if both > 0xff {
+			b[at-1] |= byte(both >> 8)
+		}
 	}
+	n := new(big.Int).SetBytes(b[:])
 	if negative {
 		n.Neg(n)
 	}
