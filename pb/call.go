@@ -180,7 +180,7 @@ func (c *Conn) forget(number int64) bool {
 	return waiting
 }
 
-// answered gives an answer to whoever waits for it; one that was given up is
+// answered gives an answer to the caller that waits for it; one that was given up is
 // dropped. The reader calls it.
 func (c *Conn) answered(m message) error {
 	c.mu.Lock()

@@ -84,7 +84,7 @@ func (c *Conn) read() error {
 			return err
 		}
 		select {
-		case <-c.done: // what comes in while closing is for nobody
+		case <-c.done: // what comes in while closing is dropped
 			return c.err
 		default:
 		}
@@ -127,8 +127,8 @@ func (c *Conn) write() error {
 	}
 }
 
-// put has bytes written that nobody waits for; cost is what their writing frees
-// besides.
+// put hands bytes to the writer and does not wait; cost is what their writing
+// frees besides.
 func (c *Conn) put(b []byte, cost int) {
 	c.room.add(len(b))
 	c.out.put(b, cost+len(b))

@@ -118,7 +118,8 @@ func connect(t testing.TB) (*Conn, *Login, *peer) {
 	return c, l, p
 }
 
-// TestStrangers: who does not log in, as it is done and at once, is sent away.
+// TestStrangers: a peer that does not log in, in the right way and in time, is sent
+// away.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	login := []string{`"pb"`, sayVersion, sayLogin}
@@ -386,7 +387,7 @@ func serveCalls(t *testing.T) {
 	if v, _ := got[0].Keywords.Get("k"); v != int64(2) || got[0].Args[0] != int64(1) {
 		t.Errorf("%+v", got[0])
 	}
-	got[2].Answer("nobody wants it")
+	got[2].Answer("it is not wanted")
 	got[2].Fail(errors.New("nor this"))
 	got[1].Answer([]byte("error"))
 	got[1].Answer("again")
@@ -574,8 +575,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestBackPressure: who calls faster than we answer is not read any more, and is
-// read again later. Nothing is lost.
+// TestBackPressure: a peer that calls faster than we answer is not read any more, and
+// is read again later. Nothing is lost.
 func TestBackPressure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -604,8 +605,8 @@ func TestBackPressure(t *testing.T) {
 	})
 }
 
-// TestUnread: who asks and does not read the answers is not read either, and is
-// given up in the end.
+// TestUnread: a peer that calls and does not read the answers is not read either, and
+// is given up in the end.
 func TestUnread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -652,7 +653,7 @@ func TestNotSent(t *testing.T) {
 			_, err := remote.Call(t.Context(), "first")
 			first <- err
 		}()
-		synctest.Wait() // nobody reads it
+		synctest.Wait() // it is not read
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := remote.Call(ctx, "second", object); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "was not sent") {

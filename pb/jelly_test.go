@@ -116,6 +116,7 @@ func TestUnfolded(t *testing.T) {
 		{"far too many", 10, 10_000, 1, "too many"},
 		{"long", 1, 10, 500_000, ""},
 		{"too long", 1, 100, 500_000, "too long"},
+		{"too long at its end", 1, 1, 15_000_000, "too long"},
 		{"deep", 12, 1, 1, ""},
 		{"too deep", 60, 1, 1, "deep"},
 	} {

@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	// LoginTimeout is how long a stranger may take to log in, and whoever
-	// decides on it to do so. A worker logs in within two round trips, without a
-	// timeout of its own.
+	// LoginTimeout is how long a login may take, the decision on it included. A
+	// worker logs in within two round trips, and has no timeout of its own.
 	LoginTimeout = 30 * time.Second
 	// maxBeforeLogin is what a stranger may send, in bytes. A worker sends 95,
 	// and its name.
@@ -84,7 +83,7 @@ func (l *Login) greet() error {
 		return errors.New("it does not choose the dialect pb")
 	}
 	c.dec.Speak(banana.PB)
-	b, _ = encodeNote("version", version) // nobody waits for the other's
+	b, _ = encodeNote("version", version) // neither side waits for the other's
 	if _, err := c.nc.Write(b); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const writeTimeout = 2 * time.Minute
 type intake struct {
 	nc net.Conn
 	// left is how many bytes a stranger may say; below 0 it is no stranger. It
-	// belongs to the one who reads.
+	// belongs to the reader.
 	left  int
 	reads atomic.Int64 // signs of life
 }
@@ -39,8 +39,8 @@ func (in *intake) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// outbox has what is to be written and is waited for by nobody. What it holds is
-// bounded by the connection's room.
+// outbox has what the writer is to write. Putting something in does not wait; the
+// connection's room bounds what it holds.
 type outbox struct {
 	mu    sync.Mutex
 	b     []byte
