@@ -81,6 +81,13 @@ type (
 		Again      bool
 		Reason     string
 	}
+	// BootSays: what the machine says of its boot; GaveUp: it has said that no waiting
+	// helps.
+	BootSays struct {
+		Generation int64
+		Text       string
+		GaveUp     bool
+	}
 	// Checked: what EC2 says of the instance.
 	Checked struct {
 		Generation int64
@@ -132,6 +139,7 @@ func (Freed) event()          {}
 func (Attached) event()       {}
 func (Detached) event()       {}
 func (AgentGone) event()      {}
+func (BootSays) event()       {}
 func (Checked) event()        {}
 func (PrepareDone) event()    {}
 func (PrepareFailed) event()  {}
@@ -150,6 +158,7 @@ func (e StartFailed) generation() int64    { return e.Generation }
 func (e Attached) generation() int64       { return e.Generation }
 func (e Detached) generation() int64       { return e.Generation }
 func (e AgentGone) generation() int64      { return e.Generation }
+func (e BootSays) generation() int64       { return e.Generation }
 func (e Checked) generation() int64        { return e.Generation }
 func (e PrepareDone) generation() int64    { return e.Generation }
 func (e PrepareFailed) generation() int64  { return e.Generation }

@@ -20,7 +20,7 @@ func eventFrom(kind, arg byte, s State) Event {
 		dormouse.InstancePending, dormouse.InstanceRunning, dormouse.InstanceShuttingDown,
 		dormouse.InstanceTerminated, dormouse.InstanceStopped, dormouse.InstanceGone,
 	}
-	switch kind % 26 {
+	switch kind % 27 {
 	case 0, 1:
 		return Demand{on}
 	case 2:
@@ -66,6 +66,8 @@ func eventFrom(kind, arg byte, s State) Event {
 		return Freed{}
 	case 23:
 		return AgentGone{g, false, "told to end"}
+	case 25:
+		return BootSays{g, "cannot fetch", on}
 	case 24:
 		return AgentGone{g, true, "started again"}
 	default:

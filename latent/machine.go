@@ -87,6 +87,8 @@ func (m *machine) apply(e Event) {
 		m.detached()
 	case AgentGone:
 		m.agentGone(e)
+	case BootSays:
+		m.bootSays(e)
 	case Checked:
 		m.checked(e)
 	case PrepareDone:
@@ -234,6 +236,17 @@ func (m *machine) agentGone(e AgentGone) {
 		m.fail(e.Reason, false)
 	default:
 		m.stop(e.Reason, false)
+	}
+}
+
+// bootSays shows what keeps a machine, and ends one that waiting does not help.
+func (m *machine) bootSays(e BootSays) {
+	switch {
+	case m.Phase != Starting || !m.AttachedAt.IsZero():
+	case e.GaveUp:
+		m.fail(fmt.Sprintf("instance %s cannot become a worker: %s", m.InstanceID, e.Text), true)
+	default:
+		m.Reason = fmt.Sprintf("instance %s is booting; its console says: %s", m.InstanceID, e.Text)
 	}
 }
 

@@ -421,3 +421,24 @@ func TestAgentGone(t *testing.T) {
 		}
 	}
 }
+
+// What keeps a machine is shown while it boots, and no longer; one that has given up
+// ends at once, and what it printed is kept.
+func TestBootSays(t *testing.T) {
+	boots := func() *script {
+		return newScript(t).send(Demand{true}, StartAccepted{1, "i-1"})
+	}
+	s := boots().send(BootSays{1, "cannot fetch x", false}).phase(Starting)
+	if s.state.Reason != "instance i-1 is booting; its console says: cannot fetch x" {
+		t.Error(s.state.Reason)
+	}
+	if s.send(Attached{1}).phase(Substantiated); s.state.Reason != "" {
+		t.Error(s.state.Reason)
+	}
+	s.send(BootSays{1, "the disk is full", true}).phase(Substantiated)
+	s = boots().send(BootSays{1, "the disk is full", true}).phase(InsubstantiatingSubstantiating)
+	s.did(Stop{Generation: 1, Console: true, Reason: "instance i-1 cannot become a worker: the disk is full"})
+	if s.state.QuarantinedUntil.IsZero() || s.state.QuarantineWhy != "instance i-1 cannot become a worker: the disk is full" {
+		t.Errorf("%+v", s.state)
+	}
+}

@@ -31,10 +31,12 @@ func (m *Master) attach(ctx context.Context, conn *wire.Worker) error {
 	w.graceful = false // the process that was told to end has; this is another
 	w.mu.Unlock()
 	if w.latent != nil {
+		before := w.latent.State()
 		if err := w.latent.Attach(conn.Generation()); err != nil {
 			w.detach(conn)
 			return m.turnAway(w.name, conn.Generation(), conn.Hello().InstanceID, err)
 		}
+		m.noteBoot(w, before)
 		m.fleet.NoteAttached(w.name, conn.Generation(), time.Now())
 	}
 	if w.defined() != d { // the configuration was read again meanwhile

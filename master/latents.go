@@ -294,7 +294,7 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 	}
 	w.latent = latent.NewWorker(latent.Options{
 		Name: w.name, Policy: m.policy(w.name, w.defined()),
-		Provider:      provider{w},
+		Provider:      provider{m, w},
 		Save:          m.saveState(w.name, func(generation int64) fleet.Cloud { return w.memberOf(generation).Cloud }),
 		Until:         m.insist,
 		Superseded:    m.lostStore,

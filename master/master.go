@@ -62,6 +62,7 @@ type Options struct {
 // Master is a running build master.
 type Master struct {
 	setup     atomic.Pointer[setup]
+	boots     boots
 	version   string
 	timeScale float64
 	wrap      func(store.Writer) store.Writer // nil: as it is
@@ -351,9 +352,7 @@ func (m *Master) recover(ctx context.Context) error {
 	m.fleet, err = fleet.New(ctx, fleet.Options{
 		Store: records{m.db, m.owner}, Deployment: m.deployment.ID, Live: m.generationLives,
 		Ended: func(name string, generation int64, reason string) {
-			if host := m.hostOf(name); host != nil {
-				host.Post(latent.Ended{Generation: generation, Reason: reason})
-			}
+			m.instanceEnded(name, generation, reason)
 			m.tellFreed()
 		},
 		InCharge: m.inCharge,

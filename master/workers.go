@@ -72,7 +72,10 @@ func (w *worker) memberOf(generation int64) *fleet.Member {
 
 // provider carries out what a latent worker's host orders by what the
 // configuration says at that moment.
-type provider struct{ w *worker }
+type provider struct {
+	m *Master
+	w *worker
+}
 
 func (p provider) Start(ctx context.Context, generation int64) (string, error) {
 	return p.w.memberOf(generation).Start(ctx, generation)
@@ -83,7 +86,11 @@ func (p provider) Prepare(ctx context.Context, generation int64) error {
 }
 
 func (p provider) Check(ctx context.Context, generation int64) (dormouse.InstanceState, string, error) {
-	return p.w.memberOf(generation).Check(ctx, generation)
+	state, reason, err := p.w.memberOf(generation).Check(ctx, generation)
+	if err != nil {
+		return state, reason, err
+	}
+	return state, withSaid(reason, p.m.bootSays(ctx, p.w, generation, state)), nil
 }
 
 func (p provider) Stop(ctx context.Context, generation int64, console bool) error {

@@ -1,0 +1,66 @@
+package master_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/master"
+)
+
+// TestBootSays: a request that waits for a machine that installs its agent tells what
+// keeps it, once that takes longer than usual; and a machine that has given up is ended
+// for that reason, whether it still runs or has powered itself off.
+func TestBootSays(t *testing.T) {
+	const given = "dormouse: this machine cannot become a worker: the disk is full\n"
+	for _, tt := range []struct {
+		name string
+		boot func(m ec2sim.Machine)
+		want []string // in the story of the request
+	}{
+		{"waits for the master", func(m ec2sim.Machine) {
+			fmt.Fprint(m.Console, "[ 1.0] boot\r\ndormouse: cannot fetch http://ci/: timed out; trying again in 5 s\r\n")
+		}, []string{"is booting; its console says: cannot fetch http://ci/: timed out; trying again in 5 s"}},
+		{"has given up", func(m ec2sim.Machine) { fmt.Fprint(m.Console, given) }, []string{"cannot become a worker: the disk is full", "quarantined"}},
+		{"has powered off", func(m ec2sim.Machine) {
+			fmt.Fprint(m.Console, given)
+			m.PowerOff()
+		}, []string{"the disk is full", "quarantined"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.boot = tt.boot
+			m := s.startWith(`
+c['workers'] = [worker.EC2LatentWorker('bot', 'password', 't3.small', ami='`+ec2sim.WorkerImageID+`', session=session(), bootstrap='cloud-init',
+    check_instance_interval=1)]
+forced([builder('b', ['bot'], 'true')])
+`, func(o *master.Options) { o.TimeScale = 1.0 / 60 })
+			r := m.force("b", 1)[0]
+			var last string
+			m.until("what keeps it", func() bool {
+				last = m.request(r.ID).Waiting + " " + m.worker("bot").Reason
+				if strings.Contains(last, tt.want[0]) {
+					return true
+				}
+				return false
+			})
+			story, err := m.Story(t.Context(), r.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(tt.want) == 1 {
+				return
+			}
+			m.until("the end of the first machine", func() bool {
+				story, err = m.Story(t.Context(), r.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				g := story.Workers[0].Generations[0]
+				return strings.Contains(g.Generation.Reason, tt.want[0]) && len(g.Attempts) > 0 && strings.Contains(g.Attempts[0].Console, "the disk is full")
+			})
+		})
+	}
+}
