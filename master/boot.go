@@ -33,8 +33,8 @@ func (b *boots) note(name string, took time.Duration) {
 	if b.times == nil {
 		b.times = map[string][]time.Duration{}
 	}
-	times := append(b.times[name], took)
-	b.times[name] = times[max(0, len(times)-keptBoots):]
+	b.times[name] = append(b.times[name], took)
+	b.times[name] = b.times[name][max(0, len(b.times[name])-keptBoots):]
 }
 
 // usual is what three of four boots take no longer than, and half as much again; at
