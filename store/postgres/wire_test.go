@@ -253,11 +253,18 @@ func TestSilentWrites(t *testing.T) {
 	}
 }
 
-// impatient opens a database with limits that tests can wait for.
+// impatient opens a database with limits that tests can wait for. Its schema is
+// made without them, and a busy machine may need more than one attempt to open it.
 func impatient(t *testing.T, location string) *store.DB {
 	t.Helper()
-	db, err := postgres.OpenImpatient(t.Context(), location, 300*time.Millisecond)
+	patient, err := postgres.Open(t.Context(), location)
 	check(t, err)
+	check(t, patient.Close())
+	var db *store.DB
+	until(t, func(ctx context.Context) (err error) {
+		db, err = postgres.OpenImpatient(ctx, location, 300*time.Millisecond)
+		return err
+	})
 	t.Cleanup(func() { check(t, db.Close()) })
 	return db
 }
