@@ -60,10 +60,10 @@ func (x *examination) quotas(ctx context.Context) {
 func roomFinding(market dormouse.Market, group, code, name string, cpus int32, value float64) Finding {
 	f := Finding{What: "quota", State: FindingOK}
 	room := int(value) / int(cpus)
-	f.Text = fmt.Sprintf("%s %s: %g vCPUs (%s), which is room for %d of %s; what else runs in the account counts", group, market, value, code, room, name)
+	f.Text = fmt.Sprintf("%s %s: %.0f vCPUs (%s), which is room for %d of %s; what else runs in the account counts", group, market, value, code, room, name)
 	if room == 0 {
 		f.State = FindingWrong
-		f.Text = fmt.Sprintf("%s %s: %g vCPUs (%s), and %s has %d: ask for a higher limit in the Service Quotas console, or name another type", group, market, value, code, name, cpus)
+		f.Text = fmt.Sprintf("%s %s: %.0f vCPUs (%s), and %s has %d: ask for a higher limit in the Service Quotas console, or name another type", group, market, value, code, name, cpus)
 	}
 	return f
 }
