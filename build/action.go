@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -24,31 +25,22 @@ type action interface {
 	reveal(s *step)
 }
 
-// actionOf is the table of all actions.
+// actions make the action of each type of [dormouse.StepAction].
+var actions = make(map[reflect.Type]func(dormouse.StepAction) action)
+
+// does says how steps are done whose action is an A. It stands in the file that does
+// them.
+func does[A dormouse.StepAction](do func(A) action) bool {
+	actions[reflect.TypeFor[A]()] = func(a dormouse.StepAction) action { return do(a.(A)) }
+	return true
+}
+
 func actionOf(a dormouse.StepAction) (action, error) {
-	switch a := a.(type) {
-	case dormouse.ShellCommand:
-		return shellAction{a}, nil
-	case dormouse.ShellSequence:
-		return sequenceAction{a}, nil
-	case dormouse.SetProperty:
-		return propertyAction{a}, nil
-	case dormouse.SetPropertyFromCommand:
-		return fromCommandAction{a}, nil
-	case dormouse.Upload:
-		return uploadAction{a}, nil
-	case dormouse.Download:
-		return downloadAction{a}, nil
-	case dormouse.MasterShellCommand:
-		return masterAction{a}, nil
-	case dormouse.FileCommand:
-		return fileAction{a}, nil
-	case dormouse.Trigger:
-		return triggerAction{a}, nil
-	case dormouse.Git:
-		return gitAction{a}, nil
+	do, ok := actions[reflect.TypeOf(a)]
+	if !ok {
+		return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T can not be run", a)
 	}
-	return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T can not be run", a)
+	return do(a), nil
 }
 
 func stepName(spec dormouse.StepSpec) string {

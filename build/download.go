@@ -16,6 +16,8 @@ import (
 // downloadAction writes a file on the worker.
 type downloadAction struct{ dormouse.Download }
 
+var _ = does(func(a dormouse.Download) action { return downloadAction{a} })
+
 func (downloadAction) defaultName() string { return "download" }
 
 // downloadArgs are what a download is of, rendered.

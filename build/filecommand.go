@@ -9,6 +9,8 @@ import (
 // fileAction does something to files on the worker.
 type fileAction struct{ dormouse.FileCommand }
 
+var _ = does(func(a dormouse.FileCommand) action { return fileAction{a} })
+
 // fileWords are what steps on files are called, and what they say when they have
 // ended well and badly.
 var fileWords = map[dormouse.FileOperation]struct{ name, done, failed string }{

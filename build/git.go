@@ -11,6 +11,8 @@ import (
 // gitAction checks a repository out with the worker's own git.
 type gitAction struct{ dormouse.Git }
 
+var _ = does(func(a dormouse.Git) action { return gitAction{a} })
+
 func (gitAction) defaultName() string { return "git" }
 
 // copySource is the directory that method "copy" keeps its checkout in, next

@@ -19,6 +19,8 @@ import (
 // masterAction runs a command on the master's machine.
 type masterAction struct{ dormouse.MasterShellCommand }
 
+var _ = does(func(a dormouse.MasterShellCommand) action { return masterAction{a} })
+
 func (masterAction) defaultName() string { return "MasterShellCommand" }
 
 // masterArgs are the command, rendered.

@@ -10,6 +10,8 @@ import (
 // sequenceAction runs commands one after the other.
 type sequenceAction struct{ dormouse.ShellSequence }
 
+var _ = does(func(a dormouse.ShellSequence) action { return sequenceAction{a} })
+
 func (sequenceAction) defaultName() string { return "shell_sequence" }
 
 // shell is one of the commands.

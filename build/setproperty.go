@@ -14,6 +14,8 @@ import (
 // propertyAction gives properties a value.
 type propertyAction struct{ dormouse.SetProperty }
 
+var _ = does(func(a dormouse.SetProperty) action { return propertyAction{a} })
+
 func (a propertyAction) defaultName() string {
 	if a.All == nil && len(a.Values) == 1 {
 		return "SetProperty"
@@ -99,6 +101,8 @@ func (s *step) masked(v any) any {
 type fromCommandAction struct {
 	dormouse.SetPropertyFromCommand
 }
+
+var _ = does(func(a dormouse.SetPropertyFromCommand) action { return fromCommandAction{a} })
 
 func (fromCommandAction) defaultName() string { return "setproperty" }
 

@@ -14,6 +14,8 @@ import (
 // shellAction runs a command of the user's.
 type shellAction struct{ dormouse.ShellCommand }
 
+var _ = does(func(a dormouse.ShellCommand) action { return shellAction{a} })
+
 func (shellAction) defaultName() string { return "shell" }
 
 func (a shellAction) run(ctx context.Context, s *step) (dormouse.Result, error) {

@@ -13,6 +13,8 @@ import (
 // triggerAction asks for other builds.
 type triggerAction struct{ dormouse.Trigger }
 
+var _ = does(func(a dormouse.Trigger) action { return triggerAction{a} })
+
 func (triggerAction) defaultName() string { return "trigger" }
 
 // triggerArgs are what to trigger, rendered.

@@ -17,6 +17,8 @@ import (
 // uploadAction copies files from the worker to the build's artifacts.
 type uploadAction struct{ dormouse.Upload }
 
+var _ = does(func(a dormouse.Upload) action { return uploadAction{a} })
+
 func (uploadAction) defaultName() string { return "upload" }
 
 // uploadPaths are an upload's paths, rendered.

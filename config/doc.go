@@ -34,8 +34,8 @@
 // reader, the list where it stands, and for what is not here the advice of
 // docs/buildbot.md. It registers itself, and modules, imports and messages follow. So
 // a new step is a register(&class{…}) beside the function that reads its arguments,
-// in one file; package build runs what that returns. A name of Buildbot that is only
-// known is a line of elsewhere.go until then.
+// in one file; one file of package build does what that returns. A name of Buildbot
+// that is only known is a line of elsewhere.go until then.
 //
 // # Functions
 //

@@ -43,3 +43,20 @@ func TestPositions(t *testing.T) {
 		}
 	}
 }
+
+// TestMethodsKnowTheirPlace: what a method of a configuration's object is given is
+// reported where it stands, with the calls that led there.
+func TestMethodsKnowTheirPlace(t *testing.T) {
+	t.Parallel()
+	for src, want := range map[string]string{
+		"lock = util.MasterLock('l')\nx = [lock.access('wrong')]\n":              "m.star:4:18: access: the mode must be",
+		"def f(l):\n    return l.access('wrong')\nx = f(util.MasterLock('l'))\n": "m.star:4:21: access: the mode must be 'exclusive' or 'counting', not \"wrong\" (called from line 5)",
+		"f = util.BuildFactory()\nf.addSteps([steps.Test(), 5])\n":               "m.star:4:27: util.BuildFactory: a step must be",
+		"f = util.BuildFactory()\ndef g():\n    f.addStep(5)\ng()\n":             "m.star:5:15: util.BuildFactory: a step must be one of steps.ShellCommand, steps.Git, …, not 5 (called from line 6)",
+	} {
+		_, err := Parse("m.star", []byte("from buildbot.plugins import *\nc = BuildmasterConfig = {}\n"+src), testOptions())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", src, err, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package dialect
 
-// Vocabulary is what a text may talk about. The dialect knows no name by itself.
+// Vocabulary is what a text may talk about. The dialect knows no name by itself. Its
+// functions must be there; all else may be empty.
 type Vocabulary struct {
 	// Dictionary are the names of the global dictionary that a text fills, its
 	// full name first.
@@ -10,6 +11,7 @@ type Vocabulary struct {
 	// by an import alone.
 	Modules map[string]map[string]string
 	// Whole are what "import MODULE" knows, and the name that is predeclared for it.
+	// One with a dot in it needs the one before the dot, which import a.b binds.
 	Whole map[string]string
 	// Decorators are what may stand behind @, as it is written. The first is the
 	// one that messages name.
