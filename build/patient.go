@@ -13,10 +13,15 @@ func (b *running) persist(ctx context.Context, write func() error) error {
 // persistUntil is persist that ends also with over, where that is not nil.
 func (b *running) persistUntil(ctx, over context.Context, write func() error) error {
 	err := write()
-	if !passes(err) {
-		return err
+	if passes(err) {
+		err = b.holdBack(ctx, over, err, write)
 	}
-	b.log.Error("the build is held back until the store can be written again", "err", err)
+	return err
+}
+
+// holdBack is persist once a try has failed.
+func (b *running) holdBack(ctx, over context.Context, failed error, write func() error) error {
+	b.log.Error("the build is held back until the store can be written again", "err", failed)
 	if over != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -24,10 +29,10 @@ func (b *running) persistUntil(ctx, over context.Context, write func() error) er
 		defer context.AfterFunc(over, cancel)()
 	}
 	first := true
-	return b.runner.Store.Until(ctx, "a write of build "+b.job.Build.Builder, func() error {
+	return b.runner.Store.Until(ctx, "storing the progress of a build of "+b.job.Build.Builder, func() error {
 		if first { // it was just tried
 			first = false
-			return err
+			return failed
 		}
 		return write()
 	})
