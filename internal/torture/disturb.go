@@ -55,6 +55,9 @@ var lies = []struct{ name, rule string }{
 	{"an instance dies", `{"name": "x", "when": {"times": 1}, "do": {"die": {"after": "600ms"}}}`},
 	{"a boot never attaches", `{"name": "` + neverBoots + `", "when": {"times": 1}, "do": {"never_boot": true}}`},
 	{"a spot instance is taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "500ms", "notice": "800ms", "rebalance": "200ms"}}}`},
+	// Long enough for agents, who ask every 5 s.
+	{"a spot instance is recommended to be left, and announced to be taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "600ms", "notice": "7s", "rebalance": "500ms"}}}`},
+	{"a spot instance is announced to be taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "200ms", "notice": "7s", "rebalance": "never"}}}`},
 }
 
 // disturbance draws one.

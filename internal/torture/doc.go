@@ -34,8 +34,10 @@
 //	leaked     an instance that is alive when nothing wants it any more, or
 //	           still has the worker's volume or address
 //	shared     two instances in use for one worker, or alive before the end of
-//	           one was accepted, or two of one generation; two masters that
-//	           serve for ever
+//	           one was accepted or announced, or two of one generation; two
+//	           masters that serve for ever
+//	ended for  an instance that EC2 had announced to take back, and that we
+//	it         ended: it is paid for then. Not where a master was told to stop
 //	broken     a master that ends by itself, does not start, or does not stop
 //
 // Many runs in which no build goes on under another master are a loss, too. The

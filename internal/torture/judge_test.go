@@ -205,6 +205,28 @@ func TestInstancesAreJudged(t *testing.T) {
 	}
 }
 
+// TestWhoEndsWhatIsTakenBack: EC2, once it has announced it, unless a master was told
+// to stop.
+func TestWhoEndsWhatIsTakenBack(t *testing.T) {
+	rows := []dormouse.Instance{{ID: "i-1", Worker: "w", Generation: 1, TakenAt: at(3)}, {ID: "i-2", Worker: "w", Generation: 2}}
+	for _, tc := range []struct {
+		by          string
+		stops       int
+		taken, paid int
+	}{{"", 0, 1, 0}, {"AKIA", 0, 0, 1}, {"AKIA", 1, 0, 0}} {
+		f := figures{stops: tc.stops}
+		ledger := ec2sim.Ledger{Instances: []ec2sim.LedgerEntry{
+			{ID: "i-1", LaunchedAt: at(0), StoppingAt: at(4), EndedAt: at(4), EndedBy: tc.by},
+			{ID: "i-2", LaunchedAt: at(2), StoppingAt: at(9), EndedAt: at(9), EndedBy: "AKIA"}, // the next, while EC2 has not taken the first
+		}}
+		judgeInstances(&f, rows, nil, ledger)
+		judgeTaken(&f, rows, ledger)
+		if f.taken != tc.taken || f.paid != tc.paid || f.shared != 0 {
+			t.Errorf("%+v: %+v", tc, f)
+		}
+	}
+}
+
 // TestTimesOfAClockThatJumps: builds whose times mean nothing are not compared.
 func TestTimesOfAClockThatJumps(t *testing.T) {
 	var f figures

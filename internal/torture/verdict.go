@@ -140,6 +140,24 @@ func wrongLines(said []string, want int, whole bool) string {
 	return ""
 }
 
+// judgeTaken holds that what EC2 had announced to take back was ended by EC2, and
+// cost nothing. A master that is told to stop ends it all the same.
+func judgeTaken(f *figures, rows []dormouse.Instance, ledger ec2sim.Ledger) {
+	announced := map[string]bool{}
+	for _, i := range rows {
+		announced[i.ID] = !i.TakenAt.IsZero()
+	}
+	for _, i := range ledger.Instances {
+		switch {
+		case !announced[i.ID]:
+		case i.EndedBy == "":
+			f.taken++
+		case f.stops == 0:
+			f.lose(&f.paid, "instance %s was announced to be taken back, and terminated by %s: it costs $%.4f", i.ID, i.EndedBy, i.CostUSD)
+		}
+	}
+}
+
 // judgeInstances holds that a generation had one instance, that no two were in
 // use for one worker at a time, and that the master's ledger knows each that
 // there ever was. Without builds, whose times may mean nothing, they are not
@@ -177,8 +195,9 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 		}
 		for _, o := range ledger.Instances[n+1:] {
 			// A worker's next instance is launched once the end of the last is
-			// accepted.
-			if ok && row.Worker != "" && known[o.ID].Worker == row.Worker && i.LaunchedAt.Before(overAt(o)) && o.LaunchedAt.Before(overAt(i)) {
+			// accepted, or EC2 has announced it.
+			announced := !row.TakenAt.IsZero() || !known[o.ID].TakenAt.IsZero()
+			if ok && !announced && row.Worker != "" && known[o.ID].Worker == row.Worker && i.LaunchedAt.Before(overAt(o)) && o.LaunchedAt.Before(overAt(i)) {
 				f.lose(&f.shared, "worker %s had %s from %v to %v and %s from %v to %v", row.Worker,
 					i.ID, i.LaunchedAt, overAt(i), o.ID, o.LaunchedAt, overAt(o))
 			}
