@@ -43,11 +43,13 @@ type account struct {
 	kick  chan struct{} // something began to end
 
 	mu      sync.Mutex
-	next    *listing            // not begun yet; whoever asks now gets this one
-	listing bool                // one is under way
-	batch   *batch              // gathers terminations
-	groups  map[groupKey]*group // gather launches
-	flights map[string]*flight  // launches on the wire, by token
+	next    *listing // not begun yet; whoever asks now gets this one
+	listing bool     // one is under way
+	batch   *batch   // gathers terminations
+	// repriced is when the prices were asked for again that were not known.
+	repriced time.Time
+	groups   map[groupKey]*group // gather launches
+	flights  map[string]*flight  // launches on the wire, by token
 	// trials is when EC2 has last said that it would carry a launch out whose price
 	// is not known.
 	trials map[groupKey]time.Time
@@ -161,6 +163,7 @@ func (a *account) watch() {
 			a.fleet.refused(chore{choreList, a.cloud.Key()}, "", a.cloud.Key(), err)
 		} else {
 			a.fleet.done(chore{choreList, a.cloud.Key()})
+			a.priceAgain()
 		}
 		listed = time.Now()
 		if !listed.Before(tidyAt) {

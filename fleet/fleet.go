@@ -79,6 +79,9 @@ type Options struct {
 	// Token makes the idempotency token of an attempt: at most 64 characters,
 	// the same for the same attempt for ever.
 	Token func(deployment, launch string, attempt int) string
+	// Price asks again what an instance costs whose price is not known; nil: it
+	// stays unknown. See [PriceOf].
+	Price func(context.Context, dormouse.Instance) (perHour *float64, source string, err error)
 	// Budget holds back launches. SpentToday returns what instances have cost
 	// since midnight UTC, in US dollars; a budget per day needs it.
 	Budget Budget

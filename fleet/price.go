@@ -58,26 +58,55 @@ func (q *question) now() (price, bool) {
 
 // priceLater enters what instances cost once that is known.
 func (a *account) priceLater(rows []dormouse.Instance, q *question) {
-	a.fleet.wg.Go(func() {
-		cost := q.wait(a.fleet.ctx)
-		if cost.perHour == nil {
-			return
+	a.fleet.wg.Go(func() { a.fleet.priced(rows, q.wait(a.fleet.ctx)) })
+}
+
+// priced enters what instances cost whose price was not known.
+func (f *Fleet) priced(rows []dormouse.Instance, cost price) {
+	if cost.perHour == nil {
+		return
+	}
+	var changed []dormouse.Instance
+	f.mu.Lock()
+	for _, r := range rows {
+		now := f.rows[r.ID]
+		if now == nil && !r.EndedAt.IsZero() {
+			now = &r // it had ended before
 		}
-		f := a.fleet
-		var changed []dormouse.Instance
-		f.mu.Lock()
+		if now != nil && now.PricePerHour == nil {
+			now.PricePerHour, now.PriceSource = cost.perHour, cost.source
+			changed = append(changed, *now)
+		}
+	}
+	f.mu.Unlock()
+	f.save(changed...)
+}
+
+// priceAgain asks for the prices of the account's instances that have none: a right
+// or a price_per_hour may have been given since, and a budget admits nothing beside
+// what it cannot count.
+func (a *account) priceAgain() {
+	f := a.fleet
+	var rows []dormouse.Instance
+	f.mu.Lock()
+	for _, r := range f.rows {
+		if r.Account == a.cloud.Key() && r.PricePerHour == nil && r.Worker != "" {
+			rows = append(rows, *r)
+		}
+	}
+	f.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f.opt.Price == nil || len(rows) == 0 || time.Since(a.repriced) < f.scaled(trialFresh) {
+		return
+	}
+	a.repriced = time.Now()
+	f.wg.Go(func() {
 		for _, r := range rows {
-			now := f.rows[r.ID]
-			if now == nil && !r.EndedAt.IsZero() {
-				now = &r // it had ended before
-			}
-			if now != nil && now.PricePerHour == nil {
-				now.PricePerHour, now.PriceSource = cost.perHour, cost.source
-				changed = append(changed, *now)
-			}
+			var cost price
+			cost.perHour, cost.source, cost.err = f.opt.Price(f.ctx, r)
+			f.priced([]dormouse.Instance{r}, cost) // why there is none was said at the launch
 		}
-		f.mu.Unlock()
-		f.save(changed...)
 	})
 }
 

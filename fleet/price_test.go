@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,40 @@ func TestALaunchIsSentAgainWithoutItsPrice(t *testing.T) {
 		}
 		if _, err := m.Start(t.Context(), 1); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestAPriceIsAskedForAgain: of an instance that was launched without one, with the
+// account's listings, so that a budget that is set later need not wait for its end.
+func TestAPriceIsAskedForAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var known atomic.Pointer[float64]
+		var asked atomic.Int64
+		w.opt.Price = func(context.Context, dormouse.Instance) (*float64, string, error) {
+			asked.Add(1)
+			return known.Load(), "late", nil
+		}
+		w.alive("bot1", 1, true)
+		if _, err := w.member("bot1").Start(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * sweepInterval)
+		synctest.Wait()
+		if asked.Load() == 0 || w.books.instance("i-1").PricePerHour != nil {
+			t.Errorf("asked %d times: %+v", asked.Load(), w.books.instance("i-1"))
+		}
+		known.Store(new(0.5))
+		time.Sleep(2 * sweepInterval)
+		synctest.Wait()
+		if row := w.books.instance("i-1"); row.PricePerHour == nil || *row.PricePerHour != 0.5 || row.PriceSource != "late" {
+			t.Errorf("the ledger has %+v", row)
+		}
+		n := asked.Load()
+		time.Sleep(2 * sweepInterval)
+		synctest.Wait()
+		if asked.Load() != n {
+			t.Error("a price that is known is asked for again")
 		}
 	})
 }

@@ -87,6 +87,20 @@ func (m *Master) member(ctx context.Context, c config.Worker, name string) (*fle
 	}, nil
 }
 
+// priceOfInstance is what an instance costs as its worker is configured now.
+func (m *Master) priceOfInstance(ctx context.Context, i dormouse.Instance) (perHour *float64, source string, err error) {
+	w := m.hosted(i.Worker)
+	if w == nil || w.latent == nil {
+		return nil, "", nil
+	}
+	d := w.defined()
+	account, ok := d.member.Cloud.(*ec2.Account)
+	if !ok || account.Key() != i.Account {
+		return nil, "", nil
+	}
+	return priceOf(ctx, account, d.config.EC2, dormouse.Offering{InstanceType: i.InstanceType, Zone: i.Zone, Market: i.Market})
+}
+
 // errands are what the instances of a worker with volumes or an address need.
 func (m *Master) errands(name string, account *ec2.Account, spec ec2.LaunchSpec) fleet.Errands {
 	if !spec.NeedsPreparation() {

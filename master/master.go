@@ -356,6 +356,7 @@ func (m *Master) recover(ctx context.Context) error {
 			m.tellFreed()
 		},
 		InCharge: m.inCharge,
+		Price:    m.priceOfInstance,
 		Changed: func(i dormouse.Instance) {
 			m.bus.announce(dormouse.Event{Kind: dormouse.EventInstanceChanged, Instance: &i})
 		},
