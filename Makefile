@@ -8,10 +8,10 @@ GOFUMPT := $(TOOLS)/gofumpt
 TIMEOUT ?= 40m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test peers check fmt lint unit torture fuzz bench clean
+.PHONY: help build demo test peers check fmt lint unit torture boot-test fuzz bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/dormouse, linked statically: machines of any distribution run it
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dormouse ./cmd/dormouse
@@ -42,6 +42,10 @@ unit: ## all tests, with the race detector
 
 torture: ## kill, cut and lie, and count what is lost: make torture RUNS=500 [STORE=postgres] [SEED=7]
 	$(GO) run ./internal/torture -runs $(or $(RUNS),100) -store $(or $(STORE),sqlite) $(if $(SEED),-seed $(SEED))
+
+boot-test: build ## boot real machines, and reset, kill, fill and cut them off (root, Debian): make boot-test [ONLY=flow,reset]
+	$(GO) build -o bin/boottest ./internal/boottest
+	bin/boottest -dormouse bin/dormouse $(if $(ONLY),-only $(ONLY)) $(if $(KEEP),-keep)
 
 # As much of it as a minute holds, with other lots each time. What is missing
 # where there is no PostgreSQL, peers has said.

@@ -55,7 +55,8 @@ var mayImport = map[string][]string{
 	"wire":             {"internal/listen"},
 	"worker":           {"internal/boottime", "internal/environ", "internal/procs", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
-	"internal/torture": {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
+	"internal/boottest": {"ec2/ec2sim", "web", "web/client"},
+	"internal/torture":  {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
 	// These two assemble the others.
 	"master":       {"*"},
 	"cmd/dormouse": {"*"},
