@@ -55,7 +55,21 @@ type account struct {
 	trials map[groupKey]time.Time
 	// most is how many of an offering one launch asks for, where EC2 has said that
 	// it takes fewer than maxBatch.
-	most map[dormouse.Offering]int
+	most map[dormouse.Offering]fewer
+}
+
+// fewer is how many instances one launch may ask for, for a while.
+type fewer struct {
+	instances int
+	until     time.Time
+}
+
+// full is how many of an offering one launch asks for. The mutex is held.
+func (a *account) full(o dormouse.Offering, now time.Time) int {
+	if m, ok := a.most[o]; ok && now.Before(m.until) {
+		return m.instances
+	}
+	return maxBatch
 }
 
 type listing struct {
@@ -72,7 +86,7 @@ type batch struct {
 func newAccount(f *Fleet, c Cloud) *account {
 	return &account{
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
-		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]int{},
+		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]fewer{},
 		trials: map[groupKey]time.Time{},
 	}
 }

@@ -216,7 +216,8 @@ func (a *account) passOver(attempts []dormouse.LaunchAttempt, err error, now tim
 	n, reach := len(attempts), reachOf(err)
 	if n > 1 && reach == dormouse.ReachBatch {
 		a.mu.Lock()
-		a.most[attempts[0].Offering] = n / 2
+		maps.DeleteFunc(a.most, func(_ dormouse.Offering, m fewer) bool { return !now.Before(m.until) })
+		a.most[attempts[0].Offering] = fewer{n / 2, until}
 		a.mu.Unlock()
 		return
 	}

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -87,7 +86,7 @@ func (a *account) join(ctx context.Context, m *Member, o dormouse.Offering, gene
 			})
 		}
 		g.waiting = append(g.waiting, w)
-		if len(g.waiting) >= cmp.Or(a.most[o], maxBatch) {
+		if len(g.waiting) >= a.full(o, time.Now()) {
 			delete(a.groups, key)
 		}
 		a.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -157,7 +158,19 @@ func (m *Member) noneLeft(offerings []dormouse.Offering, again time.Time) error 
 	err := dormouse.Errorf(code, "nothing that worker %s may be started as can be had until at least %s (%s); more instance types or zones to choose from may help",
 		m.Worker, again.Format("15:04:05"), strings.Join(text, "; "))
 	err.Again = again
+	if m.Batch == "" {
+		err.Again = again.Add(rand.N(m.Fleet.apart()))
+	}
 	return err
+}
+
+// apart is over how long those who launch alone ask again for what was short, where
+// all of them would at once: EC2 admits two launches a second (see limits of package
+// ec2), and one that is refused tells the others.
+func (f *Fleet) apart() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.scaled(time.Second / 2 * time.Duration(1+min(len(f.chosenFrom), 100)))
 }
 
 func (m *Member) passedOver(offerings []dormouse.Offering) []PassedOver {

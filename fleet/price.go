@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"maps"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
@@ -133,7 +134,9 @@ func (a *account) firstCause(key groupKey, w *wish, id string, unknown error) er
 	if err == nil || passes(err) { // as for the price, that is not what is in the way
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.trials[key] = time.Now()
+		now := time.Now()
+		maps.DeleteFunc(a.trials, func(_ groupKey, at time.Time) bool { return now.Sub(at) >= trialFresh })
+		a.trials[key] = now
 		return unknown
 	}
 	return err

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 const shortageMemory = 3 * time.Minute
 
 // shortages remembers what was short, and for whom. It holds at most a few entries
-// for each offering that is configured.
+// for each offering that was asked for in the last minutes.
 type shortages map[shortageKey]shortage
 
 // shortageKey says what was short in an account: an offering, or, by the fields
@@ -76,6 +77,7 @@ func (s *shortages) set(k shortageKey, v shortage) {
 	if *s == nil {
 		*s = shortages{}
 	}
+	maps.DeleteFunc(*s, func(_ shortageKey, old shortage) bool { return old.until.Add(shortageMemory).Before(v.until) })
 	(*s)[k] = v
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -156,4 +157,53 @@ func (r *region) asked() (out []string) {
 		out = append(out, q.Type+" "+q.Worker)
 	}
 	return out
+}
+
+// TestThoseAloneAskAgainApart: what was short is not asked for by all workers that
+// launch alone in one moment, and by none too early.
+func TestThoseAloneAskAgainApart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.region.launch = func(int) (error, bool) { return dormouse.Errorf(dormouse.Capacity, "none"), false }
+		again := map[time.Time]int{}
+		_, errs := startAll(t, w, 20, "")
+		for _, err := range errs {
+			var e *dormouse.Error
+			if !errors.As(err, &e) || e.Again.Before(time.Now().Add(shortageMemory)) {
+				t.Fatalf("%v", err)
+			}
+			again[e.Again]++
+			if late := e.Again.Sub(time.Now().Add(shortageMemory)); late > 15*time.Second {
+				t.Errorf("one waits %v longer than it has to", late)
+			}
+		}
+		if len(again) < 15 {
+			t.Errorf("20 workers ask again at %d times", len(again))
+		}
+	})
+}
+
+// TestWhatIsOverIsForgotten: what EC2 has refused takes no memory when it has been
+// asked for again long since, whatever was configured meanwhile.
+func TestWhatIsOverIsForgotten(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a := w.account(w.region)
+		refuse := func(reach dormouse.Reach) {
+			err := &dormouse.Error{Code: dormouse.Quota, Message: "too many", Reach: reach}
+			for i := range 50 {
+				at := dormouse.LaunchAttempt{Worker: "bot", Offering: dormouse.Offering{InstanceType: fmt.Sprintf("%v.large%d", time.Now().Unix(), i)}}
+				a.passOver([]dormouse.LaunchAttempt{at, at}, err, time.Now())
+			}
+		}
+		for range 10 {
+			refuse(dormouse.ReachBatch)
+			refuse(dormouse.ReachType)
+			time.Sleep(time.Hour)
+		}
+		if len(a.most) > 50 || len(w.short) > 50 {
+			t.Errorf("%d batches and %d shortages are remembered", len(a.most), len(w.short))
+		}
+		if n := a.full(dormouse.Offering{InstanceType: fmt.Sprintf("%v.large1", time.Now().Add(-time.Hour).Unix())}, time.Now()); n != maxBatch {
+			t.Errorf("an hour later a launch asks for %d at most", n)
+		}
+	})
 }
