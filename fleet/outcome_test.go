@@ -135,16 +135,18 @@ func TestALaunchIsSharedByThoseThatLive(t *testing.T) {
 			w.alive(fmt.Sprintf("bot%d", i), 1, true)
 		}
 		startAll(t, w, 3, "bots")
+		first, last := w.books.attempts[0].Worker, w.books.attempts[2].Worker
+		for _, worker := range []string{first, w.books.attempts[1].Worker} {
+			w.alive(worker, 1, false)
+		}
 		w.region.end("i-1", "")
-		w.alive("bot0", 1, false)
-		w.alive("bot1", 1, false)
 		w.region.end("i-2", "")
-		m := w.member("bot0")
+		m := w.member(first)
 		m.Batch = "bots"
 		if err := m.Stop(t.Context(), 1, false); err != nil {
 			t.Fatal(err)
 		}
-		if row := w.books.instance("i-3"); row.Worker != "bot2" {
+		if row := w.books.instance("i-3"); row.Worker != last {
 			t.Errorf("the instance that lives is %s's", row.Worker)
 		}
 		if w.region.instances["i-3"].State.Dying() {
