@@ -177,11 +177,18 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 		}
 		of[g] = i.ID
 	}
+	// A build's end may be stored late; on what EC2 has taken back it has come.
+	over := func(b dormouse.Build) time.Time {
+		if at := known[b.InstanceID].TakenAt; !at.IsZero() && at.Before(b.FinishedAt) {
+			return at
+		}
+		return b.FinishedAt
+	}
 	busy := map[string]time.Duration{}
 	for n, b := range builds {
 		busy[b.InstanceID] += b.FinishedAt.Sub(b.StartedAt)
 		for _, o := range builds[n+1:] {
-			if b.Worker == o.Worker && b.InstanceID != o.InstanceID && b.StartedAt.Before(o.FinishedAt) && o.StartedAt.Before(b.FinishedAt) {
+			if b.Worker == o.Worker && b.InstanceID != o.InstanceID && b.StartedAt.Before(over(o)) && o.StartedAt.Before(over(b)) {
 				f.lose(&f.shared, "worker %s built %s/%d on %s and %s/%d on %s at the same time",
 					b.Worker, b.Builder, b.Number, b.InstanceID, o.Builder, o.Number, o.InstanceID)
 			}
