@@ -281,7 +281,7 @@ func endsAtOnce(why *regexp.Regexp) func(*stage) error {
 		if err != nil {
 			return err
 		}
-		s.notef("why: %q", line)
+		s.notef("why: %q", shorten(line))
 		return s.master.client.CancelRequest(s, request)
 	}
 }

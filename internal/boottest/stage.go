@@ -29,6 +29,9 @@ type scenario struct {
 // plentyMiB is a disk that nothing here fills. Its file is as long as what is on it.
 const plentyMiB = 4096
 
+// noteLength is how much of a reason a scenario's line has, in characters.
+const noteLength = 120
+
 // stage is where a scenario is played: an endpoint, a master, and the machines.
 type stage struct {
 	context.Context
@@ -119,6 +122,14 @@ func (s *stage) notef(format string, args ...any) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
+// shorten keeps the part of a text that a line has room for.
+func shorten(text string) string {
+	if runes := []rune(text); len(runes) > noteLength {
+		return string(runes[:noteLength]) + "…"
+	}
+	return text
+}
+
 // until waits until something is so, and returns when it was seen.
 func (s *stage) until(what string, limit time.Duration, is func() (bool, error)) (time.Time, error) {
 	deadline := time.Now().Add(limit)
@@ -207,12 +218,12 @@ func (s *stage) closed(request int64, m *machine, since time.Time, limit time.Du
 		return err
 	}
 	after := g.Generation.ClosedAt.Sub(since)
-	s.notef("generation ended +%s (%s)", seconds(after), g.Generation.Reason)
+	s.notef("generation ended +%s (%s)", seconds(after), shorten(g.Generation.Reason))
 	if after > limit {
 		return fmt.Errorf("that is later than %v", limit)
 	}
 	_, err = s.until("the machine is gone", time.Minute, func() (bool, error) { return !m.gone().IsZero(), nil })
-	if err == nil {
+	if err == nil && m.gone().After(since) {
 		s.notef("machine gone +%s", seconds(m.gone().Sub(since)))
 	}
 	return err
