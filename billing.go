@@ -22,15 +22,31 @@ func (i Instance) TakenBack() bool {
 }
 
 // billed returns from when to when EC2 bills the instance, as far as is known at
-// now; both are the same where it bills nothing, or nothing yet. A pending instance
-// is free. One that ended without ever having been seen to run may have run between
-// two looks, so it is billed from its launch.
+// now; both are the same where it bills nothing, or nothing yet.
 //
 // What EC2 takes back is free in its first hour, and to the second after it, or, where
 // it bills full hours, for those that were full. What we end is billed to the second,
 // a minute at least, or for each hour begun (Amazon EC2 User Guide, "Billing for
 // interrupted Spot Instances").
 func (i Instance) billed(now time.Time) (start, end time.Time) {
+	start, end = i.ran(now)
+	if start.IsZero() {
+		return start, end
+	}
+	return start, start.Add(i.charged(end.Sub(start)))
+}
+
+// ranFree reports whether the instance has run, and EC2 bills nothing for it.
+func (i Instance) ranFree(now time.Time) bool {
+	start, end := i.ran(now)
+	return i.TakenBack() && !start.IsZero() && i.charged(end.Sub(start)) == 0
+}
+
+// ran returns from when to when the instance ran, as far as is known at now; both are
+// zero where it has not. A pending instance does not run yet. One that ended without
+// ever having been seen to run may have run between two looks, so it counts from its
+// launch.
+func (i Instance) ran(now time.Time) (start, end time.Time) {
 	start = i.RunningAt
 	if start.IsZero() {
 		if i.State == InstancePending && i.StoppingAt.IsZero() {
@@ -50,7 +66,10 @@ func (i Instance) billed(now time.Time) (start, end time.Time) {
 	if i.TakenBack() && !i.TakenAt.IsZero() && i.TakenAt.Before(end) {
 		end = i.TakenAt // it was seen to have ended some seconds later
 	}
-	return start, start.Add(i.charged(max(end.Sub(start), 0)))
+	if end.Before(start) {
+		end = start
+	}
+	return start, end
 }
 
 // charged is for how long a run is billed.

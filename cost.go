@@ -11,7 +11,7 @@ import (
 // of adjoining ranges add up to that of the whole.
 func (i Instance) Cost(from, to, now time.Time) (usd float64, known bool) {
 	if i.PricePerHour == nil {
-		return 0, false
+		return 0, i.ranFree(now)
 	}
 	return *i.PricePerHour * i.Billed(from, to, now).Hours(), true
 }

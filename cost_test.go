@@ -131,7 +131,7 @@ func TestCost(t *testing.T) {
 				t.Errorf("it costs %v (known: %v), want %v", usd, known, c.hours*0.5)
 			}
 			c.instance.PricePerHour = nil
-			if usd, known := c.instance.Cost(c.from, c.to, c.now); known || usd != 0 {
+			if usd, known := c.instance.Cost(c.from, c.to, c.now); usd != 0 || known != (c.hours == 0 && c.instance.TakenBack() && !c.instance.RunningAt.IsZero()) {
 				t.Errorf("without a price it costs %v (known: %v)", usd, known)
 			}
 		})
@@ -187,7 +187,8 @@ func TestCostOfBuild(t *testing.T) {
 
 // fleetOfMarch is two days of instances, at one dollar an hour: one from 22:00
 // to 02:00 that served two builders, an hour without a build, one of unknown
-// price, and one beyond the range.
+// price, and one beyond the range. (What EC2 took back in its first hour is in
+// [TestWhatWasFreeCounts].)
 func fleetOfMarch() []dormouse.Usage {
 	first, second := dormouse.Day(midday), dormouse.Day(midday).AddDate(0, 0, 1)
 	price := new(1.0)
@@ -255,6 +256,35 @@ func TestCostReport(t *testing.T) {
 
 // Whatever happened, nothing is lost or charged twice: rows add up to the
 // total, and adjoining ranges to the whole.
+func TestWhatWasFreeCounts(t *testing.T) {
+	t.Parallel()
+	day := dormouse.Day(midday)
+	taken := dormouse.Usage{
+		Instance: dormouse.Instance{
+			ID: "i-1", Worker: "w1", State: dormouse.InstanceTerminated, StateReason: "Server.SpotInstanceTermination: Spot instance termination",
+			RunningAt: midday, EndedAt: midday.Add(time.Hour / 2),
+		},
+		Builds: []dormouse.BuildTime{{Builder: "linux", Day: day, Builds: 2, Time: 10 * time.Minute}},
+	}
+	for by, want := range map[dormouse.CostBy]string{dormouse.CostByDay: day.Format(time.DateOnly), dormouse.CostByBuilder: "linux", dormouse.CostByWorker: "w1"} {
+		for _, price := range []*float64{nil, new(1.0)} {
+			taken.Instance.PricePerHour = price
+			sums := dormouse.NewCostSums(by, day, day.AddDate(0, 0, 1), midday.Add(2*time.Hour))
+			sums.Add(taken)
+			outside := taken
+			outside.Instance.RunningAt, outside.Instance.EndedAt = midday.AddDate(0, 0, -1), midday.AddDate(0, 0, -1).Add(time.Minute)
+			sums.Add(outside)
+			row := dormouse.CostRow{Kind: dormouse.CostNamed, Name: want, Instances: 1, Builds: 2, USD: new(0.0)}
+			total := row
+			total.Kind, total.Name = dormouse.CostTotal, ""
+			got := sums.Report()
+			if diff := cmp.Diff([]dormouse.CostRow{row, total}, append(got.Rows, got.Total)); diff != "" {
+				t.Errorf("by %s (-want +got):\n%s", by, diff)
+			}
+		}
+	}
+}
+
 func TestCostAddsUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seconds := rapid.Int64Range(0, 10*24*3600)

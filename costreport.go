@@ -86,7 +86,8 @@ func NewCostSums(by CostBy, from, to, now time.Time) *CostSums {
 // Add adds an instance, which may reach beyond the range or lie outside it.
 func (s *CostSums) Add(u Usage) {
 	billed := u.Instance.Billed(s.from, s.to, s.now)
-	if billed == 0 {
+	free := s.free(u.Instance)
+	if billed == 0 && !free {
 		return
 	}
 	_, builds := u.total()
@@ -104,6 +105,13 @@ func (s *CostSums) Add(u Usage) {
 	default:
 		s.addDays(u)
 	}
+}
+
+// free reports whether the instance ran within the range, and EC2 bills nothing for
+// it: it counts, and costs nothing.
+func (s *CostSums) free(i Instance) bool {
+	start, end := i.ran(s.now)
+	return i.ranFree(s.now) && start.Before(s.to) && end.After(s.from)
 }
 
 func (s *CostSums) addBuilders(u Usage, hours, usd float64) {
@@ -125,6 +133,9 @@ func (s *CostSums) addBuilders(u Usage, hours, usd float64) {
 
 func (s *CostSums) addDays(u Usage) {
 	start, end := u.Instance.billed(s.now)
+	if s.free(u.Instance) {
+		start, end = u.Instance.ran(s.now)
+	}
 	if start.Before(s.from) {
 		start = s.from
 	}
