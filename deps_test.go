@@ -38,8 +38,10 @@ var mayImport = map[string][]string{
 	"internal/pgcluster":   {},
 	"internal/private":     {},
 	// Tests only.
-	"internal/testca":  {},
-	"latent":           {},
+	"internal/testca": {},
+	"latent":          {},
+	// Of AWS it knows the instance metadata service, and of the protocol a notice.
+	"machine":          {"wire"},
 	"notify":           {},
 	"pb":               {"pb/banana"},
 	"pb/banana":        {},
@@ -53,7 +55,8 @@ var mayImport = map[string][]string{
 	"web/client":       {"web"},
 	"web/webtest":      {"web"},
 	"wire":             {"internal/listen"},
-	"worker":           {"internal/boottime", "internal/environ", "internal/procs", "wire"},
+	"watchdog":         {"internal/boottime", "machine", "wire"},
+	"worker":           {"internal/environ", "internal/procs", "machine", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/boottest": {"ec2/ec2sim", "web", "web/client"},
 	"internal/torture":  {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},

@@ -19,6 +19,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/config"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
+	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/master"
 	"github.com/dormouse-ci/dormouse/web"
 	"github.com/dormouse-ci/dormouse/wire"
@@ -96,7 +97,7 @@ func (s *site) bootMachine(ctx context.Context, m ec2sim.Machine) (ec2sim.Proces
 		s.boot(m)
 		return a, nil
 	}
-	settings, err := worker.ParseUserData(string(m.UserData), []string{"DORMOUSE_MASTER", "DORMOUSE_WORKER_NAME", "DORMOUSE_WORKER_PASSWORD"})
+	settings, err := machine.ParseUserData(string(m.UserData), []string{"DORMOUSE_MASTER", "DORMOUSE_WORKER_NAME", "DORMOUSE_WORKER_PASSWORD"})
 	if err != nil {
 		return a, err
 	}

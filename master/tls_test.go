@@ -15,6 +15,7 @@ import (
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
 	"github.com/dormouse-ci/dormouse/internal/testca"
+	"github.com/dormouse-ci/dormouse/watchdog"
 	"github.com/dormouse-ci/dormouse/web/client"
 	"github.com/dormouse-ci/dormouse/worker"
 )
@@ -99,7 +100,7 @@ forced([builder('b', ['ours'], 'echo it works'), builder('b2', ['stock'], 'echo 
 func askWatchdog(t *testing.T, r *run, ca *testca.CA) {
 	t.Helper()
 	var log syncBuffer
-	d, err := worker.NewWatchdog(worker.WatchdogConfig{
+	d, err := watchdog.New(watchdog.Config{
 		Master: "wss://" + r.WorkerAddr(), CAFile: ca.File, Name: "ours", Password: "password of ours",
 		PowerOffCommand: "true", Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})

@@ -3,11 +3,8 @@ package worker
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/internal/environ"
+	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -76,14 +74,14 @@ type Config struct {
 	// Version is how the agent introduces itself.
 	Version string
 	// WatchInterruptions tells of EC2's notices to this instance until ctx ends;
-	// nil: it can have none. See [WatchInterruptions].
+	// nil: it can have none. See [machine.WatchInterruptions].
 	WatchInterruptions func(ctx context.Context, log *slog.Logger, tell func(wire.Notice))
 	// DialContext makes the connections; nil is plain TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log         *slog.Logger // nil discards
 
 	trust *tls.Config // of CAFile; nil: the system's
-	// powerOffEnviron is the power-off command's: it may want to know the instance.
+	// powerOffEnviron is what the power-off command inherits: it may want to know the instance.
 	powerOffEnviron []string
 }
 
@@ -91,7 +89,7 @@ type Config struct {
 func (c *Config) check() error {
 	var wrong []string
 	var err error
-	if c.Master, err = masterURL(c.Master); err != nil {
+	if c.Master, err = machine.MasterURL(c.Master); err != nil {
 		wrong = append(wrong, err.Error())
 	}
 	if c.Name == "" {
@@ -103,7 +101,7 @@ func (c *Config) check() error {
 	case strings.Contains(c.Name, ":"):
 		wrong = append(wrong, "worker name "+strconv.Quote(c.Name)+" has a colon, which the protocol can not carry")
 	}
-	if c.trust, err = readTrust(c.CAFile); err != nil {
+	if c.trust, err = machine.ReadTrust(c.CAFile); err != nil {
 		wrong = append(wrong, err.Error())
 	}
 	if c.Password == "" {
@@ -141,7 +139,7 @@ func (c *Config) check() error {
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
-	c.powerOffEnviron = withoutSecrets(c.Environ)
+	c.powerOffEnviron = c.Environ
 	c.Environ = environ.Inherited(c.Environ)
 	if c.Version == "" {
 		c.Version = "dormouse"
@@ -150,45 +148,6 @@ func (c *Config) check() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-// masterURL reads a master's address in either of its forms.
-func masterURL(s string) (string, error) {
-	if s == "" {
-		return "", dormouse.Errorf(dormouse.Invalid, "no master: give --master HOST:PORT")
-	}
-	whole := s
-	if !strings.Contains(s, "://") {
-		whole = "ws://" + s
-	}
-	u, err := url.Parse(whole)
-	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", dormouse.Errorf(dormouse.Invalid, "master %q is none of HOST:PORT, ws://HOST:PORT/ and wss://HOST:PORT/", s)
-	}
-	if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
-		return "", dormouse.Errorf(dormouse.Invalid, "master %q has no port between 1 and 65535", s)
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u.String(), nil
-}
-
-// readTrust reads the certificates that a master's is to come from; "" is the
-// system's.
-func readTrust(file string) (*tls.Config, error) {
-	if file == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("--ca-file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", file)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
 // ParseUmask reads a file mode mask as the stock worker does: octal with a

@@ -11,18 +11,6 @@ import (
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
-// secretVariables are not passed on to a power-off command either, which gets the
-// agent's other variables.
-var secretVariables = []string{"DORMOUSE_WORKER_PASSWORD", "DORMOUSE_TOKEN"}
-
-// withoutSecrets returns environ without the agent's own secrets.
-func withoutSecrets(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
-		name, _, _ := strings.Cut(e, "=")
-		return slices.Contains(secretVariables, name)
-	})
-}
-
 // stepEnviron makes a command's environment: the agent's own, changed by the
 // command's env argument as in Buildbot. A list is joined with the path
 // separator, None removes the variable, ${NAME} is the agent's own variable

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/internal/procs"
+	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -27,6 +28,19 @@ var ErrSuperseded = errors.New("this machine is not wanted any more")
 // ErrGaveUp is in the error of [Worker.Run] when Config.MaxRetries attempts
 // in a row have failed.
 var ErrGaveUp = errors.New("gave up attaching to the master")
+
+const (
+	// defaultMaxDelay is the stock worker's.
+	defaultMaxDelay = 5 * time.Minute
+	// heldMaxDelay takes the place of a longer limit while commands go on
+	// without a master: one that was restarted gives a worker that has builds
+	// only so long to come back (90 s).
+	heldMaxDelay = 15 * time.Second
+	// settled is how long an attachment must have lasted to count as a
+	// success: one that ends sooner was not accepted in earnest, and trying
+	// again at once would be a storm.
+	settled = 10 * time.Second
+)
 
 // conn is an attachment's connection, as [wire.AgentConn] has it.
 type conn interface {
@@ -104,7 +118,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(w.cfg.BaseDir, "info"), 0o777); err != nil {
 		return dormouse.Errorf(dormouse.Invalid, "can not make the worker's base directory: %w", err)
 	}
-	w.machine = readMachine(w.cfg.BaseDir)
+	w.machine = machine.ReadToken(w.cfg.BaseDir)
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithCancel(ctx)
@@ -163,7 +177,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if w.held.any() {
 			longest = min(longest, heldMaxDelay)
 		}
-		delay := backoff(max(failures, 1), longest, w.chance())
+		delay := machine.Backoff(max(failures, 1), longest, w.chance())
 		w.report(log, end, err, delay)
 		select {
 		case <-time.After(delay):
@@ -203,14 +217,26 @@ func (w *Worker) report(log *slog.Logger, end ending, err error, delay time.Dura
 	}
 }
 
+// keepMachine keeps the machine's token for the process that comes after this one.
+func (w *Worker) keepMachine(token string, log *slog.Logger) {
+	if token == "" || token == w.machine {
+		return
+	}
+	if err := machine.KeepToken(w.cfg.BaseDir, token); err != nil {
+		log.Warn("the machine's token cannot be kept: if the agent is started again, the master takes longer to notice", "err", err)
+		return
+	}
+	w.machine = token
+}
+
 // powerOff runs the power-off command, also when ctx has ended.
 func (w *Worker) powerOff(ctx context.Context, log *slog.Logger) {
 	if w.cfg.PowerOffCommand == "" {
 		return
 	}
 	log.Info("powering the machine off", "command", w.cfg.PowerOffCommand)
-	err := runPowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.powerOffEnviron)
-	if err != nil && !stopsFirst(ctx) {
+	err := machine.PowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.powerOffEnviron)
+	if err != nil && !machine.Stopping(ctx) {
 		log.Error("the power-off command failed: this machine may run on", "err", err)
 	}
 }

@@ -49,28 +49,6 @@ func testWorker(t *testing.T, cfg Config, dial func(attempt int, o wire.DialOpti
 	return w
 }
 
-func TestBackoff(t *testing.T) {
-	for _, tt := range []struct {
-		failures int
-		longest  time.Duration
-		chance   float64
-		want     time.Duration
-	}{
-		{1, time.Minute, 0, 500 * time.Millisecond},
-		{1, time.Minute, 1, time.Second},
-		{2, time.Minute, 1, 2 * time.Second},
-		{6, time.Minute, 1, 32 * time.Second},
-		{7, time.Minute, 1, time.Minute},
-		{7, time.Minute, 0.5, 45 * time.Second},
-		{1 << 40, time.Minute, 1, time.Minute},
-		{5, 100 * time.Millisecond, 1, 100 * time.Millisecond},
-	} {
-		if got := backoff(tt.failures, tt.longest, tt.chance); got != tt.want {
-			t.Errorf("after %d failures, at most %v, chance %v: %v, want %v", tt.failures, tt.longest, tt.chance, got, tt.want)
-		}
-	}
-}
-
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -314,15 +292,6 @@ func TestConfigCheck(t *testing.T) {
 	}
 	if dormouse.CodeOf(err) != dormouse.Invalid {
 		t.Errorf("code %q", dormouse.CodeOf(err))
-	}
-	for in, want := range map[string]string{
-		"ci:9989": "ws://ci:9989/", "ws://ci:1": "ws://ci:1/", "wss://ci:443/worker": "wss://ci:443/worker", "[::1]:9989": "ws://[::1]:9989/",
-		"": "", "ci": "", "ws://ci": "", "ci:0": "", "ci:70000": "", "http://ci:80": "", "ws://user:pw@ci:1": "", "ws://ci:x/": "", ":9989": "",
-	} {
-		got, err := masterURL(in)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
-		}
 	}
 	for in, want := range map[string]int{"0o22": 0o22, "022": 0o22, "18": 0o22, "0": 0, "None": -1, "": -1, "x": -2, "0o1000": -2, "-1": -2} {
 		got, err := ParseUmask(in)

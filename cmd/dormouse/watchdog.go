@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dormouse-ci/dormouse/internal/private"
-	"github.com/dormouse-ci/dormouse/worker"
+	"github.com/dormouse-ci/dormouse/machine"
+	"github.com/dormouse-ci/dormouse/watchdog"
 )
 
 // watchdogFlags are the flags of the watchdog command.
@@ -47,8 +48,8 @@ worker" and this command's own. With --from-user-data or an --instance-id of
 	fl.StringVar(&f.name, "name", "", "the worker's name in the master's configuration")
 	fl.StringVar(&f.passwordFile, "password-file", "", "file that holds the worker's password")
 	fl.StringVar(&f.instanceID, "instance-id", "", instanceIDUsage)
-	fl.DurationVar(&f.lease, "lease", worker.DefaultLease, "how long the master may be silent before it has said how long")
-	fl.StringVar(&f.powerOff, "poweroff-command", worker.DefaultPowerOff, "shell command that powers the machine off")
+	fl.DurationVar(&f.lease, "lease", watchdog.DefaultLease, "how long the master may be silent before it has said how long")
+	fl.StringVar(&f.powerOff, "poweroff-command", watchdog.DefaultPowerOff, "shell command that powers the machine off")
 	fl.BoolVar(&f.fromUserData, "from-user-data", false, fromUserDataUsage)
 	addAgentLogFlags(fl, &f.logFormat, &f.logLevel)
 	annotateIdentity(cmd)
@@ -60,8 +61,8 @@ func runWatchdog(cmd *cobra.Command, f *watchdogFlags) error {
 	if err != nil {
 		return err
 	}
-	worker.HideProcess(log)
-	c := worker.WatchdogConfig{
+	machine.HideProcess(log)
+	c := watchdog.Config{
 		Master: f.master, CAFile: f.caFile, Name: f.name, InstanceID: f.instanceID, Lease: f.lease, PowerOffCommand: f.powerOff,
 		Version: "dormouse-watchdog/" + version(), NotifySocket: os.Getenv("NOTIFY_SOCKET"), Log: log,
 	}
@@ -72,11 +73,11 @@ func runWatchdog(cmd *cobra.Command, f *watchdogFlags) error {
 		return err
 	}
 	if f.fromUserData || f.instanceID == instanceAuto {
-		c.Discover = func(ctx context.Context, c *worker.WatchdogConfig) error {
+		c.Discover = func(ctx context.Context, c *watchdog.Config) error {
 			return f.discover(ctx, cmd, c)
 		}
 	}
-	w, err := worker.NewWatchdog(c)
+	w, err := watchdog.New(c)
 	if err != nil {
 		return workerExit(err)
 	}
@@ -85,7 +86,7 @@ func runWatchdog(cmd *cobra.Command, f *watchdogFlags) error {
 }
 
 // discover completes the configuration by what the machine's metadata say.
-func (f *watchdogFlags) discover(ctx context.Context, cmd *cobra.Command, c *worker.WatchdogConfig) error {
+func (f *watchdogFlags) discover(ctx context.Context, cmd *cobra.Command, c *watchdog.Config) error {
 	values, id, err := readMachine(ctx, cmd, f.fromUserData, f.instanceID)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dormouse-ci/dormouse"
+	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/wire"
 	"github.com/dormouse-ci/dormouse/worker"
 )
@@ -121,7 +122,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	if err != nil {
 		return err
 	}
-	worker.HideProcess(log)
+	machine.HideProcess(log)
 	password, err := agentPassword(f.passwordFile, values)
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func runWorker(cmd *cobra.Command, f *workerFlags) error {
 	}
 	var watch func(context.Context, *slog.Logger, func(wire.Notice))
 	if f.fromUserData || f.instanceID == instanceAuto { // there is a metadata service
-		watch = worker.WatchInterruptions
+		watch = machine.WatchInterruptions
 	}
 	w, err := worker.New(worker.Config{
 		WatchInterruptions: watch,
@@ -179,7 +180,7 @@ func workerExit(err error) error {
 // settings, if they are asked for, and its id, unless that was given.
 func readMachine(ctx context.Context, cmd *cobra.Command, userData bool, given string) (values map[string]string, instance string, err error) {
 	if !userData {
-		instance, err = worker.ReadInstanceID(ctx)
+		instance, err = machine.ReadInstanceID(ctx)
 		return nil, instance, err
 	}
 	if values, instance, err = readUserData(ctx, cmd); given != "" && given != instanceAuto {
@@ -191,11 +192,11 @@ func readMachine(ctx context.Context, cmd *cobra.Command, userData bool, given s
 // readUserData sets flags from the instance's user data, and returns all its
 // settings and the instance's id.
 func readUserData(ctx context.Context, cmd *cobra.Command) (values map[string]string, instance string, err error) {
-	meta, err := worker.ReadMetadata(ctx)
+	meta, err := machine.ReadMetadata(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	if values, err = worker.ParseUserData(meta.UserData, userDataKeys()); err != nil {
+	if values, err = machine.ParseUserData(meta.UserData, userDataKeys()); err != nil {
 		return nil, "", err
 	}
 	return values, meta.InstanceID, applyUserData(cmd.LocalNonPersistentFlags(), values)

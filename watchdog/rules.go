@@ -1,6 +1,10 @@
-package worker
+package watchdog
 
-import "time"
+import (
+	"time"
+
+	"github.com/dormouse-ci/dormouse/machine"
+)
 
 const (
 	// DefaultLease is how long a machine goes on without its master before the
@@ -67,7 +71,7 @@ func (w watch) renewed(asked time.Time, term time.Duration, chance float64) watc
 // failed is the watch after an answer that decides nothing, or none.
 func (w watch) failed(now time.Time, chance float64) watch {
 	w.failures++
-	w.next = now.Add(backoff(w.failures, min(askAgain, w.term/10), chance))
+	w.next = now.Add(machine.Backoff(w.failures, min(askAgain, w.term/10), chance))
 	return w
 }
 

@@ -1,4 +1,4 @@
-package worker
+package machine
 
 import (
 	"context"
@@ -81,7 +81,7 @@ func untilAnswered(ctx context.Context, read func() error) error {
 			return err
 		}
 		select {
-		case <-time.After(backoff(failures, metadataMaxDelay, rand.Float64())):
+		case <-time.After(Backoff(failures, metadataMaxDelay, rand.Float64())):
 		case <-ctx.Done():
 			return err
 		}

@@ -1,10 +1,12 @@
-package worker
+package machine
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,10 +19,10 @@ const powerOffPatience = 2 * time.Minute
 // which of them is quicker says nothing.
 const stopPatience = 5 * time.Second
 
-// stopsFirst reports whether a power-off command failed because the machine stops,
+// Stopping reports whether a power-off command failed because the machine stops,
 // which ends the command and the process it is of. It waits a moment for the process
 // to be told.
-func stopsFirst(ctx context.Context) bool {
+func Stopping(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return true
@@ -29,14 +31,21 @@ func stopsFirst(ctx context.Context) bool {
 	}
 }
 
-// runPowerOff runs a power-off command by the shell, also when ctx has ended.
-// The error has what the command printed.
-func runPowerOff(ctx context.Context, command, dir string, environ []string) error {
+// secretVariables are not passed on to a power-off command, which gets the agent's
+// other variables: it may want to know the instance.
+var secretVariables = []string{"DORMOUSE_WORKER_PASSWORD", "DORMOUSE_TOKEN"}
+
+// PowerOff runs a power-off command by the shell in dir, also when ctx has ended,
+// with environ less the agent's own secrets. The error has what the command printed.
+func PowerOff(ctx context.Context, command, dir string, environ []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Dir = dir
-	cmd.Env = environ
+	cmd.Env = slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return slices.Contains(secretVariables, name)
+	})
 	cmd.WaitDelay = time.Second // what it left in the background is its own affair
 	out, err := cmd.CombinedOutput()
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {

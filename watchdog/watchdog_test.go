@@ -1,4 +1,4 @@
-package worker
+package watchdog
 
 import (
 	"context"
@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/wire"
 )
 
 // leaseMaster answers questions for a lease in bubble time.
@@ -121,7 +116,7 @@ func TestWatchdogPowersOff(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log strings.Builder
 				m := &leaseMaster{begin: time.Now(), answer: tt.answer, took: tt.took}
-				d, err := NewWatchdog(WatchdogConfig{
+				d, err := New(Config{
 					Master: "ci:9989", Name: "w", Password: "hunter2", Lease: tt.lease, PowerOffCommand: "off", Transport: m,
 					Log: slog.New(slog.NewTextHandler(&log, nil)),
 				})
@@ -164,40 +159,18 @@ func TestWatchdogPowersOff(t *testing.T) {
 	}
 }
 
-// What is sent is what the agent sends in the handshake.
-func TestLeaseRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := &leaseMaster{begin: time.Now(), answer: func(time.Duration) (int, string) { return 200, tenMinutes }}
-		c := WatchdogConfig{Master: "wss://ci:9989/", InstanceID: "i-1", Password: "a:b", Lease: time.Minute, Transport: m, Version: "v"}
-		if err := c.check(); err != nil {
-			t.Fatal(err)
-		}
-		if term, err := askLease(t.Context(), c); err != nil || term != 10*time.Minute {
-			t.Errorf("%v, %v", term, err)
-		}
-		h, err := wire.ReadHello(m.last)
-		want := wire.Hello{Name: "i-1", Password: "a:b", InstanceID: "i-1", Agent: "v"}
-		if diff := cmp.Diff(want, h); diff != "" || err != nil {
-			t.Errorf("%v\n%s", err, diff)
-		}
-		if got := m.last.Method + " " + m.last.URL.String(); got != "POST https://ci:9989/lease" {
-			t.Error(got)
-		}
-	})
-}
-
 // A machine that does not find out who it is goes off, too; what it finds out
 // late counts from the start.
 func TestWatchdogDiscovers(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		discover func(at time.Duration, c *WatchdogConfig) error
+		discover func(at time.Duration, c *Config) error
 		off      time.Duration
 		command  string
 	}{
-		{"never", func(time.Duration, *WatchdogConfig) error { return errors.New("no metadata") }, 10 * time.Minute, "early"},
-		{"nothing of use", func(time.Duration, *WatchdogConfig) error { return nil }, 10 * time.Minute, "early"},
-		{"late", func(at time.Duration, c *WatchdogConfig) error {
+		{"never", func(time.Duration, *Config) error { return errors.New("no metadata") }, 10 * time.Minute, "early"},
+		{"nothing of use", func(time.Duration, *Config) error { return nil }, 10 * time.Minute, "early"},
+		{"late", func(at time.Duration, c *Config) error {
 			if at < 5*time.Minute {
 				return errors.New("no metadata yet")
 			}
@@ -208,9 +181,9 @@ func TestWatchdogDiscovers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &leaseMaster{begin: time.Now(), answer: func(time.Duration) (int, string) { return 0, "" }}
-				d, err := NewWatchdog(WatchdogConfig{
+				d, err := New(Config{
 					PowerOffCommand: "early", Transport: m,
-					Discover: func(_ context.Context, c *WatchdogConfig) error { return tt.discover(time.Since(m.begin), c) },
+					Discover: func(_ context.Context, c *Config) error { return tt.discover(time.Since(m.begin), c) },
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -240,7 +213,7 @@ func TestWatchdogInsists(t *testing.T) {
 		{"mine", "mine", "mine"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			d, err := NewWatchdog(WatchdogConfig{
+			d, err := New(Config{
 				Master: "ci:9989", Name: "w", Password: "pw", PowerOffCommand: tt.command,
 				Transport: &leaseMaster{begin: time.Now(), answer: func(time.Duration) (int, string) { return 0, "" }},
 			})
@@ -265,102 +238,20 @@ func TestWatchdogInsists(t *testing.T) {
 
 func TestWatchdogRefusals(t *testing.T) {
 	for _, tt := range []struct {
-		c    WatchdogConfig
+		c    Config
 		want string
 	}{
-		{WatchdogConfig{}, "no master"},
-		{WatchdogConfig{Master: "ci:1"}, "no worker name"},
-		{WatchdogConfig{Master: "ci:1", Name: "a:b"}, "colon"},
-		{WatchdogConfig{Master: "ci:1", InstanceID: "i-1"}, "no password"},
-		{WatchdogConfig{Master: "http://ci:1", Name: "w", Password: "p"}, "none of HOST:PORT"},
-		{WatchdogConfig{Lease: time.Millisecond, Discover: func(context.Context, *WatchdogConfig) error { return nil }}, "--lease 1ms"},
-		{WatchdogConfig{Lease: -time.Hour, Discover: func(context.Context, *WatchdogConfig) error { return nil }}, "--lease -1h"},
+		{Config{}, "no master"},
+		{Config{Master: "ci:1"}, "no worker name"},
+		{Config{Master: "ci:1", Name: "a:b"}, "colon"},
+		{Config{Master: "ci:1", InstanceID: "i-1"}, "no password"},
+		{Config{Master: "http://ci:1", Name: "w", Password: "p"}, "none of HOST:PORT"},
+		{Config{Lease: time.Millisecond, Discover: func(context.Context, *Config) error { return nil }}, "--lease 1ms"},
+		{Config{Lease: -time.Hour, Discover: func(context.Context, *Config) error { return nil }}, "--lease -1h"},
 	} {
-		_, err := NewWatchdog(tt.c)
+		_, err := New(tt.c)
 		if dormouse.CodeOf(err) != dormouse.Invalid || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
-	}
-}
-
-// The clock may be set while the watchdog waits: its times hold the monotonic
-// one, which is what comparing them uses.
-func TestWatchIsMonotonic(t *testing.T) {
-	now := time.Now()
-	w := watchFrom(now, time.Minute)
-	for _, w := range []watch{w, w.failed(now, 0.5), w.refused(now), w.renewed(now, time.Minute, 0.5)} {
-		for _, at := range []time.Time{w.until, w.next} {
-			if !strings.Contains(at.String(), " m=") {
-				t.Errorf("%v has no monotonic clock", at)
-			}
-		}
-	}
-}
-
-// FuzzWatch holds the rules for any order of answers.
-func FuzzWatch(f *testing.F) {
-	f.Add([]byte{0, 1, 2, 3, 0, 0, 2, 2})
-	f.Fuzz(func(t *testing.T, answers []byte) {
-		start := time.Unix(1700000000, 0)
-		w, now := watchFrom(start, DefaultLease), start
-		for _, answer := range answers {
-			what, wait := w.duty(now)
-			chance := float64(answer) / 256
-			switch what {
-			case dutyPowerOff:
-				if now.Before(w.until) {
-					t.Fatalf("off at %v, before %v", now, w.until)
-				}
-				return
-			case dutyWait:
-				if wait <= 0 || wait > maxLease || now.Add(wait).After(w.until) {
-					t.Fatalf("waits %v at %v: %+v", wait, now, w)
-				}
-				now = now.Add(wait)
-				continue
-			case dutyAsk:
-				before, asked := w, now
-				now = now.Add(time.Duration(answer) * askPatience / 256)
-				switch answer % 3 {
-				case 0:
-					w = w.renewed(asked, minLease+time.Duration(answer)*time.Minute, chance)
-					if w.over || w.failures != 0 {
-						t.Fatalf("%+v", w)
-					}
-				case 1:
-					w = w.failed(now, chance)
-				case 2:
-					if w = w.refused(now); w.until.After(now.Add(overGrace)) && !before.over {
-						t.Fatalf("%+v", w)
-					}
-				}
-				if answer%3 != 0 && (w.until.After(before.until) || !w.next.After(now)) {
-					t.Fatalf("an answer without a lease makes of %+v %+v", before, w)
-				}
-			}
-		}
-	})
-}
-
-func TestNotify(t *testing.T) {
-	for _, name := range []string{filepath.Join(t.TempDir(), "s"), fmt.Sprintf("@dormouse-test-%p", t)} {
-		address := strings.Replace(name, "@", "\x00", 1)
-		l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		notifier{socket: name, log: slog.New(slog.DiscardHandler)}.send("READY=1\nSTATUS=well")
-		buf := make([]byte, 100)
-		l.SetReadDeadline(time.Now().Add(time.Minute))
-		n, err := l.Read(buf)
-		if err != nil || string(buf[:n]) != "READY=1\nSTATUS=well" {
-			t.Errorf("%q, %v", buf[:n], err)
-		}
-		l.Close()
-	}
-	var log strings.Builder
-	notifier{socket: "/nonexistent/s", log: slog.New(slog.NewTextHandler(&log, nil))}.send("READY=1")
-	if !strings.Contains(log.String(), "systemd could not be told") {
-		t.Error(log.String())
 	}
 }

@@ -1,4 +1,4 @@
-package worker
+package watchdog
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const maxLeaseAnswer = 4 << 10
 // askLease asks the master for a lease, and returns its length. The error is
 // Conflict where the master has no more use for this machine, and Unavailable
 // or Unauthorized where it did not say.
-func askLease(ctx context.Context, c WatchdogConfig) (time.Duration, error) {
+func askLease(ctx context.Context, c Config) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, leaseURL(c.Master), http.NoBody)
 	if err != nil {
 		return 0, dormouse.Errorf(dormouse.Invalid, "ask for a lease: %w", err)
@@ -78,7 +78,7 @@ func readLease(body []byte) (time.Duration, error) {
 }
 
 // leaseURL is where a lease is asked for: next to where the agent attaches. The
-// address is one that masterURL made.
+// address is one that machine.MasterURL made.
 func leaseURL(master string) string {
 	scheme, rest, _ := strings.Cut(master, "://")
 	host, _, _ := strings.Cut(rest, "/")

@@ -1,4 +1,4 @@
-package worker
+package watchdog
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func TestWatchdogOfASuspendedMachine(t *testing.T) {
 			}
 			return 0, "" // nobody answers any more
 		}}
-		d, err := NewWatchdog(WatchdogConfig{Master: "ci:9989", Name: "w", Password: "p", PowerOffCommand: "off", Transport: m})
+		d, err := New(Config{Master: "ci:9989", Name: "w", Password: "p", PowerOffCommand: "off", Transport: m})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package worker
+package watchdog
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/internal/boottime"
+	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/wire"
 )
 
@@ -29,9 +30,9 @@ const (
 	powerOffAgain = time.Minute
 )
 
-// WatchdogConfig says what a [Watchdog] guards. Master, Name or InstanceID, and
+// Config says what a [Watchdog] guards. Master, Name or InstanceID, and
 // Password are required, here or from Discover; they are the worker's.
-type WatchdogConfig struct {
+type Config struct {
 	Master     string // ws://HOST:PORT/, wss://HOST:PORT/ or HOST:PORT
 	Name       string // by default InstanceID
 	Password   string
@@ -45,7 +46,7 @@ type WatchdogConfig struct {
 	// Discover, if not nil, completes the configuration from what this machine
 	// knows of itself. It is called until it succeeds; the clock runs
 	// meanwhile, so that a machine which can not find out who it is goes off.
-	Discover func(ctx context.Context, c *WatchdogConfig) error
+	Discover func(ctx context.Context, c *Config) error
 
 	// Version is how the watchdog introduces itself.
 	Version string
@@ -57,10 +58,10 @@ type WatchdogConfig struct {
 }
 
 // check completes the configuration, or says all that is wrong with it.
-func (c *WatchdogConfig) check() error {
+func (c *Config) check() error {
 	var wrong []string
 	var err error
-	if c.Master, err = masterURL(c.Master); err != nil {
+	if c.Master, err = machine.MasterURL(c.Master); err != nil {
 		wrong = append(wrong, err.Error())
 	}
 	if c.Name == "" {
@@ -72,7 +73,7 @@ func (c *WatchdogConfig) check() error {
 	if c.Password == "" {
 		wrong = append(wrong, "no password: give --password-file or DORMOUSE_WORKER_PASSWORD")
 	}
-	trust, err := readTrust(c.CAFile)
+	trust, err := machine.ReadTrust(c.CAFile)
 	if err != nil {
 		wrong = append(wrong, err.Error())
 	}
@@ -88,7 +89,7 @@ func (c *WatchdogConfig) check() error {
 	return nil
 }
 
-func (c *WatchdogConfig) checkLease() error {
+func (c *Config) checkLease() error {
 	if c.Lease < minLease || c.Lease > maxLease {
 		return dormouse.Errorf(dormouse.Invalid, "--lease %v is not between %v and %v", c.Lease, minLease, maxLease)
 	}
@@ -96,9 +97,9 @@ func (c *WatchdogConfig) checkLease() error {
 }
 
 // Watchdog holds a lease from the master, and powers the machine off when it
-// can not renew it. Make it with [NewWatchdog].
+// can not renew it. Make it with [New].
 type Watchdog struct {
-	cfg    WatchdogConfig
+	cfg    Config
 	known  bool           // the configuration is complete
 	chance func() float64 // in [0, 1)
 	now    func() time.Time
@@ -106,9 +107,9 @@ type Watchdog struct {
 	notify notifier
 }
 
-// NewWatchdog checks the configuration; its error is Invalid and names every
+// New checks the configuration; its error is Invalid and names every
 // mistake. What Discover is to find is checked once it was found.
-func NewWatchdog(c WatchdogConfig) (*Watchdog, error) {
+func New(c Config) (*Watchdog, error) {
 	if c.Lease == 0 {
 		c.Lease = DefaultLease
 	}
@@ -128,10 +129,10 @@ func NewWatchdog(c WatchdogConfig) (*Watchdog, error) {
 	if err := check(); err != nil {
 		return nil, err
 	}
-	environ := withoutSecrets(os.Environ())
+	environ := os.Environ()
 	return &Watchdog{
 		cfg: c, known: c.Discover == nil, chance: rand.Float64, now: boottime.Time, notify: notifier{socket: c.NotifySocket, log: c.Log},
-		shell: func(ctx context.Context, command string) error { return runPowerOff(ctx, command, "/", environ) },
+		shell: func(ctx context.Context, command string) error { return machine.PowerOff(ctx, command, "/", environ) },
 	}, nil
 }
 
@@ -226,7 +227,7 @@ func (d *Watchdog) powerOff(ctx context.Context, w watch) {
 		d.cfg.Log.Error("powering the machine off: "+why, "command", command, "attempt", attempt)
 		err := d.shell(ctx, command)
 		again := time.After(powerOffAgain)
-		if err != nil && !stopsFirst(ctx) {
+		if err != nil && !machine.Stopping(ctx) {
 			d.cfg.Log.Error("the power-off command failed: this machine runs on, and is tried again", "err", err)
 		}
 		select {

@@ -1,4 +1,4 @@
-package worker
+package watchdog
 
 import (
 	"log/slog"
@@ -13,7 +13,7 @@ const notifyPatience = 100 * time.Millisecond
 
 // notifier tells systemd how a service is, as sd_notify(3) does.
 type notifier struct {
-	socket string // "" is nobody
+	socket string // "": systemd does not ask
 	log    *slog.Logger
 }
 
