@@ -136,7 +136,7 @@ func TestRates(t *testing.T) {
 func TestActions(t *testing.T) {
 	named := map[string]string{
 		"describeSpotPrices": "DescribeSpotPriceHistory", "describeTemplate": "DescribeLaunchTemplateVersions",
-		"getCallerIdentity": "", "getProducts": "", // of other services
+		"getCallerIdentity": "", "getProducts": "", "getServiceQuota": "", // of other services
 	}
 	var want []string
 	for i := range reflect.TypeFor[operations]().NumField() {
