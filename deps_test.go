@@ -56,7 +56,8 @@ var mayImport = map[string][]string{
 	"web/webtest":      {"web"},
 	"wire":             {"internal/listen"},
 	"watchdog":         {"internal/boottime", "machine", "wire"},
-	"worker":           {"internal/environ", "internal/procs", "machine", "wire"},
+	"worker":           {"internal/environ", "machine", "wire", "worker/command"},
+	"worker/command":   {"internal/procs", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/boottest": {"ec2/ec2sim", "web", "web/client"},
 	"internal/torture":  {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},

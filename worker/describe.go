@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dormouse-ci/dormouse/worker/command"
 )
 
 const (
@@ -40,19 +42,12 @@ func describe(cfg *Config) map[string]any {
 			environ[valid(name)] = valid(value)
 		}
 	}
-	versions := make(map[string]any, len(commands))
-	for name := range commands {
-		versions[name] = commandVersion
-	}
-	for name := range olderNames {
-		versions[name] = commandVersion
-	}
 	info["environ"] = environ
 	info["system"] = "posix"
 	info["basedir"] = cfg.BaseDir
 	info["numcpus"] = cfg.NumCPUs
 	info["version"] = cfg.Version
-	info["worker_commands"] = versions
+	info["worker_commands"] = command.Versions()
 	info["delete_leftover_dirs"] = false
 	return info
 }

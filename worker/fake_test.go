@@ -1,49 +1,39 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"slices"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/wire"
+	"github.com/dormouse-ci/dormouse/worker/command"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeConn is a connection to a master that keeps what it hears.
+const testPath = "PATH=/usr/local/bin:/usr/bin:/bin"
+
+// fakeConn is a connection to a master that hears nothing of what commands say, but
+// for their ends, and moves no files.
 type fakeConn struct {
-	mu        sync.Mutex
-	lines     []dormouse.LogLine
-	logs      map[string][]string
-	pairs     map[string]any
-	completed map[string]string
-	stdout    int  // bytes
-	discard   bool // keep no lines
-	updates   int
-	unacked   int
-	most      int // unacknowledged at once
-	changed   chan struct{}
-	hold      chan struct{} // acknowledges nothing until closed; nil holds nothing
-	keepalive func(context.Context) error
-	serve     func() // runs once the agent has the connection
+	command.Mover
 
+	keepalive  func(context.Context) error
+	serve      func() // runs once the agent has the connection
 	extensions wire.Extensions
-	notices    []wire.Notice
-	lost       bool // nothing can be sent
-	left       atomic.Bool
 
-	fakeFiles
+	mu        sync.Mutex
+	completed map[string]string
+	notices   []wire.Notice
+	changed   chan struct{}
 
 	done     chan struct{}
 	doneOnce sync.Once
@@ -51,90 +41,35 @@ type fakeConn struct {
 }
 
 func newFakeConn() *fakeConn {
-	return &fakeConn{
-		logs: make(map[string][]string), pairs: make(map[string]any), completed: make(map[string]string),
-		changed: make(chan struct{}, 1), done: make(chan struct{}),
-	}
+	return &fakeConn{completed: make(map[string]string), changed: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-func (c *fakeConn) Send(ctx context.Context, _ string, _ int64, updates wire.Updates) (func(context.Context) error, error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if c.lost {
-		return nil, wire.ErrConnectionLost
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.updates++
-	c.unacked++
-	c.most = max(c.most, c.unacked)
-	err := updates.Each(func(u wire.Update) error {
-		for _, l := range u.Lines {
-			if l.Stream == dormouse.Stdout {
-				c.stdout += len(l.Text) + 1
-			}
-		}
-		switch {
-		case u.Lines == nil:
-			if n, isInt := u.Value.(int64); isInt {
-				u.Value = int(n)
-			}
-			c.pairs[u.Kind] = u.Value
-		case u.Kind == "log":
-			for _, l := range u.Lines {
-				c.logs[u.LogName] = append(c.logs[u.LogName], l.Text)
-			}
-		case !c.discard:
-			c.lines = append(c.lines, u.Lines...)
-		}
-		return nil
-	})
-	c.notify()
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
-		if c.hold != nil {
-			select {
-			case <-c.hold:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.unacked--
-		return nil
-	}, nil
-}
-
-func (c *fakeConn) notify() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
+func (c *fakeConn) Send(context.Context, string, int64, wire.Updates) (func(context.Context) error, error) {
+	return func(context.Context) error { return nil }, nil
 }
 
 func (c *fakeConn) Complete(_ context.Context, id, failure string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.completed[id] = failure
-	c.notify()
 	return nil
 }
 
-func (c *fakeConn) Extensions() wire.Extensions { return c.extensions }
 func (c *fakeConn) Interruption(_ context.Context, n wire.Notice) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.notices = append(c.notices, n)
-	c.notify()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 	return nil
 }
+
+func (c *fakeConn) Extensions() wire.Extensions         { return c.extensions }
 func (c *fakeConn) SecretBound() bool                   { return false }
 func (c *fakeConn) Machine() string                     { return "" }
-func (c *fakeConn) Leave()                              { c.left.Store(true) }
+func (c *fakeConn) Leave()                              {}
 func (c *fakeConn) Keepalive(ctx context.Context) error { return c.keepalive(ctx) }
 func (c *fakeConn) Done() <-chan struct{}               { return c.done }
 func (c *fakeConn) Err() error                          { return c.err }
@@ -153,28 +88,6 @@ func (c *fakeConn) drop(err error) {
 	})
 }
 
-// text is what the master has of the streams, one line each.
-func (c *fakeConn) text(streams ...dormouse.Stream) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var b strings.Builder
-	for _, l := range c.lines {
-		for _, s := range streams {
-			if l.Stream == s {
-				b.WriteString(l.Text + "\n")
-			}
-		}
-	}
-	return b.String()
-}
-
-// log is what the master has of a log file.
-func (c *fakeConn) log(name string) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.logs[name])
-}
-
 // await waits until the master has heard what holds.
 func (c *fakeConn) await(t *testing.T, holds func() bool) {
 	t.Helper()
@@ -188,81 +101,101 @@ func (c *fakeConn) await(t *testing.T, holds func() bool) {
 	}
 }
 
-// newRunning makes what a command needs to run with master as its master.
-func newRunning(ctx context.Context, master link, environ ...string) *running {
-	log := slog.New(slog.DiscardHandler)
-	set := wire.Settings{MaxLineLength: defaultMaxLineLength}
-	files, _ := master.(mover)
-	return &running{
-		files: files,
-		ctx:   ctx, id: "1", interrupts: make(chan string, 1),
-		out: newOutbox(ctx, master, "1", false, set, spool{limit: DefaultSpoolSize, log: log}, log), settings: set, nl: newline{stock: true},
-		environ: environ, log: log, remains: newRemains(false),
+// family is a shell command that does not end, and has a child that does not
+// either; see [awaitFamily].
+const family = "sleep 1000 & echo $$ $! >pids.tmp; mv pids.tmp pids; wait"
+
+// awaitFamily returns the processes of a [family] that has begun in a directory.
+func awaitFamily(t *testing.T, dir string) []int {
+	t.Helper()
+	path := filepath.Join(dir, "pids")
+	awaitFile(t, path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(path); err != nil { // for the next
+		t.Error(err)
+	}
+	var pids []int
+	for _, word := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Error(err)
+		}
+		pids = append(pids, pid)
+	}
+	if len(pids) != 2 {
+		t.Errorf("the command printed %q", text)
+	}
+	return pids
+}
+
+// awaitFile waits until a command has made a file.
+func awaitFile(t *testing.T, path string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); ; {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not there", path)
+		}
+		<-time.After(5 * time.Millisecond)
 	}
 }
 
-// fakeFiles are a master's files.
-type fakeFiles struct {
-	got      bytes.Buffer // uploaded
-	blocks   []int        // their sizes
-	closed   bool
-	unpacked bool
-	accessed time.Time
-	modified time.Time
-	from     io.Reader // downloaded
-	finished bool
-	refusal  error
-	onBlock  func(ctx context.Context) error // before each is answered
-}
-
-func (f *fakeFiles) block(ctx context.Context) error {
-	if f.onBlock != nil {
-		if err := f.onBlock(ctx); err != nil {
-			return err
+// gone waits until a process has ended.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			return
+		}
+		// A zombie whose new parent has not reaped it yet is dead as well.
+		if _, rest, ok := strings.Cut(string(stat), ") "); ok && rest[0] == 'Z' {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("process %d still lives after a minute", pid)
+		case <-time.After(time.Millisecond):
 		}
 	}
-	return ctx.Err()
 }
 
-func (f *fakeFiles) UploadWrite(ctx context.Context, _ string, p []byte) error {
-	f.got.Write(p)
-	f.blocks = append(f.blocks, len(p))
-	return f.block(ctx)
-}
-
-func (f *fakeFiles) DirectoryWrite(ctx context.Context, id string, p []byte) error {
-	return f.UploadWrite(ctx, id, p)
-}
-
-func (f *fakeFiles) UploadClose(context.Context, string) error {
-	f.closed = true
-	return nil
-}
-
-func (f *fakeFiles) UploadTimes(_ context.Context, _ string, accessed, modified time.Time) error {
-	f.accessed, f.modified = accessed, modified
-	return f.refusal
-}
-
-func (f *fakeFiles) DirectoryUnpack(context.Context, string) error {
-	f.unpacked = true
-	return f.refusal
-}
-
-func (f *fakeFiles) ReadFile(ctx context.Context, _ string, n int) ([]byte, error) {
-	if err := f.block(ctx); err != nil {
-		return nil, err
+// files are what is in a directory, by their paths in it, with their text.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			got[rel] = "directory"
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		got[rel] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	p := make([]byte, n)
-	n, err := io.ReadFull(f.from, p)
-	f.blocks = append(f.blocks, n)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return p[:n], err
+	return got
 }
 
-func (f *fakeFiles) ReadFileClose(context.Context, string) error {
-	f.finished = true
-	return nil
+// write writes a file.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

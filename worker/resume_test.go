@@ -4,32 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
 	"github.com/dormouse-ci/dormouse/wire"
 )
-
-// awaitFile waits until a command has made a file.
-func awaitFile(t *testing.T, path string) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); ; {
-		if _, err := os.Stat(path); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is not there", path)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
 
 // TestCommandOutlivesConnection: a command that prints more than fits into
 // memory while no master is there, and ends, is told of in full by the next
@@ -167,9 +150,9 @@ func TestMasterThatDoesNotResume(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.MaxDelay = time.Millisecond
 	dir := t.TempDir()
-	var family []int
+	var started []int
 	stock.serve = func() {
-		for _, pid := range family {
+		for _, pid := range started {
 			gone(t, pid)
 		}
 		stop()
@@ -181,12 +164,12 @@ func TestMasterThatDoesNotResume(t *testing.T) {
 		ours.serve = func() {
 			err := o.Handler.StartCommand(wire.StartCommand{
 				ID: "7.0", Group: "7", Name: "shell",
-				Args: map[string]any{"workdir": dir, "command": "echo $$; sleep 1000 & echo $!; wait", "logEnviron": false},
+				Args: map[string]any{"workdir": dir, "command": family, "logEnviron": false},
 			})
 			if err != nil {
 				t.Error(err)
 			}
-			family = pids(t, ours, 2)
+			started = awaitFamily(t, dir)
 			ours.drop(errors.New("gone"))
 		}
 		return ours, nil
@@ -194,53 +177,4 @@ func TestMasterThatDoesNotResume(t *testing.T) {
 	if err := w.Run(ctx); err != nil {
 		t.Error(err)
 	}
-}
-
-// TestHeldBackAtTheBound: with no master, and as much kept as may be, nothing
-// more is read from the process; with a master it goes on, and nothing is lost.
-func TestHeldBackAtTheBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newFakeProcess()
-		gone := newFakeConn()
-		gone.lost = true
-		log := slog.New(slog.DiscardHandler)
-		r := newRunning(t.Context(), gone)
-		r.out.Close()
-		r.out = newOutbox(t.Context(), gone, "1", true, wire.Settings{BufferSize: 100}, spool{limit: 2000, log: log}, log)
-		c := &shellCommand{argv: []string{"cmd"}, shown: []string{"cmd"}, wantStdout: true, wantStderr: true, limits: limits{timeout: time.Minute}}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			newSupervisor(r, p, nil, c, time.Now()).run()
-			_ = r.out.Drain()
-			r.out.Complete("")
-			r.out.Close()
-		}()
-		const lines = 200
-		var printed atomic.Int64
-		printer := make(chan struct{})
-		go func() {
-			defer close(printer)
-			for range lines {
-				p.print(strings.Repeat("x", 49) + "\n")
-				printed.Add(1)
-			}
-		}()
-		time.Sleep(time.Hour) // held back is not silent
-		before := printed.Load()
-		if before == 0 || before > lines/2 {
-			t.Errorf("%d lines are taken with a bound of 2000 bytes", before)
-		}
-		there := newFakeConn()
-		r.out.offer(relink{there, 0})
-		<-printer
-		p.end(exitStatus{}, true)
-		<-ended
-		if got := strings.Count(there.text(dormouse.Stdout), "\n"); got != lines {
-			t.Errorf("%d lines arrived of %d", got, lines)
-		}
-		if failure, ok := there.completed["1"]; !ok || failure != "" {
-			t.Errorf("completed: %v", there.completed)
-		}
-	})
 }

@@ -139,7 +139,7 @@ type stock struct {
 }
 
 // do asks the master to do something.
-func (s *stock) do(what string) { touch(s.t, filepath.Join(s.dir, "do-"+what)) }
+func (s *stock) do(what string) { write(s.t, filepath.Join(s.dir, "do-"+what), "") }
 
 // await waits for a file. Builds take seconds; a machine under load has two
 // minutes.
@@ -329,7 +329,7 @@ func (s *stock) compareMain(got stockResult) {
 	if _, err := os.Stat(filepath.Join(build, "made")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the directory was not removed: %v", err)
 	}
-	tree := left(t, filepath.Join(build, "tree"))
+	tree := files(t, filepath.Join(build, "tree"))
 	want := map[string]string{
 		"one.txt": "one\n", "large": tree["large"], "cut": tree["large"][:12345],
 		"several": "directory", "several/one.txt": "one\n", "several/two.txt": "two\n", "several/ä.txt": "äöü",
@@ -341,7 +341,7 @@ func (s *stock) compareMain(got stockResult) {
 			want[name+"/"+path] = text
 		}
 	}
-	if diff := cmp.Diff(want, left(t, filepath.Join(s.dir, "got"))); diff != "" {
+	if diff := cmp.Diff(want, files(t, filepath.Join(s.dir, "got"))); diff != "" {
 		t.Errorf("what the master has: %s", diff)
 	}
 	if fi, err := os.Stat(filepath.Join(s.dir, "got/one.txt")); err != nil || fi.Mode() != 0o640 {
@@ -364,7 +364,7 @@ func (s *stock) compareDownloads(source string) {
 		t.Errorf("the log does not say what is wrong:\n%s", log)
 	}
 	build := filepath.Join(s.base, "downloads/build")
-	if there := left(t, build); len(there) != 2 || there["sub/dir"] == "" {
+	if there := files(t, build); len(there) != 2 || there["sub/dir"] == "" {
 		t.Errorf("left: %v", there)
 	}
 	s.do("repair")
@@ -383,7 +383,7 @@ func (s *stock) compareDownloads(source string) {
 	want := map[string]string{
 		"sub": "directory", "sub/dir": "directory", "sub/dir/down.txt": source, "text": "a text: ä", "a.json": `{"a": [1]}`, "stamped": "x\n",
 	}
-	if diff := cmp.Diff(want, left(t, build)); diff != "" {
+	if diff := cmp.Diff(want, files(t, build)); diff != "" {
 		t.Error(diff)
 	}
 	if fi, err := os.Stat(filepath.Join(s.dir, "got/stamped")); err != nil || fi.ModTime().Unix() != 1_000_000_000 {

@@ -10,15 +10,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/dormouse-ci/dormouse"
-	"github.com/dormouse-ci/dormouse/internal/procs"
 	"github.com/dormouse-ci/dormouse/machine"
 	"github.com/dormouse-ci/dormouse/wire"
+	"github.com/dormouse-ci/dormouse/worker/command"
 )
 
 // ErrSuperseded is in the error of [Worker.Run] when the master has no more
@@ -44,8 +43,7 @@ const (
 
 // conn is an attachment's connection, as [wire.AgentConn] has it.
 type conn interface {
-	link
-	mover
+	command.Conn
 	Extensions() wire.Extensions
 	Interruption(ctx context.Context, n wire.Notice) error
 	SecretBound() bool
@@ -77,10 +75,8 @@ type Worker struct {
 	// again, that it is on the same machine. It is on the disk, where builds can read
 	// it, too: all that it is good for is to end what runs here.
 	machine string
-	held    held
-	// remains is what commands have left behind.
-	remains *remains
-	ctx     context.Context // of the held commands
+	// commands are what runs, from the begin of Run on.
+	commands *command.Commands
 	// notices are what EC2 has said of this instance's end.
 	notices *notices
 }
@@ -90,7 +86,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text(), notices: newNotices(), remains: newRemains(cfg.OwnProcess)}, nil
+	return &Worker{cfg: cfg, dial: dialWire, chance: rand.Float64, session: crand.Text(), secret: crand.Text(), notices: newNotices()}, nil
 }
 
 // hashSecret is what the agent commits to its secret by.
@@ -120,30 +116,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.machine = machine.ReadToken(w.cfg.BaseDir)
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
-	var cancel context.CancelFunc
-	w.ctx, cancel = context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	if watch := w.cfg.WatchInterruptions; watch != nil {
-		watching.Go(func() {
-			watch(w.ctx, log, func(n wire.Notice) {
-				if w.notices.add(n) {
-					log.Warn("EC2 will take this instance back", "rebalance", n.Rebalance, "at", n.At)
-				}
-			})
-		})
-	}
-	if w.cfg.OwnProcess {
-		if err := procs.Adopt(); err != nil {
-			log.Warn("processes that leave their parents cannot be adopted: one that wipes its environment, too, outlives its build", "err", err)
-		}
-		watching.Go(func() { w.remains.reap(w.ctx) })
-	}
-	defer func() {
-		w.endGroups(nil, log)
-		cancel()
-		w.held.end()
-		watching.Wait()
-	}()
+	w.commands = command.New(ctx, command.Config{
+		BaseDir: w.cfg.BaseDir, SpoolSize: w.cfg.SpoolSize, Environ: w.cfg.Environ, OwnProcess: w.cfg.OwnProcess,
+	}, log)
+	defer w.commands.Close()
+	defer w.watchInterruptions(ctx, log)()
 	failures := 0
 	for {
 		begin := time.Now()
@@ -174,7 +151,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return dormouse.Errorf(codeOf(err), "%w: %w", ErrGaveUp, err)
 		}
 		longest := w.cfg.MaxDelay
-		if w.held.any() {
+		if w.commands.Held() {
 			longest = min(longest, heldMaxDelay)
 		}
 		delay := machine.Backoff(max(failures, 1), longest, w.chance())
@@ -186,12 +163,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// endGroups ends all that belongs to other groups than these: commands, and what
-// they have left.
-func (w *Worker) endGroups(keep []string, log *slog.Logger) {
-	w.held.drop(func(g string) bool { return !slices.Contains(keep, g) })
-	for _, g := range w.remains.others(keep) {
-		w.remains.end(g, log)
+// watchInterruptions hears EC2's notices until stop is called.
+func (w *Worker) watchInterruptions(ctx context.Context, log *slog.Logger) (stop func()) {
+	if w.cfg.WatchInterruptions == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		w.cfg.WatchInterruptions(ctx, log, func(n wire.Notice) {
+			if w.notices.add(n) {
+				log.Warn("EC2 will take this instance back", "rebalance", n.Rebalance, "at", n.At)
+			}
+		})
+	})
+	return func() {
+		cancel()
+		watching.Wait()
 	}
 }
 
