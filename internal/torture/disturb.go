@@ -30,7 +30,7 @@ func booted(i ec2sim.LedgerEntry) bool { return !slices.Contains(i.Rules, neverB
 const endedTokens = `{"name": "x", "when": {"action": "RunInstances", "times": 2}, "do": {"fail": {"code": "Unavailable", "status": 503, "carried_out": true}}},
 	{"name": "y", "when": {"times": 2}, "do": {"die": {"while": "pending", "after": "10ms"}}}`
 
-// lies are scenarios of the endpoint, with %d for a seed and %q for a time.
+// lies are rules for the scenarios of the endpoint.
 var lies = []struct{ name, rule string }{
 	{"calls are throttled", `{"name": "x", "when": {"fraction": 0.5}, "do": {"throttle": true}}`},
 	{"calls fail", `{"name": "x", "when": {"fraction": 0.4}, "do": {"fail": {"code": "InternalError", "status": 500}}}`},
@@ -55,9 +55,15 @@ var lies = []struct{ name, rule string }{
 	{"an instance dies", `{"name": "x", "when": {"times": 1}, "do": {"die": {"after": "600ms"}}}`},
 	{"a boot never attaches", `{"name": "` + neverBoots + `", "when": {"times": 1}, "do": {"never_boot": true}}`},
 	{"a spot instance is taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "500ms", "notice": "800ms", "rebalance": "200ms"}}}`},
-	// Long enough for agents, who ask every 5 s.
-	{"a spot instance is recommended to be left, and announced to be taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "600ms", "notice": "7s", "rebalance": "500ms"}}}`},
-	{"a spot instance is announced to be taken back", `{"name": "x", "when": {"market": "spot", "times": 1}, "do": {"interrupt": {"after": "200ms", "notice": "7s", "rebalance": "never"}}}`},
+}
+
+// interruptions are the ways in which EC2 takes spot instances back that leave agents
+// the time to hear of it: announced at once, recommended and then announced, or
+// announced later.
+var interruptions = []string{
+	`{"name": "taken", "when": {"market": "spot", "times": 2}, "do": {"interrupt": {"after": "0s", "notice": "7s", "rebalance": "never"}}}`,
+	`{"name": "taken", "when": {"market": "spot", "times": 2}, "do": {"interrupt": {"after": "1s", "notice": "9s", "rebalance": "0s"}}}`,
+	`{"name": "taken", "when": {"market": "spot", "times": 2}, "do": {"interrupt": {"after": "1s", "notice": "9s", "rebalance": "never"}}}`,
 }
 
 // disturbance draws one.
@@ -240,11 +246,11 @@ func (r *run) jump(time.Duration) disturbance {
 
 func (r *run) lie(away time.Duration) disturbance {
 	lie := lies[r.rng.IntN(len(lies))]
-	scenario := fmt.Sprintf(`{"description": %q, "seed": %d, "rules": [%s]}`, lie.name, r.rng.IntN(1000), lie.rule)
+	seed := r.rng.IntN(1000)
 	away += time.Second
 	return disturbance{fmt.Sprintf("the API lies for %v: %s", away, lie.name), away, func() func() {
 		r.count(&r.fig.lies, 1)
-		r.misbehave(scenario)
-		return func() { r.misbehave("") }
+		r.misbehave(seed, lie.rule, r.plan.taken)
+		return func() { r.misbehave(seed, r.plan.taken) }
 	}}
 }

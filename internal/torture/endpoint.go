@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,11 +23,12 @@ import (
 
 const region = "us-east-1"
 
-// misbehave gives the endpoint a scenario; "" has it behave.
-func (r *run) misbehave(scenario string) {
-	method := http.MethodPost
-	if scenario == "" {
-		method = http.MethodDelete
+// misbehave gives the endpoint a scenario of rules, of which "" is none; without any
+// it behaves.
+func (r *run) misbehave(seed int, rules ...string) {
+	method, scenario := http.MethodDelete, ""
+	if rules = slices.DeleteFunc(rules, func(rule string) bool { return rule == "" }); len(rules) > 0 {
+		method, scenario = http.MethodPost, fmt.Sprintf(`{"seed": %d, "rules": [%s]}`, seed, strings.Join(rules, ", "))
 	}
 	req, err := http.NewRequest(method, r.address+"/_sim/scenario", strings.NewReader(scenario))
 	if err != nil {

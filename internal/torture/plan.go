@@ -25,6 +25,10 @@ type plan struct {
 	clock           bool // the masters' wall clock jumps
 	rival           bool // two masters, each in a directory of its own, want one database
 	strict          bool // the agents ask for signs of life every two seconds
+	// taken is a rule of the endpoint by which EC2 takes spot instances back, in the
+	// whole run, and long enough after its notices for agents to hear of them; "" for
+	// none.
+	taken string
 }
 
 func draw(rng *rand.Rand) plan {
@@ -39,6 +43,10 @@ func draw(rng *rand.Rand) plan {
 	p.stock, p.watchdog, p.volume, p.address = lot(8), lot(4), lot(6), lot(6)
 	p.gone = lot(4) && p.watchdog
 	p.keep, p.clock, p.rival, p.strict = lot(4), lot(4), lot(2), lot(2)
+	if lot(5) {
+		// An agent asks when it starts, and every 5 s.
+		p.spot, p.wait, p.taken = true, 6*time.Second, interruptions[rng.IntN(len(interruptions))]
+	}
 	if p.stock {
 		p.batch = false // name and password stand in the user data
 	}

@@ -216,6 +216,7 @@ func (r *run) torment(ctx context.Context) (accepted []int64) {
 	}
 	base := time.Since(r.began)
 	within := func(d time.Duration) time.Duration { return base + time.Duration(r.rng.Int64N(int64(d))) }
+	r.misbehave(1, r.plan.taken)
 	for range r.plan.requests {
 		builder := fmt.Sprintf("b%d", r.rng.IntN(r.plan.builders))
 		at(within(1500*time.Millisecond), func() {
@@ -266,7 +267,7 @@ func (r *run) ask(ctx context.Context, builder string) int64 {
 
 // pacify ends all disturbances, and has a master serve.
 func (r *run) pacify(ctx context.Context) error {
-	r.misbehave("")
+	r.misbehave(0)
 	r.wire.Use(nil)
 	if r.db != nil {
 		r.db.Use(nil)
@@ -281,7 +282,7 @@ func (r *run) pacify(ctx context.Context) error {
 // desert leaves the machines without a master for longer than their watchdogs'
 // lease: they must end themselves.
 func (r *run) desert(ctx context.Context) error {
-	r.misbehave("")
+	r.misbehave(0)
 	r.wire.Use(nil)
 	for _, m := range r.masters {
 		m.mayEnd = true
