@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"worker/command":   {"internal/procs", "wire"},
 	// It drives the product from outside, and judges it by the endpoint's ledger.
 	"internal/boottest": {"ec2/ec2sim", "web", "web/client"},
-	"internal/torture":  {"ec2/ec2sim", "internal/brokenwire", "internal/pgcluster", "web", "web/client"},
+	"internal/torture":  {"ec2/ec2sim", "internal/brokenwire", "internal/loopback", "internal/pgcluster", "machine", "web", "web/client", "worker"},
 	// These two assemble the others.
 	"master":       {"*"},
 	"cmd/dormouse": {"*"},

@@ -1,7 +1,14 @@
 // Command torture tries to break Dormouse, and prints how it went.
 //
 //	go run ./internal/torture -runs 500 [-store postgres]
+//	go run ./internal/torture -points [-spread]
 //	make torture RUNS=500 [STORE=postgres] [SEED=7]
+//
+// It plays runs, or goes through crash points. The product that it tortures is
+// built with a few lines of its own (see patch): a clock that can be set, and a
+// store that counts the writes, fails one, and kills the process at one.
+//
+// # Runs
 //
 // A run is one deployment of a few seconds: the local EC2 endpoint, a master
 // and the machines that it starts, all real processes of the product's own
@@ -48,4 +55,20 @@
 //
 // What is not drawn: two masters whose clocks jump. Which of them is right none
 // can say, and the lease of the database is a time of day.
+//
+// # Crash points
+//
+// A life is a course of things that ends in the same way each time, such as a
+// build on a new instance. With -points each life is led once under a master that
+// is left alone; this shows the points: before and after each write to its store
+// and each of its calls of EC2. Then the life is led again for every point. The
+// master kills itself at a write; at a call the endpoint, which is in this
+// process, kills it. A second master takes over, and judged is that all comes to
+// the end that it has without a killing: one success, every line once, the
+// instances that the life needs and no more, none alive, no two at a time. It is
+// a loss as well where a life has too few points, where an important kind of
+// write is lacking, or where more than a tenth of the points are never come to.
+//
+// With -spread only one point before and one after each kind of write and call
+// is gone through, in lives drawn from -seed. -point plays one again.
 package main

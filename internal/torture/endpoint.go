@@ -59,11 +59,11 @@ func (r *run) ledger(ctx context.Context) (l ec2sim.Ledger, err error) {
 // call asks the endpoint as a person would: for what a worker is to have, and
 // who has it. The SDK's client of EC2 would make this program one that takes
 // minutes to build.
-func (r *run) call(ctx context.Context, action string, arguments url.Values, answer any) error {
+func call(ctx context.Context, address, action string, arguments url.Values, answer any) error {
 	arguments.Set("Action", action)
 	arguments.Set("Version", "2016-11-15")
 	body := []byte(arguments.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.address+"/", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -88,30 +88,38 @@ func (r *run) call(ctx context.Context, action string, arguments url.Values, ans
 	return xml.Unmarshal(text, answer)
 }
 
+// createVolume makes a volume of one GiB, and returns its id.
+func createVolume(ctx context.Context, address string) (string, error) {
+	var made struct {
+		ID string `xml:"volumeId"`
+	}
+	err := call(ctx, address, "CreateVolume", url.Values{"AvailabilityZone": {region + "b"}, "Size": {"1"}}, &made)
+	return made.ID, err
+}
+
+// allocateAddress has the endpoint give an elastic address.
+func allocateAddress(ctx context.Context, address string) (string, error) {
+	var made struct {
+		IP string `xml:"publicIp"`
+	}
+	err := call(ctx, address, "AllocateAddress", url.Values{}, &made)
+	return made.IP, err
+}
+
 // belongings are what a worker has besides its instance.
 type belongings struct{ volume, address string }
 
 // acquire makes what the run's worker is to have.
-func (r *run) acquire(ctx context.Context) error {
+func (r *run) acquire(ctx context.Context) (err error) {
 	if r.plan.volume {
-		var made struct {
-			ID string `xml:"volumeId"`
-		}
-		if err := r.call(ctx, "CreateVolume", url.Values{"AvailabilityZone": {region + "b"}, "Size": {"1"}}, &made); err != nil {
+		if r.has.volume, err = createVolume(ctx, r.address); err != nil {
 			return err
 		}
-		r.has.volume = made.ID
 	}
 	if r.plan.address {
-		var made struct {
-			IP string `xml:"publicIp"`
-		}
-		if err := r.call(ctx, "AllocateAddress", url.Values{}, &made); err != nil {
-			return err
-		}
-		r.has.address = made.IP
+		r.has.address, err = allocateAddress(ctx, r.address)
 	}
-	return nil
+	return err
 }
 
 // holders are the instances that have the volume or the address.
@@ -123,10 +131,10 @@ func (r *run) holders(ctx context.Context) (holders []string, err error) {
 		IDs []string `xml:"addressesSet>item>instanceId"`
 	}
 	if r.has.volume != "" {
-		err = r.call(ctx, "DescribeVolumes", url.Values{"VolumeId.1": {r.has.volume}}, &volumes)
+		err = call(ctx, r.address, "DescribeVolumes", url.Values{"VolumeId.1": {r.has.volume}}, &volumes)
 	}
 	if r.has.address != "" && err == nil {
-		err = r.call(ctx, "DescribeAddresses", url.Values{}, &addresses)
+		err = call(ctx, r.address, "DescribeAddresses", url.Values{}, &addresses)
 	}
 	return append(volumes.IDs, addresses.IDs...), err
 }

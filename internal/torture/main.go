@@ -22,6 +22,8 @@ type options struct {
 	store                string
 	dormouse             string
 	keep                 bool
+	points, spread       bool
+	point                string
 }
 
 func main() {
@@ -34,9 +36,16 @@ func main() {
 	flag.IntVar(&o.only, "run", 0, "play this one alone, and keep its directory")
 	flag.StringVar(&o.dormouse, "dormouse", "", "the program to torture (default: built from this module, with a clock that can be shifted)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory of every run")
+	flag.BoolVar(&o.points, "points", false, "go through the crash points in place of runs")
+	flag.BoolVar(&o.spread, "spread", false, "with -points: one before and one after each kind of write and call, drawn from -seed")
+	flag.StringVar(&o.point, "point", "", "with -points: this one alone")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := torture(ctx, o)
+	play := torture
+	if o.points {
+		play = crashPoints
+	}
+	err := play(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
@@ -111,7 +120,7 @@ func makeSite(ctx context.Context, o options, dir string) (s site, end func(), e
 	}
 	if s.program = o.dormouse; s.program == "" {
 		s.program = filepath.Join(dir, "dormouse")
-		if err := buildShifted(ctx, dir, s.program); err != nil {
+		if err := buildPatched(ctx, dir, s.program, clockPatch, writesPatch); err != nil {
 			return s, end, fmt.Errorf("building dormouse: %w", err)
 		}
 	}

@@ -15,20 +15,31 @@ import (
 // process is a dormouse command that serves.
 type process struct {
 	cmd  *exec.Cmd
-	said map[string]any // the JSON object that it began with
+	said map[string]any // the JSON object that it began with, once it serves
+	line chan error     // what came of reading that
 	done chan struct{}
 }
 
 // startTimeout is how long a command may take to serve on a loaded machine.
 const startTimeout = 30 * time.Second
 
+// start starts a command, and returns once it serves.
 func start(ctx context.Context, log string, env []string, program string, args ...string) (*process, error) {
+	p, err := begin(ctx, log, env, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.serves()
+}
+
+// begin starts a command.
+func begin(ctx context.Context, log string, env []string, program string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	p := &process{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(ctx, program, args...), line: make(chan error, 1), done: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.Env = out, append(os.Environ(), env...)
 	// It ends with this program, however that ends.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -39,26 +50,30 @@ func start(ctx context.Context, log string, env []string, program string, args .
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	line := make(chan error, 1)
 	go func() {
 		defer close(p.done)
 		text, err := bufio.NewReader(stdout).ReadBytes('\n')
 		if err == nil {
 			err = json.Unmarshal(text, &p.said)
 		}
-		line <- err
+		p.line <- err
 		_ = p.cmd.Wait() // how it ended is asked of ProcessState
 	}()
+	return p, nil
+}
+
+// serves waits until the command serves, and kills one that does not.
+func (p *process) serves() (err error) {
 	select {
-	case err = <-line:
+	case err = <-p.line:
 	case <-time.After(startTimeout):
 		err = fmt.Errorf("it says nothing for %v", startTimeout)
 	}
 	if err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%s %s: %w", filepath.Base(program), args[0], err)
+		return fmt.Errorf("%s %s: %w", filepath.Base(p.cmd.Path), p.cmd.Args[1], err)
 	}
-	return p, nil
+	return nil
 }
 
 // running reports whether it has not ended.
