@@ -8,7 +8,7 @@ GOFUMPT := $(TOOLS)/gofumpt
 TIMEOUT ?= 40m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test peers check fmt lint unit torture boot-test fuzz bench clean
+.PHONY: help build demo test proof peers check fmt lint unit torture boot-test fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,13 @@ build: ## build bin/dormouse, linked statically: machines of any distribution ru
 demo: ## run the demo: a build on an instance that is started for it
 	$(GO) run ./cmd/dormouse demo
 
-test: peers check unit harm ## everything that has to pass: formatting, vet, lint, all tests
+test: peers check unit points harm ## everything that has to pass: formatting, vet, lint, all tests, some harm
+
+proof: peers ## all crash points, long torture on both stores, fuzzing: an hour or so, before a release
+	$(GO) run ./internal/torture -points
+	$(GO) run ./internal/torture -runs $(or $(RUNS),500)
+	$(GO) run ./internal/torture -runs $(or $(RUNS),500) -store postgres
+	$(MAKE) fuzz
 
 # The real programs that some tests talk to. Where they are missing and may not
 # be installed, those tests are left out, and said to be; with CI=true that is
@@ -47,7 +53,13 @@ boot-test: build ## boot real machines, and reset, kill, fill and cut them off (
 	$(GO) build -o bin/boottest ./internal/boottest
 	bin/boottest -dormouse bin/dormouse $(if $(ONLY),-only $(ONLY)) $(if $(KEEP),-keep)
 
-# As much of it as a minute holds, with other lots each time. What is missing
+# One crash point before and one after each kind of write and call, drawn anew
+# each time; proof goes through all of them.
+.PHONY: points
+points:
+	$(GO) run ./internal/torture -points -spread
+
+# As much torture as a minute holds, with other lots each time. What is missing
 # where there is no PostgreSQL, peers has said.
 .PHONY: harm
 harm:

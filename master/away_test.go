@@ -11,6 +11,7 @@ import (
 // the master's start, and once for each time that it has gone; not of one that is
 // nobody's concern, or that is there.
 func TestAPlainWorkerIsMissed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	port, err := loopback.FreePort() // nobody takes mails
 	if err != nil {

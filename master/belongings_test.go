@@ -26,6 +26,7 @@ func (s *site) client() *awsec2.Client {
 // the other: each has the volume and the address while it builds, and the second
 // waits until the first has given them up.
 func TestAWorkerWithAVolumeAndAnAddress(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	client := s.client()
 	address, err := client.AllocateAddress(t.Context(), &awsec2.AllocateAddressInput{})

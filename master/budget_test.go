@@ -12,6 +12,7 @@ import (
 // The budget is enough for one instance: the other request waits and says why,
 // until the first one's worker is free.
 func TestABudgetHoldsBackLaunches(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	r := s.start(`

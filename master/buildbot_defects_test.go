@@ -4,8 +4,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -423,13 +423,27 @@ func TestBuildbotDefect14TagsComeLater(t *testing.T) {
 func TestBuildbotDefect15TokenIsRandom(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	l := life{text: "c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'for i in 1 2 3 4 5 6; do echo $i; done')])\n", instances: 1}.in(s)
-	_, accepted, killed := s.live(os.Args[0], l, point{"RunInstances", 1, true})
-	if !killed {
-		t.Fatal("the master was not killed")
+	text := workersPort(t) + "c['workers'] = [ec2('bot', build_wait_timeout=0)]\nforced([builder('b', ['bot'], 'true')])\n"
+	launched := make(chan struct{})
+	around := func(w http.ResponseWriter, r *http.Request, call http.Handler) {
+		if formOf(r).Get("Action") != "RunInstances" {
+			call.ServeHTTP(w, r)
+			return
+		}
+		call.ServeHTTP(httptest.NewRecorder(), r)
+		close(launched)
+		<-r.Context().Done() // no answer comes before the master is gone
 	}
+	s.around.Store(&around)
+	m := s.start(text)
+	request := m.force("b", 1)[0]
+	<-launched
+	m.crash()
 	rec := s.record(nil)
-	s.end(l, accepted, true)
+	m = s.start(text)
+	if r := m.ended(request.ID); *r.Result != dormouse.Success {
+		t.Errorf("%+v", r)
+	}
 	ledger := s.endpoint.Ledger()
 	if token := rec.one(t, "RunInstances").Get("ClientToken"); ledger.Started != 1 || token == "" || token != ledger.Instances[0].ClientToken {
 		t.Errorf("the second process sent the token %q: %+v", token, ledger.Instances)

@@ -15,6 +15,7 @@ import (
 // An instance at 0.60 an hour ran for an hour, 45 minutes of it two builds, and
 // another, whose price nobody knows, runs.
 func TestCost(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	db, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "dormouse.db"))
 	if err != nil {

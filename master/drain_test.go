@@ -16,6 +16,7 @@ import (
 // TestDrain: a master that drains starts no build, lets the one that runs end,
 // and leaves what waits to the next.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := fmt.Sprintf(`
@@ -59,6 +60,7 @@ forced([builder('b', ['bot'], %q), builder('b2', ['bot2'], 'true')])
 // TestSupersededMasterLeavesItsBuilds: a master whose store is another one's now
 // ends nothing that runs, and keeps nobody waiting.
 func TestSupersededMasterLeavesItsBuilds(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := workersPort(t) + fmt.Sprintf(`
@@ -102,6 +104,7 @@ forced([builder('b', ['bot'], %q)])
 
 // TestDrainEndsWithItsTime: what still runs then goes back to the queue.
 func TestDrainEndsWithItsTime(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := fmt.Sprintf(`
@@ -130,6 +133,7 @@ forced([builder('b', ['bot'], %q)])
 // TestKeep: a master that stops leaves an instance with on_shutdown='keep' to
 // the next, and the build on it, which it does not wait for.
 func TestKeep(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := workersPort(t) + fmt.Sprintf(`

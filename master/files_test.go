@@ -15,6 +15,7 @@ import (
 // says at its start that it has to be shared, and so does a reading; with it,
 // nothing is said.
 func TestDirectoryOfArtifactsIsMissing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := triggering(t, "true", "true", "")
 	m := s.start(text)

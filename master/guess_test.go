@@ -16,6 +16,7 @@ import (
 // worker of another name, nor a machine with the secret that the master made for
 // it, nor do they fill the log.
 func TestGuesses(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	secrets := make(chan string, 1)
 	s.boot = func(m ec2sim.Machine) {

@@ -3,13 +3,17 @@ package master_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +33,15 @@ import (
 // patience bounds how long a test waits for what must come. It is generous: it
 // only says how soon a broken test ends.
 const patience = 5 * time.Minute
+
+func TestMain(m *testing.M) {
+	// These tests wait much more than they compute.
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", "8")
+	}
+	os.Exit(m.Run())
+}
 
 // site is an EC2 endpoint whose machines are agents in this process, and a
 // directory that masters are started in.
@@ -76,6 +89,20 @@ func newSite(t *testing.T) *site {
 		server.Close()
 	})
 	return s
+}
+
+// formOf reads a call's parameters; those that are no form have none.
+func formOf(r *http.Request) url.Values {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil
+	}
+	return form
 }
 
 // agent is a machine: one dormouse worker, configured by its user data.
@@ -276,11 +303,6 @@ func (r *run) until(what string, done func() bool) {
 func (r *run) look(what string, done func() bool) {
 	r.t.Helper()
 	look(r.t, what, done)
-}
-
-func (s *site) look(what string, done func() bool) {
-	s.t.Helper()
-	look(s.t, what, done)
 }
 
 // look waits for a condition that no event tells of.

@@ -12,6 +12,7 @@ import (
 // A machine has a lease for as long as its generation lives, and is told when
 // that is over; whoever is not known learns nothing.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	type machine struct{ id, secret string }
 	boots := make(chan machine, 2)

@@ -14,6 +14,7 @@ import (
 // and is built when the lock is free; also a lock that a build of the last
 // master holds.
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := workersPort(t) + fmt.Sprintf(`

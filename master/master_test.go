@@ -13,6 +13,7 @@ import (
 )
 
 func TestABuildRunsOnAnInstanceThatWasStartedForIt(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=0)]
@@ -77,6 +78,7 @@ forced([builder('b', ['bot'], 'echo hello')])
 }
 
 func TestWhatEC2RefusesIsSaidOnTheRequestAndTheWorker(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, worker, says string
 		passes             bool // it is tried again soon, and quarantines nobody
@@ -112,6 +114,7 @@ forced([builder('b', ['bot'], 'true')])
 }
 
 func TestBuildsAtOnceGetAnInstanceEach(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(`
 c['workers'] = [ec2('bot', instances=3, build_wait_timeout=0)]
@@ -132,6 +135,7 @@ forced([builder('b', ['bot'], 'true')])
 }
 
 func TestRequestsAreCollapsed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.boot = func(ec2sim.Machine) {} // nothing attaches: the requests wait
 	r := s.start(`
@@ -151,6 +155,7 @@ forced([builder('b', ['bot'], 'true', collapse=True)])
 }
 
 func TestAttachmentsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	var mu sync.Mutex
 	var secrets []string // of each generation, from its user data
@@ -213,6 +218,7 @@ forced([builder('b', ['bot'], 'true')])
 }
 
 func TestStopAndCancel(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=3600)]
@@ -246,6 +252,7 @@ forced([builder('b', ['bot'], 'echo begun; exec sleep 1000')])
 }
 
 func TestOutputOfEveryKind(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=3600)]
@@ -294,6 +301,7 @@ forced([
 }
 
 func TestAMasterThatStopsLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := `
 c['workers'] = [ec2('bot', build_wait_timeout=0)]
@@ -320,6 +328,7 @@ forced([builder('b', ['bot'], 'test -e ` + s.dir + `/go && echo done || exec sle
 }
 
 func TestASecondMasterInTheSameDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := `
 c['workers'] = [worker.Worker('plain', 'password')]
@@ -332,6 +341,7 @@ forced([builder('b', ['plain'], 'true')])
 }
 
 func TestMachinesLearnWhoTheyAre(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	var mu sync.Mutex
 	secrets := map[string]string{} // by instance
@@ -391,6 +401,7 @@ forced([builder('b', ['bot'], '` + behind(gate) + `'),
 }
 
 func TestAWorkerThatLeftTheConfigurationLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.start(`
 c['workers'] = [ec2('bot', build_wait_timeout=3600), ec2('stays')]

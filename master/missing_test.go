@@ -14,6 +14,7 @@ import (
 // TestMissingIsMailed: an instance that never attaches is told of by mail, with
 // what it printed; a mail that could not be sent is sent by the next master.
 func TestMissingIsMailed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.boot = func(m ec2sim.Machine) { fmt.Fprintln(m.Console, "kernel panic: no root") }
 	port, err := loopback.FreePort() // where nobody takes mails yet

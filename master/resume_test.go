@@ -97,6 +97,7 @@ func open(t *testing.T, gate string) {
 // TestBuildOutlivesMaster: a build whose master dies in mid-step ends
 // successfully under the next, on the same instance, with every line once.
 func TestBuildOutlivesMaster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := workersPort(t) + fmt.Sprintf(`
@@ -129,6 +130,7 @@ forced([builder('b', ['bot'], %q)])
 // TestBuildOutlivesConnection: the same with a connection that breaks, and a
 // master that stays.
 func TestBuildOutlivesConnection(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(fmt.Sprintf(`
@@ -149,6 +151,7 @@ forced([builder('b', ['bot'], %q)])
 // TestChangedStepsAreNotResumed: steps that are others now are not taken for
 // those that the build began with.
 func TestChangedStepsAreNotResumed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	config := workersPort(t) + `
@@ -173,6 +176,7 @@ forced([builder('b', ['bot'], %q)])
 
 // TestStopOutlivesMaster: a build that was asked to stop does not go on.
 func TestStopOutlivesMaster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := workersPort(t) + fmt.Sprintf(`
 c['workers'] = [ec2('bot')]
@@ -195,6 +199,7 @@ forced([builder('b', ['bot'], %q)])
 // TestLaunchSecretIsGoodOnce: what a build can read in its machine's user data
 // opens nothing any more, and using it is said.
 func TestLaunchSecretIsGoodOnce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	machines := make(chan ec2sim.Machine, 1)
 	s.seen = func(m ec2sim.Machine) { machines <- m }

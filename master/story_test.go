@@ -13,6 +13,7 @@ import (
 // asked of EC2, how far the instance came and what it printed, before and after
 // it is given up.
 func TestStory(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.boot = func(m ec2sim.Machine) { fmt.Fprintln(m.Console, "kernel panic: no root") }
 	m := s.start(`

@@ -24,6 +24,7 @@ import (
 // worker and the client are served by them; who does not know the CA, or speaks no
 // TLS, is told why not. A machine learns from its user data that it has to.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	ca := testca.New(t)
 	file, key := filepath.Join(s.dir, "tls.crt"), filepath.Join(s.dir, "tls.key")
@@ -118,6 +119,7 @@ func askWatchdog(t *testing.T, r *run, ca *testca.CA) {
 // A certificate that is renewed is in force at once for who comes then; attached
 // workers and the builds on them go on.
 func TestCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	ca := testca.New(t)
 	file, key := filepath.Join(s.dir, "tls.crt"), filepath.Join(s.dir, "tls.key")

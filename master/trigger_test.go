@@ -52,6 +52,7 @@ func (r *run) children(parent int64) []dormouse.BuildRequest {
 // TestTrigger: builds that a build waits for outlive the master, as it does, and
 // are made once.
 func TestTrigger(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	text := triggering(t, gated(gate), "exit 1", "")
@@ -96,6 +97,7 @@ func TestTrigger(t *testing.T) {
 
 // TestTriggerStopped: who is stopped while it waits takes its builds with it.
 func TestTriggerStopped(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(triggering(t, gated(gate), gated(gate), ""))
@@ -118,6 +120,7 @@ func TestTriggerStopped(t *testing.T) {
 
 // TestTriggerMerged: a build that was merged into another has that one's result.
 func TestTriggerMerged(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(triggering(t, gated(gate)+"; exit 1", "true", ""))
@@ -143,6 +146,7 @@ func TestTriggerMerged(t *testing.T) {
 
 // TestChoose: requests are given to workers as the configuration's functions say.
 func TestChoose(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(s.dir, "gate")
 	m := s.start(workersPort(t) + fmt.Sprintf(`
