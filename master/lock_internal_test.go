@@ -42,3 +42,31 @@ func TestOwnersOfCopies(t *testing.T) {
 		t.Errorf("a copy of the directory has the original's owner %q", other)
 	}
 }
+
+// TestDirectoryIsGivenBack: also where another process has inherited the open file.
+func TestDirectoryIsGivenBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heir := exec.Command("sleep", "1000")
+	heir.ExtraFiles = []*os.File{lock}
+	if err := heir.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = heir.Process.Kill()
+		_ = heir.Wait()
+	}()
+	if _, err := lockDir(dir); err == nil {
+		t.Error("the directory has two masters")
+	}
+	unlockDir(lock)
+	again, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlockDir(again)
+}

@@ -57,3 +57,11 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockDir gives the base directory back. A process that is being started has the
+// open file, too, until it becomes its program: so closing alone would not end the
+// lock.
+func unlockDir(lock *os.File) {
+	_ = syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)
+	_ = lock.Close()
+}

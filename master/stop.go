@@ -161,6 +161,6 @@ func (m *Master) release() {
 		_ = m.binaries.Close() // they were only read
 	}
 	if m.lock != nil {
-		_ = m.lock.Close()
+		unlockDir(m.lock)
 	}
 }

@@ -99,14 +99,20 @@ func TestCommandsThatAreNotKept(t *testing.T) {
 	m.agent(t, nil)
 	w := m.await(t)
 	dir := t.TempDir()
-	for _, group := range []string{"1", "2"} {
+	var positions [2]int64 // of what each has said to the master that dies
+	var running [2]*wire.Running
+	for i, group := range []string{"1", "2"} {
 		script := "echo $$ >pid." + group + ".tmp; mv pid." + group + ".tmp pid." + group + "; sleep 1000"
-		_, err := w.Start(t.Context(), wire.Command{
+		r, err := w.Start(t.Context(), wire.Command{
 			Name: "shell", Group: group, ID: group + ".0", Args: map[string]any{"command": script, "workdir": dir, "logEnviron": false},
-		}, (&collector{}).on)
+		}, func(_ context.Context, u wire.Update) error {
+			positions[i] = u.Position
+			return nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
+		running[i] = r
 	}
 	var pids [2]int
 	for i, group := range []string{"1", "2"} {
@@ -120,13 +126,18 @@ func TestCommandsThatAreNotKept(t *testing.T) {
 		}
 	}
 	w.Close("as if the master had died")
+	for _, r := range running {
+		if err := r.Wait(t.Context()); !errors.Is(err, wire.ErrConnectionLost) {
+			t.Fatal(err)
+		}
+	}
 	again := m.await(t)
 	if err := again.KeepCommands(t.Context(), []string{"2"}); err != nil {
 		t.Fatal(err)
 	}
 	gone(t, pids[0])
 	c := &collector{}
-	r, err := again.Resume(t.Context(), wire.Command{Name: "shell", Group: "2", ID: "2.0"}, 0, c.on)
+	r, err := again.Resume(t.Context(), wire.Command{Name: "shell", Group: "2", ID: "2.0"}, positions[1], c.on)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -234,6 +234,24 @@ func TestWhoEndsWhatIsTakenBack(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoGenerations: instances that ended before they were adopted are of no generation,
+// and may be several of one worker.
+func TestWhatIsNoGenerations(t *testing.T) {
+	rows := []dormouse.Instance{{ID: "i-1", Worker: "w"}, {ID: "i-2", Worker: "w"}, {ID: "i-3", Worker: "w", Generation: 1}}
+	ledger := ec2sim.Ledger{Instances: []ec2sim.LedgerEntry{
+		{ID: "i-1", LaunchedAt: at(0), EndedAt: at(1)}, {ID: "i-2", LaunchedAt: at(2), EndedAt: at(3)},
+		{ID: "i-3", LaunchedAt: at(4), StoppingAt: at(5), EndedAt: at(5)},
+	}}
+	var f figures
+	if judgeInstances(&f, rows, nil, ledger); len(f.losses) > 0 {
+		t.Errorf("%v", f.losses)
+	}
+	rows[0].Generation = 1
+	if judgeInstances(&f, rows, nil, ledger); f.shared != 1 {
+		t.Errorf("two of one generation: %v", f.losses)
+	}
+}
+
 // TestTimesOfAClockThatJumps: builds whose times mean nothing are not compared.
 func TestTimesOfAClockThatJumps(t *testing.T) {
 	var f figures

@@ -172,7 +172,8 @@ func judgeInstances(f *figures, rows []dormouse.Instance, builds []dormouse.Buil
 	for _, i := range rows {
 		known[i.ID] = i
 		g := generation{i.Worker, i.Generation}
-		if other, ok := of[g]; ok && i.Worker != "" {
+		// One that ended before it was adopted is no generation's: 0.
+		if other, ok := of[g]; ok && i.Worker != "" && i.Generation != 0 {
 			f.lose(&f.shared, "instances %s and %s are both of generation %d of worker %s", other, i.ID, g.number, g.worker)
 		}
 		of[g] = i.ID
