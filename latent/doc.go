@@ -64,8 +64,13 @@
 //	                 starting: it runs             prepare it, where there is something to prepare
 //	PrepareFailed    starting, transient           prepare it again after the next check
 //	                 starting, definite            quarantine, stop
+//	BootSays         starting, never attached      shown; where no waiting helps: quarantine, stop (console kept)
+//	AgentGone        live, no build has ended yet  quarantine, stop; only stop where EC2 recommends to leave
+//	                 live, a build has ended       stop, without a quarantine: its agent was restarted, or crashed
+//	                 live, EC2 takes the instance  nothing: it is left to EC2
 //	BuildFinished    substantiated                 build_wait_timeout 0 and no other build: stop;
-//	                                               any result but RETRY or EXCEPTION resets the quarantine
+//	                                               any result but RETRY or EXCEPTION resets the quarantine,
+//	                                               and counts as a build that has ended, for AgentGone
 //	                 any                           EXCEPTION: quarantine, unless it is quarantined already
 //	BuildWithdrawn   substantiated                 nothing: it never ran
 //	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline,
@@ -99,8 +104,8 @@
 //
 // # Quarantine
 //
-// A generation that could not be brought up, and a build that ended in EXCEPTION,
-// keep their worker from being started and from builds for 10 s, doubled by each
+// A generation that could not be brought up or whose agent did not outlive its first
+// build, and a build that ended in EXCEPTION, keep their worker from being started and from builds for 10 s, doubled by each
 // further one up to an hour, as Buildbot does; the reason stays on the worker and
 // on the requests that wait for it. Nobody wants a quarantined worker meanwhile, so
 // that an instance that it has is ended when it has been idle for long enough.

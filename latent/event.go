@@ -74,11 +74,9 @@ type (
 	// Detached: that connection has ended.
 	Detached struct{ Generation int64 }
 	// AgentGone: the process on the instance has ended for good, as itself has said or
-	// another of its machine proves (Again): what it did is lost, and no other may
-	// attach.
+	// another of its machine proves: what it did is lost, and no other may attach.
 	AgentGone struct {
 		Generation int64
-		Again      bool
 		Reason     string
 	}
 	// BootSays: what the machine says of its boot; GaveUp: it has said that no waiting

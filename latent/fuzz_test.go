@@ -50,7 +50,7 @@ func eventFrom(kind, arg byte, s State) Event {
 	case 16:
 		return PrepareDone{g}
 	case 17:
-		return PrepareFailed{Generation: g, Reason: "no"}
+		return PrepareFailed{Generation: g, Transient: on, Reason: "no"}
 	case 18:
 		if arg%4 == 0 {
 			return Interruption{Generation: g}
@@ -64,12 +64,10 @@ func eventFrom(kind, arg byte, s State) Event {
 		return BuildWithdrawn{g}
 	case 22:
 		return Freed{}
-	case 23:
-		return AgentGone{g, false, "told to end"}
+	case 23, 24:
+		return AgentGone{g, "told to end"}
 	case 25:
 		return BootSays{g, "cannot fetch", on}
-	case 24:
-		return AgentGone{g, true, "started again"}
 	default:
 		return Ended{g, ""}
 	}

@@ -225,17 +225,17 @@ func (m *machine) detached() {
 	}
 }
 
-// agentGone ends a generation that nobody can build on any more. One that EC2 has
-// announced to take is left to it. An agent that was started again before it had a
-// build is a failure, with its pause: one that never lasts would have machine after
-// machine started.
+// agentGone ends a generation on which no build can run any more. One that EC2 has
+// announced to take is left to it. Where no build has come to its end, it is a failure,
+// with its pause, whether the agent says itself that it ends or another proves it: an
+// image whose agent never lasts would have machine after machine started.
 func (m *machine) agentGone(e AgentGone) {
 	switch {
 	case !m.TakenAt.IsZero():
-	case e.Again && m.Builds == 0:
-		m.fail(e.Reason, false)
-	default:
+	case m.Proven, m.Retiring: // of one that EC2 recommends to leave, the end is no surprise
 		m.stop(e.Reason, false)
+	default:
+		m.fail(e.Reason, false)
 	}
 }
 
@@ -276,7 +276,10 @@ func (m *machine) instanceDied(reason string) {
 // is prepared again after the next check; missing_timeout is the backstop.
 func (m *machine) prepareFailed(e PrepareFailed) {
 	m.Preparing = false
-	if !e.Transient {
+	switch {
+	case !m.Live():
+		return // it is being stopped
+	case !e.Transient:
 		m.fail(e.Reason, false)
 		return
 	}
@@ -294,7 +297,7 @@ func (m *machine) buildFinished(e BuildFinished) {
 	case dormouse.Exception:
 		m.exception(e)
 	default:
-		m.Quarantine = 0
+		m.Quarantine, m.Proven = 0, true
 	}
 	if m.Builds == 0 && m.policy.BuildWaitTimeout == 0 && m.Phase == Substantiated {
 		m.stop("the build ended and build_wait_timeout is 0", false)
@@ -536,8 +539,12 @@ func (m *machine) nextCheck() time.Time {
 // when the time of day is set: deadlines of both kinds cannot be compared.
 func (m *machine) here(at time.Time) time.Time { return m.now.Add(at.Sub(m.now)) }
 
-// fail ends a generation that could not be brought up.
+// fail ends a generation that could not be brought up, or was of no use. One that is
+// being ended already has not failed: its agent ends with its machine.
 func (m *machine) fail(reason string, console bool) {
+	if !m.Live() {
+		return
+	}
 	m.quarantine(reason)
 	m.stop(reason, console)
 }
@@ -563,7 +570,7 @@ func (m *machine) close(reason string) {
 	m.do(Close{Generation: m.Generation, Reason: reason})
 	m.clearDeadlines()
 	m.Open, m.Launched, m.StartInFlight, m.StopInFlight = false, false, false, false
-	m.Prepared, m.Preparing, m.Retiring, m.Console, m.Died = false, false, false, false, false
+	m.Prepared, m.Preparing, m.Retiring, m.Proven, m.Console, m.Died = false, false, false, false, false, false
 	m.Connected, m.Builds, m.InstanceID, m.Tries = false, 0, "", 0
 	m.Reason = ""
 	m.enter(NotSubstantiated)

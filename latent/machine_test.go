@@ -398,9 +398,13 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
-// An agent that has ended for good ends its generation at once; one that EC2 takes is
-// left to EC2; one that does not last before its first build waits before the next.
+// An agent that has ended for good ends its generation at once, however that is known;
+// one that EC2 takes is left to EC2. Where no build of the generation has come to its
+// end, there is a pause before the next; where one has, the agent was only restarted.
 func TestAgentGone(t *testing.T) {
+	ended := func(r dormouse.Result) []Event {
+		return []Event{BuildStarted{1}, BuildFinished{Generation: 1, Result: r}}
+	}
 	for _, tt := range []struct {
 		name   string
 		before []Event
@@ -408,16 +412,69 @@ func TestAgentGone(t *testing.T) {
 		phase  Phase
 		pauses bool
 	}{
-		{"with a build, told to end", []Event{BuildStarted{1}, Detached{1}}, AgentGone{1, false, "x"}, Insubstantiating, false},
-		{"with a build, started again", []Event{BuildStarted{1}}, AgentGone{1, true, "x"}, Insubstantiating, false},
-		{"idle, told to end", nil, AgentGone{1, false, "x"}, Insubstantiating, false},
-		{"idle, started again", nil, AgentGone{1, true, "x"}, Insubstantiating, true},
-		{"of another generation", nil, AgentGone{2, true, "x"}, Substantiated, false},
-		{"EC2 takes it", []Event{BuildStarted{1}, Interruption{1, t0.Add(time.Hour)}}, AgentGone{1, false, "x"}, Substantiated, false},
+		{"before a build", nil, AgentGone{1, "x"}, Insubstantiating, true},
+		{"before a build, gone first", []Event{Detached{1}}, AgentGone{1, "x"}, Insubstantiating, true},
+		{"in the first build", []Event{BuildStarted{1}}, AgentGone{1, "x"}, Insubstantiating, true},
+		{"in the first build, which ended before that was known", ended(dormouse.Retry), AgentGone{1, "x"}, Insubstantiating, true},
+		{"after a build that was withdrawn", []Event{BuildStarted{1}, BuildWithdrawn{1}}, AgentGone{1, "x"}, Insubstantiating, true},
+		{"after a build", ended(dormouse.Success), AgentGone{1, "x"}, Insubstantiating, false},
+		{"after a build that failed", ended(dormouse.Failure), AgentGone{1, "x"}, Insubstantiating, false},
+		{"after three builds", slices.Repeat(ended(dormouse.Success), 3), AgentGone{1, "x"}, Insubstantiating, false},
+		{"in the second build", append(ended(dormouse.Success), BuildStarted{1}), AgentGone{1, "x"}, Insubstantiating, false},
+		{"after a build, and a restart of the master", append(ended(dormouse.Success), Resumed{}, Demand{}), AgentGone{1, "x"}, Insubstantiating, false},
+		{"of another generation", nil, AgentGone{2, "x"}, Substantiated, false},
+		{"EC2 takes it", []Event{BuildStarted{1}, Interruption{1, t0.Add(time.Hour)}}, AgentGone{1, "x"}, Substantiated, false},
+		{"EC2 recommends to leave it", []Event{BuildStarted{1}, Interruption{Generation: 1}}, AgentGone{1, "x"}, Insubstantiating, false},
+		{"it is being stopped", []Event{ShutDownNow{}}, AgentGone{1, "x"}, Insubstantiating, false},
 	} {
 		s := newScript(t).running().send(Demand{}).send(tt.before...).send(tt.event)
 		if s.state.Phase != tt.phase || s.state.QuarantinedUntil.IsZero() == tt.pauses {
 			t.Errorf("%s: %s, quarantined until %v", tt.name, s.state.Phase, s.state.QuarantinedUntil)
+		}
+	}
+}
+
+// An image whose agent never lasts has longer and longer between its machines, also where
+// each gets a build; a build that comes to its end has that begin anew.
+func TestAgentsThatNeverLast(t *testing.T) {
+	for name, before := range map[string]func(g int64) []Event{
+		"idle":         func(int64) []Event { return nil },
+		"with a build": func(g int64) []Event { return []Event{BuildStarted{g}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t).send(Demand{true})
+			for g, want := int64(1), QuarantineFirst; g <= 12; g, want = g+1, min(2*want, QuarantineMax) {
+				s.send(StartAccepted{g, "i"}, Attached{g}).phase(Substantiated)
+				s.send(before(g)...).send(AgentGone{g, "its agent was told to end"}, StopAccepted{g}).phase(NotSubstantiated)
+				if got := s.state.QuarantinedUntil.Sub(s.now); got != want || s.state.QuarantineWhy != "its agent was told to end" {
+					t.Fatalf("the pause after machine %d is %v for %q, want %v", g, got, s.state.QuarantineWhy, want)
+				}
+				s.wait(want).phase(Starting)
+			}
+			s.send(StartAccepted{13, "i"}, Attached{13}, BuildStarted{13}, BuildFinished{Generation: 13, Result: dormouse.Success}, Demand{true})
+			s.send(AgentGone{13, "x"}, StopAccepted{13}).phase(Starting) // the next, without a pause
+			s.send(StartAccepted{14, "i"}, Attached{14}, AgentGone{14, "x"}, StopAccepted{14})
+			if s.state.Quarantine != QuarantineFirst {
+				t.Errorf("the next pause is %v: what generation 13 has done counts for 14, or what came before is not forgotten", s.state.Quarantine)
+			}
+		})
+	}
+}
+
+// A failure of what is being stopped already changes nothing.
+func TestFailuresOfWhatIsBeingStopped(t *testing.T) {
+	for _, e := range []Event{
+		AgentGone{1, "x"},
+		PrepareFailed{Generation: 1, Reason: "x"},
+		PrepareFailed{Generation: 1, Transient: true, Reason: "x"},
+		BootSays{1, "x", true},
+		Checked{1, dormouse.InstanceTerminated, "x"},
+		StartFailed{Generation: 1, Reason: "x"},
+	} {
+		s := newScript(t).running().send(ShutDownNow{}).phase(Insubstantiating)
+		before := s.state
+		if s.send(e); len(s.actions) != 0 || s.state != before {
+			t.Errorf("%T: %v, %s", e, s.actions, cmp.Diff(before, s.state))
 		}
 	}
 }

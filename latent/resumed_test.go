@@ -1,10 +1,13 @@
 package latent
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dormouse-ci/dormouse"
 )
 
 var deadlines = []string{"RetryAt", "MissingAt", "CheckAt", "GraceAt", "IdleAt", "TakenAt", "QuarantinedUntil"}
@@ -69,5 +72,40 @@ func TestDeadlinesOutliveTheSettingOfAClock(t *testing.T) {
 	}
 	if s.TakenAt.IsZero() || s.CheckAt.IsZero() {
 		t.Errorf("the events set too little: %+v", s)
+	}
+}
+
+// TestWhatAGenerationHasDoneIsStored: that a build has ended on a generation outlives the
+// master; a state of a release that did not note it is read, and has none.
+func TestWhatAGenerationHasDoneIsStored(t *testing.T) {
+	s := newScript(t).running().send(BuildStarted{1}, BuildFinished{Generation: 1, Result: dormouse.Success})
+	if was := newScript(t).running().state; durable(was) == durable(s.state) {
+		t.Error("the host would not store it")
+	}
+	text, err := json.Marshal(s.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const earlier = `{"phase":"substantiated","since":"2026-03-01T12:00:00Z","generation":1,"open":true,"opened_at":"2026-03-01T12:00:00Z",` +
+		`"attached_at":"2026-03-01T12:00:00Z","launched":true,"instance_id":"i-1","prepared":true,"idle_at":"2026-03-01T12:10:00Z"}`
+	for name, tt := range map[string]struct {
+		stored string
+		pauses bool
+	}{
+		"this release":    {string(text), false},
+		"the one earlier": {earlier, true},
+	} {
+		s := newScript(t)
+		if err := json.Unmarshal([]byte(tt.stored), &s.state); err != nil {
+			t.Fatal(err)
+		}
+		s.send(Resumed{}, Attached{1})
+		if !s.state.Ready() {
+			t.Errorf("%s: not ready: %+v", name, s.state)
+		}
+		s.send(AgentGone{1, "x"}, StopAccepted{1})
+		if s.state.QuarantinedUntil.IsZero() == tt.pauses {
+			t.Errorf("%s: quarantined until %v", name, s.state.QuarantinedUntil)
+		}
 	}
 }

@@ -85,6 +85,7 @@ type State struct {
 	Prepared      bool   `json:"prepared,omitempty"`
 	Preparing     bool   `json:"preparing,omitempty"`
 	Retiring      bool   `json:"retiring,omitempty"` // EC2 will take the instance: no new builds
+	Proven        bool   `json:"proven,omitempty"`   // a build has ended on the generation, and not in RETRY or EXCEPTION
 	StopInFlight  bool   `json:"stop_in_flight,omitempty"`
 	Died          bool   `json:"died,omitempty"` // the instance is known to have ended
 

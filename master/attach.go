@@ -92,7 +92,7 @@ func (m *Master) agentGone(name string, generation int64, h wire.Hello) {
 		return
 	}
 	m.log.Warn("a worker's agent was started again on its machine, which is replaced", "worker", name, "generation", generation, "instance", h.InstanceID)
-	w.latent.Post(latent.AgentGone{Generation: generation, Again: true, Reason: "its agent was started again, or its machine was reset"})
+	w.latent.Post(latent.AgentGone{Generation: generation, Reason: "its agent was started again, or its machine was reset"})
 }
 
 // sessionOver ends what waits for an agent's process that has said that it ends.
