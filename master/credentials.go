@@ -75,7 +75,9 @@ func proof(key []byte, parts ...string) string {
 // So it is good for one attachment: with that our agent commits to a secret of
 // its own, which only its process knows, and which is its password from then
 // on. Whoever comes with the launch's secret afterwards, and without that
-// commitment, is refused, and it is said.
+// commitment, is refused, and it is said: also an agent that died before the token of
+// its machine was on the disk. Its generation ends when nobody has come back in the
+// grace time.
 func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity, error) {
 	if !m.leased() {
 		// What is said of a generation may power its machine off.
@@ -135,7 +137,7 @@ func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error)
 	switch {
 	case err != nil:
 		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret can not be looked up now: try again: %w", err)
-	case bound != h.SecretHash && m.sameMachine(h, name, id.Generation):
+	case bound != h.SecretHash && m.provenMachine(h, name, id.Generation):
 		m.agentGone(name, id.Generation, h)
 		return id, dormouse.Errorf(dormouse.Conflict,
 			"the agent of generation %d of worker %s was started again: what ran there is lost, and the machine is replaced", id.Generation, name)
@@ -148,21 +150,14 @@ func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error)
 	return id, nil
 }
 
-// sameMachine reports whether it is another process of a generation's own machine that
+// provenMachine reports whether it is another process of a generation's own machine that
 // knocks with what the launch gave to it: the agent was started again, and nothing was
-// stolen. It proves that by the token that the process before it has kept; a secret of
-// the generation's own, which no other machine was given, and the instance's id do, too.
-// What a build claims by the same means ends its own machine, and no other.
-func (m *Master) sameMachine(h wire.Hello, worker string, generation int64) bool {
-	switch {
-	case h.SecretHash == "" || h.Session == "": // not our agent
-		return false
-	case wire.EqualSecret(h.Machine, machineToken(m.deployment.Key, worker, generation)):
-		return true
-	}
-	row, known := m.fleet.Lookup(h.InstanceID)
-	_, own := provenGeneration(m.deployment.Key, worker, h.Password)
-	return own && known && row.Worker == worker && row.Generation == generation
+// stolen. Only the token proves that, which the process before it has kept on the disk.
+// The secret and the instance's id prove nothing, also where no other machine was given
+// them: every build can read both, and may have told anybody.
+func (m *Master) provenMachine(h wire.Hello, worker string, generation int64) bool {
+	return h.SecretHash != "" && h.Session != "" && // our agent
+		wire.EqualSecret(h.Machine, machineToken(m.deployment.Key, worker, generation))
 }
 
 // alarm says that a launch's secret was used by somebody else, once for each
