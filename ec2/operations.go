@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -190,7 +191,7 @@ func (t *transit) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	code := ""
 	if err != nil {
 		if code = remoteCode(err); code == "" && errors.Is(context.Cause(limited), errNoAnswer) {
-			err = errors.Join(errNoAnswer, err)
+			err = fmt.Errorf("%w: %w", errNoAnswer, err)
 		}
 		x.lost = x.lost || leavesOpen(err)
 		if ctx.Err() == nil {

@@ -50,6 +50,9 @@ type account struct {
 	repriced time.Time
 	groups   map[groupKey]*group // gather launches
 	flights  map[string]*flight  // launches on the wire, by token
+	// refusals is since when EC2 refuses to repeat a launch of which it shows less
+	// than was asked for, by token.
+	refusals map[string]time.Time
 	// trials is when EC2 has last said that it would carry a launch out whose price
 	// is not known.
 	trials map[groupKey]time.Time
@@ -87,7 +90,7 @@ func newAccount(f *Fleet, c Cloud) *account {
 	return &account{
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]fewer{},
-		trials: map[groupKey]time.Time{},
+		trials: map[groupKey]time.Time{}, refusals: map[string]time.Time{},
 	}
 }
 

@@ -19,12 +19,17 @@
 // have started an instance. It is settled only by EC2's answer to the same
 // bytes; or, where EC2 refuses those, by what their token has started. Of that,
 // each instance that lives is given to one of the launch's generations, and the
-// others try the next offering at once. Where nothing is to be seen, that counts
-// once five minutes have passed; or at once, where EC2 says that it has ended
-// (IdempotentInstanceTerminated), or refuses for want of capacity.
+// others try the next offering. Where EC2 shows all that were asked for, that counts
+// at once. Where it shows fewer, or says that they have ended
+// (IdempotentInstanceTerminated), the rest may not be shown yet: it counts once three
+// seconds have passed since the first refusal. Where nothing is to be seen for another
+// reason, it counts once five minutes have passed; or at once, where EC2 refuses for
+// want of capacity or quota.
 //
 // A launch on the spot that is refused for want of capacity may leave a request
-// open: it is cancelled before the next offering is tried.
+// open: it is cancelled before the next offering is tried, and what it has started
+// belongs to the launch. An instance that EC2 names for it and does not show yet is
+// waited for.
 //
 // What a refusal is about ([dormouse.Reach]) is passed over for a while by all whom
 // it concerns, with its reason ([Member.PassedOver]). Quotas are looked at anew

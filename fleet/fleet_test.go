@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -334,12 +335,26 @@ func (b *books) settle(attempts []dormouse.LaunchAttempt, rows []dormouse.Instan
 	if err := b.failure("SettleAttempts"); err != nil {
 		return err
 	}
+	instances := maps.Clone(b.instances)
+	for _, r := range rows { // as the store does, which takes all or nothing
+		if known, ok := instances[r.ID]; ok {
+			if known.AttemptID != 0 && known.AttemptID != r.AttemptID {
+				return dormouse.Errorf(dormouse.Internal, "instance %s belongs to another attempt than %d", r.ID, r.AttemptID)
+			}
+			known.Worker, known.Generation, known.AttemptID, known.Launch = r.Worker, r.Generation, r.AttemptID, r.Launch
+			r = known
+		}
+		instances[r.ID] = r
+	}
+	for _, a := range attempts {
+		if before := b.attempts[a.ID-1].State; before != dormouse.AttemptOpen && before != a.State {
+			return dormouse.Errorf(dormouse.Conflict, "attempt %d is settled as %s, not %s", a.ID, before, a.State)
+		}
+	}
 	for _, a := range attempts {
 		b.attempts[a.ID-1] = a
 	}
-	for _, r := range rows {
-		b.instances[r.ID] = r
-	}
+	b.instances = instances
 	return nil
 }
 

@@ -320,12 +320,21 @@ func (m *Member) Stop(ctx context.Context, number int64, console bool) error {
 		}
 	}
 	if len(failed) > 0 {
-		return errors.Join(failed...)
+		return inOneLine(failed)
 	}
 	if len(rows) == 0 {
 		m.Fleet.opt.Ended(m.Worker, number, "")
 	}
 	return nil
+}
+
+// inOneLine is errors.Join for a text that is shown within a line.
+func inOneLine(errs []error) error {
+	joined := errs[0]
+	for _, err := range errs[1:] {
+		joined = fmt.Errorf("%w; %w", joined, err)
+	}
+	return joined
 }
 
 // settle finds out what a generation has started.

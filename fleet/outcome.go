@@ -38,9 +38,9 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 	case err == nil && len(launched) == 0:
 		err = dormouse.Errorf(dormouse.Unanswered, "EC2 accepted the launch and named no instance")
 	case err == nil:
-		out.launched = launched
+		out.launched = distinct(launched)
 	default:
-		out, err = a.refused(ctx, attempts[0], again, err)
+		out, err = a.refused(ctx, attempts, again, err)
 	}
 	if err != nil {
 		all(&dormouse.Error{Code: dormouse.Unanswered, Message: "the launch has no answer yet", Err: err})
@@ -57,7 +57,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 	}
 	a.fleet.enter(rows)
 	over := a.enterEnded(attempts, ended, known, now)
-	a.fleet.settled(attempts[0].Launch)
+	a.settled(attempts[0])
 	if !answered {
 		a.priceLater(slices.Concat(rows, over), cost)
 	}
@@ -219,53 +219,119 @@ func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse
 // (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
 const tokenEnded = "IdempotentInstanceTerminated"
 
+// shownWithin is for how long, from the first refusal on, a launch that EC2 refuses
+// to repeat stays open where fewer instances are shown than were asked for. EC2 may
+// not show the others yet, which takes it a second or so as a rule; or there were no
+// others. With a worker's pauses of 2 and 4 s it is settled within 10 s.
+const shownWithin = 3 * time.Second
+
 // refused returns what a launch that EC2 refused has come to, or an error where
 // that is not certain yet: an earlier call with the same token may have started
 // instances, which are then adopted, and a spot request of it may do so later.
-func (a *account) refused(ctx context.Context, at dormouse.LaunchAttempt, again bool, why error) (outcome, error) {
-	out := outcome{why: why}
+func (a *account) refused(ctx context.Context, attempts []dormouse.LaunchAttempt, again bool, why error) (outcome, error) {
+	at, out := attempts[0], outcome{why: why}
 	code := dormouse.CodeOf(why)
-	unclear := code != dormouse.Capacity && code != dormouse.Quota && remoteOf(why) != tokenEnded
 	isYoung := young(at.OpenedAt, time.Now(), a.fleet.scaled(visibleWithin))
+	mayHide := true // EC2 may not show all that an earlier call has started
 	var err error
 	switch {
 	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal:
 		return out, why
 	case !again && code != dormouse.Conflict:
-		unclear = false
+		mayHide = false
 	case isYoung && (code == dormouse.Throttled || code == dormouse.Unavailable):
 		return out, why // EC2 has not looked at it
 	default:
 		if out.launched, err = a.cloud.Launched(ctx, at.Token); err != nil {
-			return out, errors.Join(why, err)
+			return out, lookFailed(why, err)
 		}
 	}
+	var started []dormouse.CloudInstance
 	if code == dormouse.Capacity && at.Offering.Market == dormouse.Spot {
-		started, err := a.withdrawn(ctx, at)
-		if err != nil {
-			return out, errors.Join(why, err)
+		var all bool
+		if started, all, err = a.withdrawn(ctx, at); err != nil {
+			return out, lookFailed(why, err)
 		}
-		out.launched = append(out.launched, started...)
+		if !all && isYoung {
+			return out, fmt.Errorf("%w; its spot request has started an instance that EC2 does not show yet", why)
+		}
 	}
-	// Credentials, or an image that was removed since, may be why it is refused
-	// now; and what the first call started may not be shown yet.
-	if unclear && len(out.launched) == 0 && isYoung {
-		return out, why
+	out.launched = distinct(slices.Concat(out.launched, started))
+	if mayHide && a.hides(attempts, out, isYoung) {
+		return out, fmt.Errorf("%w; EC2 shows %d of %d instances so far", why, len(out.launched), len(attempts))
 	}
 	return out, nil
 }
 
+// hides reports whether EC2 may not show yet all that a launch has started which it
+// refuses to repeat.
+func (a *account) hides(attempts []dormouse.LaunchAttempt, out outcome, isYoung bool) bool {
+	code := dormouse.CodeOf(out.why)
+	switch {
+	case len(out.launched) >= len(attempts):
+		return false
+	case len(out.launched) > 0, remoteOf(out.why) == tokenEnded:
+		return time.Since(a.refusedSince(attempts[0].Token)) < a.fleet.scaled(shownWithin)
+	default: // credentials, or an image that was removed since, may be why it is refused now
+		return isYoung && code != dormouse.Capacity && code != dormouse.Quota
+	}
+}
+
+// refusedSince returns when EC2 first refused to repeat a launch: now, where it has
+// not before. It is remembered until the launch is settled.
+func (a *account) refusedSince(token string) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	since, known := a.refusals[token]
+	if !known {
+		since = time.Now()
+		a.refusals[token] = since
+	}
+	return since
+}
+
+func lookFailed(why, err error) error {
+	return fmt.Errorf("%w; looking for what it started: %w", why, err)
+}
+
+// settled forgets a launch that has its answer.
+func (a *account) settled(at dormouse.LaunchAttempt) {
+	a.mu.Lock()
+	delete(a.refusals, at.Token)
+	a.mu.Unlock()
+	a.fleet.settled(at.Launch)
+}
+
+// distinct returns each instance once: pages of a listing, and looks by token and by
+// id, may show one twice. The last answer counts.
+func distinct(instances []dormouse.CloudInstance) (out []dormouse.CloudInstance) {
+	for _, c := range instances {
+		if i := slices.IndexFunc(out, func(o dormouse.CloudInstance) bool { return o.ID == c.ID }); i >= 0 {
+			out[i] = c
+		} else {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // withdrawn cancels the spot requests that a refused launch has left open, and
-// returns the instances that they have started.
-func (a *account) withdrawn(ctx context.Context, at dormouse.LaunchAttempt) ([]dormouse.CloudInstance, error) {
+// returns the instances that they have started, and whether those are all.
+func (a *account) withdrawn(ctx context.Context, at dormouse.LaunchAttempt) (started []dormouse.CloudInstance, all bool, err error) {
 	ids, err := a.cloud.Withdraw(ctx, at.Launch)
 	switch {
 	case dormouse.CodeOf(err) == dormouse.Configuration: // a right is missing, which is said with what it is for
 		a.fleet.opt.Log.Warn("whether a refused launch has left a spot request open can not be found out, or not be ended",
 			"worker", at.Worker, "launch", at.Launch, "error", err)
-		return nil, nil
-	case err != nil || len(ids) == 0:
-		return nil, err
+	case err != nil:
+		return nil, false, err
 	}
-	return a.cloud.Find(ctx, ids)
+	if len(ids) == 0 {
+		return nil, true, nil
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	started, err = a.cloud.Find(ctx, ids)
+	started = distinct(started)
+	return started, len(started) == len(ids), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,16 @@ import (
 func lostThen(refusal error) func(n int) (error, bool) {
 	return func(n int) (error, bool) {
 		if n == 2 {
+			return refusal, false
+		}
+		return nil, n == 1
+	}
+}
+
+// lostThenAlways is lostThen for as long as the first launch is sent again.
+func (r *region) lostThenAlways(refusal error) func(n int) (error, bool) {
+	return func(n int) (error, bool) {
+		if n > 1 && r.sent[n-1] == r.sent[0] {
 			return refusal, false
 		}
 		return nil, n == 1
@@ -125,6 +136,73 @@ func TestALostLaunchOfWhichSomeHaveEnded(t *testing.T) {
 	}
 }
 
+// TestALostLaunchIsShownLater: what EC2 does not show at once of a launch that it
+// refuses to repeat is adopted all the same, and what there never was is waited for
+// for some seconds only.
+func TestALostLaunchIsShownLater(t *testing.T) {
+	none := dormouse.Errorf(dormouse.Capacity, "none")
+	denied := dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation")
+	for name, tc := range map[string]struct {
+		refusal error
+		had     int // instances of the launch; the first ends
+		hidden  []string
+		adopted []string
+	}{
+		"the token has ended":                 {ended(), 3, []string{"i-2", "i-3"}, []string{"i-2", "i-3"}},
+		"the token has ended, one is shown":   {ended(), 3, []string{"i-1", "i-3"}, []string{"i-2", "i-3"}},
+		"the token has ended, none is shown":  {ended(), 3, []string{"i-1", "i-2", "i-3"}, []string{"i-2", "i-3"}},
+		"the token has ended, and had fewer":  {ended(), 2, nil, []string{"i-2"}},
+		"other parameters":                    {mismatch(), 3, []string{"i-3"}, []string{"i-2", "i-3"}},
+		"other parameters, and had fewer":     {mismatch(), 2, nil, []string{"i-2"}},
+		"no capacity, says one who forgets":   {none, 3, []string{"i-2"}, []string{"i-2", "i-3"}},
+		"not allowed any more, one is hidden": {denied, 3, []string{"i-2"}, []string{"i-2", "i-3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.AddAccount(w.region)
+				for i := range 3 {
+					w.alive(fmt.Sprintf("bot%d", i), 1, true)
+				}
+				w.region.launch = w.region.lostThenAlways(tc.refusal)
+				w.region.capacity = tc.had
+				_, _ = startAll(t, w, 3, "bots")
+				w.region.capacity = 0
+				w.region.end("i-1", "Client.InternalError: Client error on launch")
+				w.region.forget(tc.hidden...)
+				time.AfterFunc(1500*time.Millisecond, func() { w.region.hide() })
+				token := w.books.attempts[0].Token
+				began := time.Now()
+				for open := w.books.attempts; len(open) > 0; open, _ = w.books.UnsettledAttempts(t.Context()) {
+					if time.Since(began) > 10*time.Second {
+						t.Fatalf("not settled after %v: %+v", time.Since(began), open)
+					}
+					time.Sleep(time.Second)
+					_, _ = startAll(t, w, 3, "bots")
+				}
+				var ids []string
+				for i := range 3 {
+					rows := w.instancesOf(fmt.Sprintf("bot%d", i), 1)
+					if len(rows) != 1 {
+						t.Fatalf("bot%d has %+v", i, rows)
+					}
+					if rows[0].ID <= "i-3" && slices.Contains(w.region.byToken[token], rows[0].ID) {
+						ids = append(ids, rows[0].ID)
+					}
+				}
+				slices.Sort(ids)
+				if diff := gocmp.Diff(tc.adopted, ids); diff != "" {
+					t.Errorf("adopted (-want +got):\n%s", diff)
+				}
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if len(w.region.batches) > 0 {
+					t.Errorf("the reaper ended %v", w.region.batches)
+				}
+			})
+		})
+	}
+}
+
 // TestALaunchIsSharedByThoseThatLive: where there are fewer instances than
 // generations, one that is over gets none of them.
 func TestALaunchIsSharedByThoseThatLive(t *testing.T) {
@@ -162,12 +240,16 @@ func TestAnEndedTokenOfOne(t *testing.T) {
 		t.Run(fmt.Sprintf("EC2 has forgotten it: %v", forgotten), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.alive("bot1", 1, true)
-				w.region.launch = lostThen(ended())
+				w.region.launch = w.region.lostThenAlways(ended())
 				m := w.member("bot1")
 				_, _ = m.Start(t.Context(), 1)
 				w.region.end("i-1", "Client.InternalError: Client error on launch")
 				if forgotten {
 					w.region.forget("i-1")
+					if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+						t.Fatalf("what is not shown yet is given up: %v", err)
+					}
+					time.Sleep(shownWithin)
 				}
 				id, err := m.Start(t.Context(), 1)
 				if err != nil || id != "i-2" {
@@ -201,7 +283,13 @@ func TestAnEndedTokenOfOne(t *testing.T) {
 // are lost, is not launched again and again without a pause.
 func TestEveryLaunchEndsAtOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.region.launch = func(int) (error, bool) { return ended(), false }
+		w.region.launch = func(n int) (error, bool) {
+			token, _, _ := strings.Cut(w.region.sent[n-1], " ")
+			id := fmt.Sprintf("i-%d", n)
+			w.region.instances[id] = &dormouse.CloudInstance{ID: id, State: dormouse.InstanceTerminated}
+			w.region.byToken[token] = []string{id}
+			return ended(), false
+		}
 		_, err := w.member("bot1").Start(t.Context(), 1)
 		if dormouse.CodeOf(err) != dormouse.Capacity || len(w.region.sent) != 2 {
 			t.Errorf("%v after %d launches", err, len(w.region.sent))
@@ -344,10 +432,13 @@ func TestASpotRequestThatIsLeftOpen(t *testing.T) {
 		want    string
 		code    dormouse.Code
 	}{
-		"none is left":             {nil, nil, "i-2", ""},
-		"it has started one":       {[]string{"i-1"}, nil, "i-1", ""},
-		"nobody may look":          {nil, dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation"), "i-2", ""},
-		"the look is not answered": {nil, dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded"), "", dormouse.Unanswered},
+		"none is left":                     {nil, nil, "i-2", ""},
+		"it has started one":               {[]string{"i-1"}, nil, "i-1", ""},
+		"it has, and may not be cancelled": {[]string{"i-1"}, dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation"), "i-1", ""},
+		"it is named twice":                {[]string{"i-1", "i-1"}, nil, "i-1", ""},
+		"it has one that is not shown yet": {[]string{"i-9"}, nil, "", dormouse.Unanswered},
+		"nobody may look":                  {nil, dormouse.Errorf(dormouse.Configuration, "UnauthorizedOperation"), "i-2", ""},
+		"the look is not answered":         {nil, dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded"), "", dormouse.Unanswered},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -369,4 +460,71 @@ func TestASpotRequestThatIsLeftOpen(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestASpotRequestIsFulfilledAfterALostLook: an instance that a refused launch of two
+// has got all the same, and that is found by its token and by its request, is one
+// worker's; the other one is bought otherwise.
+func TestASpotRequestIsFulfilledAfterALostLook(t *testing.T) {
+	dear := &dormouse.Error{Code: dormouse.Capacity, Message: "SpotMaxPriceTooLow", Remote: "SpotMaxPriceTooLow", Reach: dormouse.ReachBid}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.region.launch = func(n int) (error, bool) {
+			if sent := w.region.sent; sent[n-1] == sent[0] {
+				return dear, false
+			}
+			return nil, false
+		}
+		w.region.withdraw = func(string) ([]string, error) {
+			return nil, dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded")
+		}
+		start := func() (ids []string) {
+			var mu sync.Mutex
+			var wg sync.WaitGroup
+			for i := range 2 {
+				m := w.member(fmt.Sprintf("bot%d", i))
+				w.alive(m.Worker, 1, true)
+				m.Batch = "bots"
+				m.Offerings = those(dormouse.Offering{InstanceType: "m5.large", Market: dormouse.Spot}, dormouse.Offering{InstanceType: "m5.large", Market: dormouse.OnDemand})
+				wg.Go(func() {
+					id, err := m.Start(t.Context(), 1)
+					if code := dormouse.CodeOf(err); code != "" && code != dormouse.Unanswered {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					ids = append(ids, id)
+				})
+			}
+			wg.Wait()
+			slices.Sort(ids)
+			return ids
+		}
+		if ids := start(); ids[1] != "" {
+			t.Fatalf("%v", ids)
+		}
+		time.Sleep(10 * time.Second)
+		at := w.books.attempts[0]
+		w.region.instances["i-1"] = &dormouse.CloudInstance{
+			ID: "i-1", State: dormouse.InstancePending, LaunchTime: time.Now(),
+			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagLaunch: at.Launch},
+		}
+		w.region.byToken[at.Token] = []string{"i-1"}
+		w.region.withdraw = func(string) ([]string, error) { return []string{"i-1"}, nil }
+		if ids := start(); ids[1] != "" {
+			t.Fatalf("settled while EC2 may not show all: %v", ids)
+		}
+		time.Sleep(shownWithin)
+		if diff := gocmp.Diff([]string{"i-1", "i-2"}, start()); diff != "" {
+			t.Errorf("started (-want +got):\n%s", diff)
+		}
+		if open, _ := w.books.UnsettledAttempts(t.Context()); len(open) > 0 {
+			t.Errorf("not settled: %+v", open)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(w.region.batches) > 0 {
+			t.Errorf("the reaper ended %v", w.region.batches)
+		}
+	})
 }
