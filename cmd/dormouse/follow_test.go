@@ -76,6 +76,7 @@ func followed(t *testing.T) (*webtest.Master, *connection, *lineWaiter) {
 }
 
 func TestABuildIsFollowedLive(t *testing.T) {
+	t.Parallel()
 	m, c, out := followed(t)
 	made, err := m.Force(t.Context(), web.ForceRequest{Builder: "linux"})
 	if err != nil {
@@ -125,6 +126,7 @@ request 1: failure
 }
 
 func TestAMergedRequestIsFollowedInItsSurvivor(t *testing.T) {
+	t.Parallel()
 	m, c, out := followed(t)
 	made, err := m.Force(t.Context(), web.ForceRequest{Builder: "linux", Count: 2})
 	if err != nil {
@@ -143,6 +145,7 @@ func TestAMergedRequestIsFollowedInItsSurvivor(t *testing.T) {
 }
 
 func TestFollowingCatchesUpAfterAGap(t *testing.T) {
+	t.Parallel()
 	m, c, out := followed(t)
 	made, err := m.Force(t.Context(), web.ForceRequest{Builder: "linux"})
 	if err != nil {
@@ -160,6 +163,7 @@ func TestFollowingCatchesUpAfterAGap(t *testing.T) {
 }
 
 func TestInterruptedFollowingSaysThatTheBuildGoesOn(t *testing.T) {
+	t.Parallel()
 	m, c, out := followed(t)
 	made, err := m.Force(t.Context(), web.ForceRequest{Builder: "linux"})
 	if err != nil {
@@ -177,6 +181,7 @@ func TestInterruptedFollowingSaysThatTheBuildGoesOn(t *testing.T) {
 }
 
 func TestALogIsFollowedOverSeveralSteps(t *testing.T) {
+	t.Parallel()
 	m, c, out := followed(t)
 	if _, err := m.Force(t.Context(), web.ForceRequest{Builder: "linux"}); err != nil {
 		t.Fatal(err)

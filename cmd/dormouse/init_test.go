@@ -18,6 +18,7 @@ import (
 // endpoint as it stands, but for the ports, which may be in use here, and the
 // repository, which is out in the world.
 func TestInitBuilds(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	endpoint := startProcess(t, filepath.Join(dir, "ec2.log"), "ec2", "--json", "--boot-delay", "0s", "--dir", filepath.Join(dir, "instances"))
 	ci := filepath.Join(dir, "ci")

@@ -68,6 +68,7 @@ func startCommand(t *testing.T, log string, cmd *exec.Cmd) *process {
 // truth: no accepted request is lost, each ends once, builds are numbered
 // without a gap, and no instance is left in the end.
 func TestKilledMaster(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	endpoint := startProcess(t, filepath.Join(dir, "ec2.log"), "ec2", "--json", "--boot-delay", "200ms", "--dir", filepath.Join(dir, "instances"))
 	address := endpoint.said["endpoint"].(string)

@@ -83,6 +83,7 @@ func (p *proxy) carry(near net.Conn, to string) {
 // TestAgentsUseTheProxy: worker and watchdog reach a master that only the proxy
 // of HTTPS_PROXY reaches, and say nothing of the password in that.
 func TestAgentsUseTheProxy(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	plainMaster(t, dir, "one")
 	ca := testca.New(t)

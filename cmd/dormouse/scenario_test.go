@@ -48,6 +48,7 @@ func checkScenarioSummary(ts *testscript.TestScript, neg bool, args []string) {
 
 // Every example is one, and says what it shows.
 func TestScenarioExamples(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(scenarioDir, "*.json"))
 	if err != nil || len(files) < 4 {
 		t.Fatal(files, err)
