@@ -57,7 +57,9 @@
 // What EC2 has announced to take back ([Fleet.NoteInterrupted]) is left to it: it is
 // free in its first hour where EC2 ends it, and not where we do. It counts as alive,
 // its worker may have the next generation, and only what outlives its time by two
-// minutes is ended, by the reaper. A master that stops ends it.
+// minutes is ended, by the reaper. A master that stops ends it. That time follows
+// this process's clock: what is told of the time of day is trusted for no more than
+// the two minutes that EC2 gives.
 //
 // # One listing for everyone
 //

@@ -120,6 +120,7 @@ type Fleet struct {
 	watching   bool                         // accounts are listed without being asked for
 	unsaved    map[string]dormouse.Instance // ledger rows that are not durable as they are, by id
 
+	since  time.Time  // it was made
 	saving sync.Mutex // held while ledger rows are written
 }
 
@@ -143,13 +144,14 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 		return nil, fmt.Errorf("reading the instances that were alive: %w", err)
 	}
 	f := &Fleet{
-		opt: opt, accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
+		opt: opt, since: time.Now(), accounts: map[string]*account{}, rows: map[string]*dormouse.Instance{},
 		attached: map[generationKey]time.Time{}, unowned: map[string]stray{},
 		chosenFrom: map[string][]dormouse.Offering{}, refusals: map[chore]*refusal{}, turnedAway: map[string]time.Time{},
 		launches: map[string][]generationKey{}, reserved: map[string]reservation{}, absent: map[string]time.Time{}, unsaved: map[string]dormouse.Instance{},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	for _, i := range live {
+		i.TakenAt = resumed(i.TakenAt, f.since)
 		f.rows[i.ID] = &i
 	}
 	unsettled, err := opt.Store.UnsettledAttempts(ctx)
@@ -159,7 +161,7 @@ func New(ctx context.Context, opt Options) (*Fleet, error) {
 	for _, a := range unsettled {
 		f.launches[a.Launch] = append(f.launches[a.Launch], generationKey{a.Worker, a.Generation})
 	}
-	f.reserveUnsettled(unsettled, time.Now())
+	f.reserveUnsettled(unsettled, f.since)
 	return f, nil
 }
 

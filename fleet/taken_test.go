@@ -12,6 +12,12 @@ import (
 // whose generation is over.
 func taken(t *testing.T, w *world) *Member {
 	t.Helper()
+	return takenIn(t, w, 2*time.Minute)
+}
+
+// takenIn is taken with so much time left, by the clock that tells of it.
+func takenIn(t *testing.T, w *world, left time.Duration) *Member {
+	t.Helper()
 	w.alive("bot1", 1, true)
 	m := w.member("bot1")
 	if _, err := m.Start(t.Context(), 1); err != nil {
@@ -22,7 +28,7 @@ func taken(t *testing.T, w *world) *Member {
 		t.Fatal(err)
 	}
 	w.Reconcile(t.Context())
-	w.NoteInterrupted("bot1", 1, time.Now().Add(2*time.Minute))
+	w.NoteInterrupted("bot1", 1, time.Now().Add(left))
 	if err := m.Stop(t.Context(), 1, false); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +97,61 @@ func TestWhatOutlivesItsTimeIsEnded(t *testing.T) {
 			synctest.Wait()
 			if !w.region.dying("i-1") {
 				t.Errorf("restarted: %v: it was not ended", restarted)
+			}
+		})
+	}
+}
+
+// TestANoticeByAnotherClock: EC2 has its two minutes, and its two more, whatever the
+// announced time is by this clock; and no more. Said again, it is as it was.
+func TestANoticeByAnotherClock(t *testing.T) {
+	for _, told := range []time.Duration{-5 * time.Hour, -2 * time.Minute, 0, 2 * time.Minute, 5 * time.Hour} {
+		inWorld(t, func(t *testing.T, w *world) {
+			takenIn(t, w, told)
+			began := time.Now()
+			for _, again := range []time.Duration{told, -time.Hour, time.Hour} {
+				if at := w.NoteInterrupted("bot1", 1, began.Add(again)); !at.Equal(began.Add(noticeTime)) {
+					t.Errorf("told %v, and again %v: it is taken in %v", told, again, at.Sub(began))
+				}
+			}
+			time.Sleep(noticeTime + outlives - time.Second)
+			synctest.Wait()
+			if w.region.dying("i-1") {
+				t.Errorf("told %v: it was ended before", told)
+			}
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if !w.region.dying("i-1") {
+				t.Errorf("told %v: it was not ended", told)
+			}
+		})
+	}
+}
+
+// TestAClockThatIsSetBetweenTwoMasters: the second leaves it to EC2 until that must
+// have ended it, and no longer.
+func TestAClockThatIsSetBetweenTwoMasters(t *testing.T) {
+	for _, set := range []time.Duration{-5 * time.Hour, -time.Minute, 0, time.Minute, 4 * time.Minute, 5 * time.Hour} {
+		inWorld(t, func(t *testing.T, w *world) {
+			taken(t, w)
+			w.Close()
+			row := w.books.instance("i-1")
+			row.TakenAt = row.TakenAt.Round(0).Add(-set) // as the new clock sees it
+			if err := w.books.SaveInstance(t.Context(), row); err != nil {
+				t.Fatal(err)
+			}
+			w = newWorld(t, w.region, w.books)
+			w.AddAccount(w.region)
+			w.Reconcile(t.Context())
+			time.Sleep(noticeTime - time.Second)
+			synctest.Wait()
+			if w.region.dying("i-1") {
+				t.Errorf("set by %v: it was ended before EC2 was due", set)
+			}
+			time.Sleep(outlives + 30*time.Second)
+			synctest.Wait()
+			if !w.region.dying("i-1") {
+				t.Errorf("set by %v: it was not ended", set)
 			}
 		})
 	}

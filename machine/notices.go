@@ -75,7 +75,7 @@ func watchInterruptions(ctx context.Context, log *slog.Logger, tell func(wire.No
 }
 
 // noticeTime reads a notice: a document that is there only once EC2 has given
-// it, with a time.
+// it, with a time of this machine's clock.
 func noticeTime(ctx context.Context, log *slog.Logger, client *imds.Client, path, key string) (time.Time, bool) {
 	text, err := readMetadata(ctx, client, path)
 	if err != nil {
@@ -91,7 +91,8 @@ func noticeTime(ctx context.Context, log *slog.Logger, client *imds.Client, path
 		log.Warn("EC2's interruption notice can not be understood", "path", path, "text", text)
 		return time.Time{}, false
 	}
-	return at, true
+	now := time.Now()
+	return now.Add(at.Sub(now)), true // from here on by the clock that nobody sets
 }
 
 func readMetadata(ctx context.Context, client *imds.Client, path string) (string, error) {

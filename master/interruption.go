@@ -14,11 +14,13 @@ import (
 // one no more than leavePart is spent so.
 const (
 	leaveBefore = 30 * time.Second
-	// noticeTime is the longest notice that EC2 gives (Amazon EC2 User Guide, "Spot
-	// Instance interruption notices"): more is a clock that is behind.
-	noticeTime = 2 * time.Minute
-	leavePart  = 4
+	leavePart   = 4
 )
+
+// leaveAfter is how long builds may go on where so much time is left.
+func leaveAfter(left time.Duration) time.Duration {
+	return max(0, left-min(leaveBefore, left/leavePart))
+}
 
 // interrupted hears that EC2 takes a worker's instance back. No build is given
 // to it any more; those that run may end in the time that is left. EC2 ends it then.
@@ -27,19 +29,19 @@ func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 	if w == nil || w.latent == nil {
 		return
 	}
-	event := latent.Interruption{Generation: conn.Generation()}
-	if !n.Rebalance {
-		event.At = n.At
-	}
 	m.log.Warn("EC2 takes an instance back", "worker", w.name, "generation", conn.Generation(), "recommendation", n.Rebalance, "at", n.At)
-	m.fleet.NoteInterrupted(w.name, conn.Generation(), event.At) // before anything ends it
-	w.latent.Post(event)
+	var at time.Time
+	if !n.Rebalance {
+		at = n.At
+	}
+	at = m.fleet.NoteInterrupted(w.name, conn.Generation(), at) // before anything ends it
+	w.latent.Post(latent.Interruption{Generation: conn.Generation(), At: at})
 	if n.Rebalance {
 		return
 	}
-	m.running.excuseAll(w.name, conn.Generation(), "EC2 takes the spot instance back at "+n.At.Format("15:04:05"), true)
-	left := min(time.Until(n.At), noticeTime) // whatever the clock of this machine says
-	wait := max(0, left-min(leaveBefore, left/leavePart))
+	why := "EC2 takes the spot instance back at " + at.Format("15:04:05")
+	m.running.excuseAll(w.name, conn.Generation(), why, true)
+	wait := leaveAfter(time.Until(at))
 	m.aside.Go(func() {
 		select {
 		case <-time.After(wait):
@@ -48,7 +50,7 @@ func (m *Master) interrupted(conn *wire.Worker, n wire.Notice) {
 		}
 		for _, r := range m.running.on(w.name) {
 			if r.generation == conn.Generation() {
-				r.leave(build.Interrupted{Reason: "EC2 takes the spot instance back at " + n.At.Format("15:04:05")})
+				r.leave(build.Interrupted{Reason: why})
 			}
 		}
 	})

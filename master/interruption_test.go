@@ -68,6 +68,46 @@ forced([builder('b', ['bot'], %q), builder('b2', ['bot'], 'true')])
 	}
 }
 
+// TestAnAnnouncedTimeThatHasPassed: it is that of another clock, as a notice is young:
+// the build has its time, and ends by itself.
+func TestAnAnnouncedTimeThatHasPassed(t *testing.T) {
+	s := newSite(t)
+	notices := make(chan wire.Notice)
+	s.watch = func(ctx context.Context, _ *slog.Logger, tell func(wire.Notice)) {
+		select {
+		case n := <-notices:
+			tell(n)
+		case <-ctx.Done():
+		}
+	}
+	gate := filepath.Join(s.dir, "gate")
+	m := s.start(fmt.Sprintf(`
+c['workers'] = [ec2('bot', spot_instance=True)]
+forced([builder('b', ['bot'], %q)])
+`, gated(gate)))
+	r := m.force("b", 1)[0]
+	m.awaitLine("b", "3")
+	first := m.worker("bot").InstanceID
+	notices <- wire.Notice{At: time.Now().Add(-4 * time.Minute)}
+	var row dormouse.Instance
+	m.until("the notice", func() bool {
+		all, err := m.Instances(t.Context(), true)
+		at := slices.IndexFunc(all, func(i dormouse.Instance) bool { return i.ID == first })
+		if err != nil || at < 0 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		row = all[at]
+		return !row.TakenAt.IsZero()
+	})
+	if left := time.Until(row.TakenAt); left < 0 {
+		t.Errorf("it is taken back %v ago", -left)
+	}
+	open(t, gate)
+	if r = m.ended(r.ID); *r.Result != dormouse.Success || r.Interrupted != 0 {
+		t.Errorf("the build was ended: %+v", r)
+	}
+}
+
 // TestWhatIsTakenBackIsNotPaidFor: EC2 ends the instance that it takes back, and not
 // we, whatever we have to do with it meanwhile: the next one runs already, its agent
 // comes back, and its watchdog asks whether to go on. It costs nothing then.

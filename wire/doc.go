@@ -216,7 +216,11 @@
 // With this extension the agent tells, once on each connection, what the
 // metadata of a spot instance say of its end:
 //
-//	interruption  rebalance (bool), at (seconds since 1970)
+//	interruption  rebalance (bool), at (seconds since 1970), left (seconds)
+//
+// What is left until at is by the agent's clock, and negative once that has passed.
+// The master goes by it, as its own clock may be another, and by at where an agent
+// of an earlier Dormouse tells no more.
 //
 // # Resume
 //

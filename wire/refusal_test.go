@@ -155,10 +155,12 @@ type rawPeer struct {
 }
 
 // connectRaw attaches a raw worker, with get_worker_info answered.
-func connectRaw(t *testing.T, addr, name string) *rawPeer {
+func connectRaw(t *testing.T, addr, name string, extensions ...string) *rawPeer {
 	t.Helper()
 	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":pw-"+name))
-	ws, resp, err := websocket.Dial(t.Context(), "ws://"+addr, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {auth}}})
+	ws, resp, err := websocket.Dial(t.Context(), "ws://"+addr, &websocket.DialOptions{HTTPHeader: http.Header{
+		"Authorization": {auth}, wire.HeaderExtensions: extensions,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
