@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -66,6 +67,10 @@ type Account struct {
 	volumeWatch volumeWatch
 	volumeZones onceEach[string] // by the volumes' ids
 	subnetZones onceEach[string] // by the subnet's id
+
+	// interfaced are the launch templates that name a network interface: their
+	// launches make none, and EC2 takes no tags for one.
+	interfaced sync.Map // by template
 }
 
 type options struct {

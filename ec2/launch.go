@@ -51,7 +51,9 @@ func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]do
 }
 
 // forgetStale drops what is remembered of things that EC2 says are gone, so
-// that the next rendering looks again, or makes them again.
+// that the next rendering looks again, or makes them again. A template of which EC2
+// tells that it names a network interface is remembered: the next rendering has no
+// tags for that.
 func (a *Account) forgetStale(r *rendered, err error) {
 	switch remote := remoteOf(err); {
 	case strings.HasPrefix(remote, "InvalidAMIID."), refusalOf(err).hint == hintImage:
@@ -60,6 +62,8 @@ func (a *Account) forgetStale(r *rendered, err error) {
 		a.keypairs.forget(r.KeyName)
 	case strings.HasPrefix(remote, "InvalidGroup.") || strings.HasPrefix(remote, "InvalidSecurityGroup"):
 		a.groups.clear()
+	case refusalOf(err).hint == hintTags && r.Template != nil:
+		a.interfaced.Store(*r.Template, true)
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	hintTried   = "it is tried again"
 	hintCredits = "check the launch template's credit specification"
 	hintCard    = "check the launch template's network interface and region"
+	hintTags    = "the launch template names a network interface that exists, which a launch does not tag: the next launch goes without these tags; where the template has such tags itself, take them out of it"
 	hintImage   = "the image is not this account's, and not shared with it: check ami"
 )
 
@@ -280,6 +281,8 @@ var wordings = []struct {
 	{"AuthFailure", []string{"does not belong to you", "not authorized to use"}, meaning{class: dormouse.Configuration, hint: "what it names is another account's: check the configuration's ids"}},
 	{"OptInRequired", []string{"marketplace"}, meaning{class: dormouse.Configuration, hint: "the image is a product of AWS Marketplace: accept its terms there with this account, or choose another ami"}},
 
+	{"UnauthorizedOperation", []string{"network-interface"}, meaning{class: dormouse.Configuration, unread: true, hint: "a launch makes a network interface, and tags it: allow ec2:RunInstances and ec2:CreateTags on arn:aws:ec2:*:*:network-interface/* in the IAM policy of these credentials; `aws sts decode-authorization-message` tells which statement refused it"}},
+
 	{"InvalidParameter", []string{"different network", "different vpc"}, meaning{class: dormouse.Configuration, hint: "security_group_ids and subnet_id must be of one VPC"}},
 	{"InvalidParameterCombination", []string{"network interfaces and an instance-level"}, meaning{class: dormouse.Configuration, hint: "the launch template has a network interface, which names subnet and groups itself: leave subnet_id and the groups out, or take it out of the template and give associate_public_ip_address"}},
 	{"InvalidParameterCombination", []string{"free tier"}, meaning{class: dormouse.Capacity, reach: dormouse.ReachType, hint: "the account's plan allows only some types: name one that it does, or upgrade the plan"}},
@@ -288,6 +291,7 @@ var wordings = []struct {
 	{"InvalidParameterValue", []string{"architecture"}, meaning{class: dormouse.Configuration, hint: "the image does not fit the instance type: change one of them"}},
 	{"InvalidParameterValue", []string{"valid tag key"}, meaning{class: dormouse.Configuration, hint: "the launch template, or the account's defaults, show tags in the metadata, where keys have no spaces and no slashes: change tags, or switch that off"}},
 	{"InvalidParameterValue", []string{"attachment point", "already in use"}, meaning{class: dormouse.Configuration, hint: "another volume has this device: name another in volumes"}},
+	{"InvalidParameterValue", []string{"tags for network interfaces"}, meaning{class: dormouse.Configuration, hint: hintTags}},
 	{"InvalidParameterValue", []string{"parameter store"}, meaning{class: dormouse.Configuration, hint: "check ami_ssm_parameter and region, and allow ssm:GetParameters"}},
 	{"UnsupportedOperation", []string{"marketplace"}, meaning{class: dormouse.Capacity, reach: dormouse.ReachType, hint: "the image is a product of AWS Marketplace that is not sold for this type: name another type, or another ami"}},
 }

@@ -52,7 +52,7 @@ type rendered struct {
 	Spot            *spotMarket       `json:"spot,omitempty"`
 	EndsAtShutdown  bool              `json:"ends_at_shutdown,omitempty"` // false: an instance-store root, which always ends
 	Tags            map[string]string `json:"tags"`
-	InterfaceTags   bool              `json:"interface_tags,omitempty"` // false: of a Dormouse that gave interfaces none
+	InterfaceTags   bool              `json:"interface_tags,omitempty"` // false: it makes none, or is of a Dormouse that gave interfaces none
 	UserData        []byte            `json:"user_data,omitempty"`
 }
 
@@ -101,6 +101,10 @@ func (a *Account) compose(ctx context.Context, spec LaunchSpec, o dormouse.Offer
 	r, err := draft(spec, o, count, userData, a.region, a.deployment, tags)
 	if err != nil {
 		return nil, err
+	}
+	if r.Template != nil {
+		_, exists := a.interfaced.Load(*r.Template)
+		r.InterfaceTags = !exists
 	}
 	if err := a.pin(ctx, spec, r); err != nil {
 		return nil, err

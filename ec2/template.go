@@ -33,8 +33,19 @@ func (x *examination) launchTemplate(ctx context.Context) {
 	v := out.LaunchTemplateVersions[0]
 	x.add(what, FindingOK, "%s (%s), version %d", deref(v.LaunchTemplateName), deref(v.LaunchTemplateId), deref(v.VersionNumber))
 	if v.LaunchTemplateData != nil {
+		if namesInterfaces(*v.LaunchTemplateData) {
+			x.a.interfaced.Store(template(t), true)
+		}
 		x.findings = append(x.findings, templateFindings(x.spec, *v.LaunchTemplateData)...)
 	}
+}
+
+// namesInterfaces reports whether instances of a template have network interfaces
+// that exist, and no other.
+func namesInterfaces(d types.ResponseLaunchTemplateData) bool {
+	return len(d.NetworkInterfaces) > 0 && !slices.ContainsFunc(d.NetworkInterfaces, func(i types.LaunchTemplateInstanceNetworkInterfaceSpecification) bool {
+		return deref(i.NetworkInterfaceId) == ""
+	})
 }
 
 // templateFindings are what a launch template says that a worker's launches cannot
@@ -49,7 +60,7 @@ func templateFindings(spec LaunchSpec, d types.ResponseLaunchTemplateData) (find
 				"or take the interface out of the template and give associate_public_ip_address", strings.Join(beside, ", "))
 		}
 		if id := deref(d.NetworkInterfaces[0].NetworkInterfaceId); id != "" {
-			add(FindingWarning, "it names the network interface %s, which one instance has at a time", id)
+			add(FindingWarning, "it names the network interface %s, which one instance has at a time, and which a launch does not tag", id)
 		}
 	}
 	if deref(d.DisableApiTermination) {
