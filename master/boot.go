@@ -18,7 +18,39 @@ const (
 	defaultBoot = time.Minute
 	// keptBoots are the boots of a worker's definition that say what is usual.
 	keptBoots = 9
+	// askFirst is the pause after the first time that a machine was asked, doubled by each
+	// further one up to askMost: of the 20 calls a second that EC2 admits in a region
+	// (package ec2), 300 machines that do not attach need 1.25 then, and twice that where
+	// their type takes two calls.
+	askFirst = 30 * time.Second
+	askMost  = 4 * time.Minute
 )
+
+// asked is when a worker's machine was last asked what keeps it.
+type asked struct {
+	generation int64
+	at         time.Time
+	pause      time.Duration // until it is asked again
+}
+
+// due reports whether a generation's machine is to be asked now, and notes that it is: as
+// soon as it takes longer than usual, and after pauses that double. scaled is the
+// deployment's scale of time.
+func (a *asked) due(generation int64, now, launched time.Time, usual time.Duration, scaled func(time.Duration) time.Duration) bool {
+	switch {
+	case a.generation != generation:
+		if now.Sub(launched) < usual {
+			return false
+		}
+		*a = asked{generation: generation, pause: scaled(askFirst)}
+	case now.Sub(a.at) < a.pause:
+		return false
+	default:
+		a.pause = min(2*a.pause, scaled(askMost))
+	}
+	a.at = now
+	return true
+}
 
 // boots are how long machines of late took from their launch to their attachment, by
 // the name of the definition.
@@ -73,12 +105,12 @@ func (m *Master) instanceEnded(name string, generation int64, reason string) {
 		return
 	}
 	w := m.hosted(name)
-	if w == nil || !m.installs(w, generation) {
+	if w == nil || m.installing(w, generation) == "" {
 		host.Post(latent.Ended{Generation: generation, Reason: reason})
 		return
 	}
 	m.aside.Go(func() {
-		said := m.bootSays(m.ctx, w, generation, dormouse.InstanceTerminated)
+		said := m.lastWords(m.ctx, w, generation)
 		host.Post(latent.Ended{Generation: generation, Reason: withSaid(reason, said)})
 	})
 }
@@ -94,40 +126,61 @@ func withSaid(reason, said string) string {
 	return said + " (" + reason + ")"
 }
 
-// installs reports whether a generation's machine, which has not attached, installs its
-// agent.
-func (m *Master) installs(w *worker, generation int64) bool {
+// installing is the instance of a generation that installs its agent and has not attached
+// yet; "" where there is none.
+func (m *Master) installing(w *worker, generation int64) string {
 	if c := w.defined().config; w.latent == nil || c.EC2 == nil || c.EC2.Bootstrap == "" {
-		return false
+		return ""
 	}
 	s := w.latent.State()
-	return s.Live() && s.Generation == generation && s.AttachedAt.IsZero() && s.InstanceID != ""
+	if !s.Live() || s.Generation != generation || !s.AttachedAt.IsZero() {
+		return ""
+	}
+	return s.InstanceID
 }
 
-// bootSays asks a machine that installs its agent what keeps it, once it has taken
-// longer than usual, and one that has ended before it attached why. What is said goes
-// to the worker's host; of one that has ended it is returned.
-func (m *Master) bootSays(ctx context.Context, w *worker, generation int64, state dormouse.InstanceState) string {
-	if !m.installs(w, generation) {
+// askBoot asks a machine that installs its agent what keeps it, when that is due, and
+// tells the worker's host. It does not wait for EC2's answer, which others may need more.
+func (m *Master) askBoot(w *worker, generation int64) {
+	id := m.installing(w, generation)
+	if id == "" {
+		return
+	}
+	launched, usual := m.launchedAt(w, generation), m.boots.usual(w.defined().config.Name, m.scaled(defaultBoot))
+	w.mu.Lock()
+	due := !launched.IsZero() && w.asked.due(generation, time.Now(), launched, usual, m.scaled)
+	w.mu.Unlock()
+	if !due {
+		return
+	}
+	m.aside.Go(func() {
+		if said, gaveUp := m.readBoot(m.ctx, w, generation, id); said != "" {
+			w.latent.Post(latent.BootSays{Generation: generation, Text: said, GaveUp: gaveUp})
+		}
+	})
+}
+
+// lastWords is what a machine that has ended before it attached has said of its boot.
+func (m *Master) lastWords(ctx context.Context, w *worker, generation int64) string {
+	id := m.installing(w, generation)
+	if id == "" {
 		return ""
 	}
-	s := w.latent.State()
-	launched := m.launchedAt(w, generation)
-	over := state.Dying()
-	if !over && (launched.IsZero() || time.Since(launched) < m.boots.usual(w.defined().config.Name, m.scaled(defaultBoot))) {
-		return ""
-	}
+	said, _ := m.readBoot(ctx, w, generation, id)
+	return said
+}
+
+// readBoot reads on a machine's console what it says of its boot. A call for which EC2's
+// limits have no room is left out: others need them more, and it is asked again.
+func (m *Master) readBoot(ctx context.Context, w *worker, generation int64, id string) (said string, gaveUp bool) {
 	ctx, cancel := context.WithTimeout(ctx, consoleTime)
 	defer cancel()
-	text, err := w.memberOf(generation).Cloud.Console(ctx, s.InstanceID)
-	if err != nil {
-		m.log.Warn("the console of a machine that takes long to boot cannot be read", "worker", w.name, "generation", generation, "instance", s.InstanceID, "error", err)
-		return ""
+	text, err := w.memberOf(generation).Cloud.Console(ctx, id)
+	switch {
+	case err == nil:
+		return bootstrap.ReadConsole(text)
+	case dormouse.CodeOf(err) != dormouse.Throttled && m.ctx.Err() == nil:
+		m.log.Warn("the console of a machine that takes long to boot cannot be read", "worker", w.name, "generation", generation, "instance", id, "error", err)
 	}
-	said, gaveUp := bootstrap.ReadConsole(text)
-	if said == "" || over {
-		return said
-	}
-	w.latent.Post(latent.BootSays{Generation: generation, Text: said, GaveUp: gaveUp})
-	return ""
+	return "", false
 }

@@ -2,7 +2,10 @@ package master_test
 
 import (
 	"fmt"
+	"log/slog"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dormouse-ci/dormouse/ec2/ec2sim"
@@ -54,5 +57,40 @@ forced([builder('b', ['bot'], 'true')])
 				return strings.Contains(g.Generation.Reason, tt.want) && len(g.Attempts) > 0 && strings.Contains(g.Attempts[0].Console, "the disk is full")
 			})
 		})
+	}
+}
+
+// TestConsolesThatAreHeldBack: a call for the console for which EC2 has no room says
+// nothing of the machine: no warning comes of it, and the machine is waited for.
+func TestConsolesThatAreHeldBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.boot = func(ec2sim.Machine) {}
+	var calls atomic.Int32
+	around := func(w http.ResponseWriter, r *http.Request, call http.Handler) {
+		if formOf(r).Get("Action") != "GetConsoleOutput" {
+			call.ServeHTTP(w, r)
+			return
+		}
+		calls.Add(1)
+		w.WriteHeader(http.StatusBadRequest)
+		// One of the codes for too many calls, which the SDK does not try again by itself.
+		fmt.Fprint(w, "<Response><Errors><Error><Code>ConcurrentTagAccess</Code><Message>Slow down.</Message></Error></Errors></Response>")
+	}
+	s.around.Store(&around)
+	var log syncBuffer
+	m := s.startWith(`
+c['workers'] = [worker.EC2LatentWorker('bot', 'password', 't3.small', ami='`+ec2sim.WorkerImageID+`', session=session(), bootstrap='cloud-init',
+    check_instance_interval=1)]
+forced([builder('b', ['bot'], 'true')])
+`, func(o *master.Options) { o.TimeScale, o.Log = 1.0/60, slog.New(slog.NewTextHandler(&log, nil)) })
+	m.force("b", 1)
+	m.until("the master asks again", func() bool { return calls.Load() > 2 })
+	if w := m.worker("bot"); w.Generation != 1 || !strings.Contains(w.Reason, "is booting") {
+		t.Errorf("%+v", w)
+	}
+	m.stop()
+	if strings.Contains(log.String(), "cannot be read") {
+		t.Errorf("there is a warning:\n%s", log.String())
 	}
 }

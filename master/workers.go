@@ -34,6 +34,7 @@ type worker struct {
 	demand       bool             // as last told to the latent host
 	telling      int              // times it is being told its builders
 	configuredAt time.Time        // in this master's life
+	asked        asked            // when its machine's console was, while that boots
 	// quarantine of a worker that is not latent.
 	quarantine quarantine
 	// before is where generations up to beforeUntil were started, when the
@@ -87,10 +88,14 @@ func (p provider) Prepare(ctx context.Context, generation int64) error {
 
 func (p provider) Check(ctx context.Context, generation int64) (dormouse.InstanceState, string, error) {
 	state, reason, err := p.w.memberOf(generation).Check(ctx, generation)
-	if err != nil {
-		return state, reason, err
+	switch {
+	case err != nil:
+	case state.Dying():
+		reason = withSaid(reason, p.m.lastWords(ctx, p.w, generation))
+	default:
+		p.m.askBoot(p.w, generation)
 	}
-	return state, withSaid(reason, p.m.bootSays(ctx, p.w, generation, state)), nil
+	return state, reason, err
 }
 
 func (p provider) Stop(ctx context.Context, generation int64, console bool) error {
