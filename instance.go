@@ -68,6 +68,7 @@ type CloudInstance struct {
 	PrivateIP    string
 	PublicIP     string
 	LaunchTime   time.Time
+	EndTime      time.Time // when its end began, once it has, where EC2 says so
 	Tags         map[string]string
 }
 
@@ -91,7 +92,8 @@ type Instance struct {
 	RunningAt    time.Time     `json:"running_at,omitzero"`
 	AttachedAt   time.Time     `json:"attached_at,omitzero"`
 	// StoppingAt is when EC2 accepted the termination, EndedAt when the
-	// instance was first seen to have ended.
+	// instance was first seen to have ended; or, of one that no generation ever had,
+	// when EC2 says that it did.
 	StoppingAt time.Time `json:"stopping_at,omitzero"`
 	EndedAt    time.Time `json:"ended_at,omitzero"`
 	// TakenAt is when EC2 takes a spot instance back, as it has announced.

@@ -147,6 +147,9 @@ func cloudInstance(i types.Instance) dormouse.CloudInstance {
 	if i.State != nil {
 		c.State = dormouse.InstanceState(i.State.Name)
 	}
+	if c.State.Dying() {
+		c.EndTime = transitionTime(deref(i.StateTransitionReason))
+	}
 	if i.Placement != nil {
 		c.Zone = deref(i.Placement.AvailabilityZone)
 	}

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
@@ -45,4 +46,17 @@ func unprefixed(code string) string {
 		return rest
 	}
 	return strings.TrimPrefix(code, "Server.")
+}
+
+// transitionTime reads when an instance changed its state, for instance from "User
+// initiated (2026-11-28 21:03:04 GMT)"; zero where EC2 names no time, as for what it
+// ended itself.
+func transitionTime(reason string) time.Time {
+	_, words, _ := strings.Cut(reason, "(")
+	words, _, _ = strings.Cut(words, ")")
+	at, err := time.Parse("2006-01-02 15:04:05 GMT", words)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }

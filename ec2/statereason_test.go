@@ -3,6 +3,7 @@ package ec2
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
@@ -34,5 +35,21 @@ func TestStateReasons(t *testing.T) {
 	}
 	if got := stateReason(nil); got != "" {
 		t.Error(got)
+	}
+}
+
+// TestTransitionTimes: when an instance's end began, in EC2's words.
+func TestTransitionTimes(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]time.Time{
+		"User initiated (2026-11-28 21:03:04 GMT)": time.Date(2026, 11, 28, 21, 3, 4, 0, time.UTC),
+		"User initiated":                              {},
+		"User initiated (yesterday)":                  {},
+		"Server.SpotInstanceTermination: no capacity": {},
+		"": {},
+	} {
+		if got := transitionTime(reason); !got.Equal(want) {
+			t.Errorf("%q: %v", reason, got)
+		}
 	}
 }

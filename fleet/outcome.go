@@ -51,12 +51,13 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 	living, ended := parted(out.launched, a.fleet.serves)
 	rows := a.bind(attempts, living, known, now, again)
 	short := a.leftOver(attempts[len(rows):], ended, out, now)
+	// Before the answer: a process that ends between the two asks for it again.
+	over := a.enterEnded(attempts, ended, known, now)
 	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
-		all(unanswered(attempts[0].Worker, "storing what came of its launch", err))
+		all(notStored(attempts[0], err))
 		return
 	}
 	a.fleet.enter(rows)
-	over := a.enterEnded(attempts, ended, known, now)
 	a.settled(attempts[0])
 	if !answered {
 		a.priceLater(slices.Concat(rows, over), cost)
@@ -72,6 +73,18 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 		a.passOver(attempts, short, now)
 	}
 	a.land(f, token, answers)
+}
+
+// notStored says that what came of a launch could not be stored: it is asked for
+// again, but where the store refuses it for good.
+func notStored(at dormouse.LaunchAttempt, err error) error {
+	if e, ok := errors.AsType[*dormouse.Error](err); ok && e.Code == dormouse.Internal {
+		return &dormouse.Error{
+			Code: dormouse.Internal, Err: err,
+			Message: fmt.Sprintf("what came of launch %s for worker %s does not fit what is stored, which is a fault of Dormouse: please report it", at.Launch, at.Worker),
+		}
+	}
+	return unanswered(at.Worker, "storing what came of its launch", err)
 }
 
 // passes reports whether a refusal is about what can be passed over for a while,
@@ -202,7 +215,7 @@ func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse
 			continue // it is there, or cannot be looked up: then what is there stays
 		}
 		if r.State.Ended() {
-			r.EndedAt = now
+			r.EndedAt = endOf(c, r, now)
 		} else {
 			f.mu.Lock()
 			f.rows[r.ID] = new(r) // the listing sees its end
@@ -213,6 +226,17 @@ func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// endOf is when an instance ended that nobody watched: as EC2 says, where it does.
+func endOf(c dormouse.CloudInstance, r dormouse.Instance, now time.Time) time.Time {
+	if c.EndTime.IsZero() || c.EndTime.After(now) {
+		return now
+	}
+	if c.EndTime.Before(r.LaunchedAt) {
+		return r.LaunchedAt // EC2 tells whole seconds
+	}
+	return c.EndTime
 }
 
 // tokenEnded is how EC2 refuses a token of which an instance has been terminated

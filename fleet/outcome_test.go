@@ -360,6 +360,52 @@ func TestAnInstanceThatEndsBeforeItIsAdopted(t *testing.T) {
 	})
 }
 
+// TestWhatEndedUnseenCostsUntilItsEnd: an instance that ended while the master was
+// away, before it was known, is in the ledger until EC2 says that it ended; and before
+// its launch is settled, as a process may end between the two.
+func TestWhatEndedUnseenCostsUntilItsEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		says, want time.Duration // after the launch; 0 is that EC2 does not say
+	}{
+		"EC2 says when":           {20 * time.Second, 20 * time.Second},
+		"EC2 does not":            {0, 50 * time.Minute},
+		"EC2's clock is ahead":    {2 * time.Hour, 50 * time.Minute},
+		"before it was launched?": {-time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.AddAccount(w.region)
+				w.alive("bot1", 1, true)
+				w.region.launch = lostThen(ended())
+				m := w.member("bot1")
+				_, _ = m.Start(t.Context(), 1)
+				launched := w.region.instances["i-1"].LaunchTime
+				w.region.end("i-1", "Client.UserInitiatedShutdown: User initiated shutdown")
+				if tc.says != 0 {
+					w.region.mu.Lock()
+					w.region.instances["i-1"].EndTime = launched.Add(tc.says)
+					w.region.mu.Unlock()
+				}
+				time.Sleep(50*time.Minute - time.Since(launched))
+				synctest.Wait()
+				w.books.fail = func(method string) error {
+					if method == "SettleAttempts" && w.books.instances["i-1"].ID == "" {
+						t.Error("the launch is settled first")
+					}
+					return nil
+				}
+				if id, err := m.Start(t.Context(), 1); err != nil || id != "i-2" {
+					t.Fatalf("%v, %v", id, err)
+				}
+				row := w.books.instance("i-1")
+				if got := row.EndedAt.Sub(launched); got != tc.want || !row.LaunchedAt.Equal(launched) {
+					t.Errorf("it is in the ledger for %v, and not for %v", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
 // TestWhatEndedWithoutItsTags: an instance that has ended loses its tags before EC2
 // forgets it. It is asked for by its id: why it ended is known, that its capacity
 // was short, and what it printed last.
@@ -505,12 +551,14 @@ func TestASpotRequestIsFulfilledAfterALostLook(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		at := w.books.attempts[0]
+		w.region.mu.Lock()
 		w.region.instances["i-1"] = &dormouse.CloudInstance{
 			ID: "i-1", State: dormouse.InstancePending, LaunchTime: time.Now(),
 			Tags: map[string]string{dormouse.TagDeployment: "d", dormouse.TagLaunch: at.Launch},
 		}
 		w.region.byToken[at.Token] = []string{"i-1"}
 		w.region.withdraw = func(string) ([]string, error) { return []string{"i-1"}, nil }
+		w.region.mu.Unlock()
 		if ids := start(); ids[1] != "" {
 			t.Fatalf("settled while EC2 may not show all: %v", ids)
 		}
@@ -525,6 +573,51 @@ func TestASpotRequestIsFulfilledAfterALostLook(t *testing.T) {
 		synctest.Wait()
 		if len(w.region.batches) > 0 {
 			t.Errorf("the reaper ended %v", w.region.batches)
+		}
+	})
+}
+
+// TestAnInstanceOfAnotherLaunch: an answer that names what another launch has is not
+// asked for again and again: the worker's failure names both, in one line.
+func TestAnInstanceOfAnotherLaunch(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		w.books.instances["i-1"] = dormouse.Instance{ID: "i-1", Worker: "bot9", Generation: 7, AttemptID: 77, Launch: "l9", EndedAt: time.Now()}
+		m := w.member("bot1")
+		_, err := m.Start(t.Context(), 1)
+		at := w.books.attempts[0]
+		if text := fmt.Sprint(err); dormouse.CodeOf(err) != dormouse.Internal || !strings.Contains(text, at.Launch) || !strings.Contains(text, "i-1") {
+			t.Errorf("%v", err)
+		}
+		if err := m.Stop(t.Context(), 1, false); err != nil || len(w.ended) != 1 {
+			t.Errorf("%v, ended %v", err, w.ended)
+		}
+	})
+}
+
+// TestReasonsAreOneLine: a worker's reason is shown within a line, also where several
+// things have failed.
+func TestReasonsAreOneLine(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		w.region.launch = lostThen(dormouse.Errorf(dormouse.Capacity, "InsufficientInstanceCapacity"))
+		w.region.withdraw = func(string) ([]string, error) {
+			return nil, dormouse.Errorf(dormouse.Throttled, "RequestLimitExceeded")
+		}
+		m := w.member("bot1")
+		m.Offerings = those(dormouse.Offering{InstanceType: "m5.large", Market: dormouse.Spot})
+		_, _ = m.Start(t.Context(), 1)
+		_, err := m.Start(t.Context(), 1)
+		if text := fmt.Sprint(err); strings.Contains(text, "\n") || !strings.Contains(text, "Insufficient") || !strings.Contains(text, "RequestLimit") {
+			t.Errorf("%q", text)
+		}
+		for _, id := range []string{"i-1", "i-2"} {
+			w.enter([]dormouse.Instance{{ID: id, Worker: "bot2", Generation: 1, Account: w.region.Key()}})
+		}
+		w.region.terminate = func(id string) error { return dormouse.Errorf(dormouse.Throttled, "no to %s", id) }
+		err = w.member("bot2").Stop(t.Context(), 1, false)
+		if text := fmt.Sprint(err); strings.Contains(text, "\n") || !strings.Contains(text, "i-1") || !strings.Contains(text, "i-2") {
+			t.Errorf("%q", text)
 		}
 	})
 }

@@ -56,10 +56,15 @@ func (t *tx) claimInstance(i dormouse.Instance) error {
 	n, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET attempt_id = excluded.attempt_id, launch = excluded.launch,
 			worker = excluded.worker, generation = excluded.generation
 		WHERE instances.attempt_id IN (0, excluded.attempt_id)`, instanceArgs(i)...)
-	if err == nil && n == 0 {
-		err = dormouse.Errorf(dormouse.Conflict, "instance %s already belongs to another attempt than %s", i.ID, attemptName(i.AttemptID))
+	if err != nil || n > 0 {
+		return err
 	}
-	return err
+	known, err := single(t, "instance "+i.ID, `SELECT `+instanceColumns+` FROM instances WHERE id = $1`, []any{i.ID}, scanInstance)
+	if err != nil {
+		return err
+	}
+	return dormouse.Errorf(dormouse.Internal, "instance %s belongs to worker %s, generation %d, by launch %s, and cannot be given to worker %s, generation %d, by launch %s",
+		i.ID, known.Worker, known.Generation, known.Launch, i.Worker, i.Generation, i.Launch)
 }
 
 // InstanceFilter selects rows of the ledger; a zero field selects all.

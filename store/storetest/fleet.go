@@ -188,7 +188,7 @@ func testSettle(t *testing.T, f *fixture) {
 	b.State = dormouse.AttemptAccepted
 	refused(t, "an instance of another attempt", f.settle(ctx, b, []dormouse.Instance{
 		{ID: "i-3", AttemptID: b.ID, LaunchedAt: at(1)}, {ID: "i-1", AttemptID: b.ID, LaunchedAt: at(1)},
-	}), dormouse.Conflict)
+	}), dormouse.Internal)
 	_, err := f.Instance(ctx, "i-3")
 	refused(t, "an instance of a settlement that failed", err, dormouse.NotFound)
 	open, err := f.UnsettledAttempts(ctx)
