@@ -79,9 +79,7 @@ func (r *run) judge(ctx context.Context, accepted []int64) error {
 	}
 	f.resumed += wentOn(rec.builds, r.killed)
 	judgeInstances(f, rec.instances, rec.builds, ledger)
-	if !r.plan.clock { // by another clock its time has passed
-		judgeTaken(f, rec.instances, ledger)
-	}
+	judgeTaken(f, rec.instances, ledger)
 	return nil
 }
 
