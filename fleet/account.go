@@ -50,6 +50,9 @@ type account struct {
 	repriced time.Time
 	groups   map[groupKey]*group // gather launches
 	flights  map[string]*flight  // launches on the wire, by token
+	// elsewhere are the ledger's rows of accounts that have left the configuration
+	// which this one does not know either, by id. The fleet's mutex guards it.
+	elsewhere map[string]bool
 	// refusals is since when EC2 refuses to repeat a launch of which it shows less
 	// than was asked for, by token.
 	refusals map[string]time.Time
@@ -91,6 +94,7 @@ func newAccount(f *Fleet, c Cloud) *account {
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]fewer{},
 		trials: map[groupKey]time.Time{}, refusals: map[string]time.Time{},
+		elsewhere: map[string]bool{},
 	}
 }
 
@@ -150,6 +154,9 @@ func (a *account) look(began time.Time) ([]dormouse.CloudInstance, error) {
 		return seen, nil
 	}
 	found, err := a.cloud.Find(a.fleet.ctx, lacking)
+	if err == nil {
+		a.fleet.noteElsewhere(a, lacking, found, began)
+	}
 	return append(seen, found...), err
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,16 +19,33 @@ func (f *Fleet) lacking(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	maps.DeleteFunc(a.elsewhere, func(id string, _ bool) bool { return f.rows[id] == nil })
 	var ids []string
 	for id, r := range f.rows {
 		// Other credentials may be of the same account: see observe.
-		here := r.Account == a.cloud.Key() || f.accounts[r.Account] == nil && r.Region == a.cloud.Region()
+		here := r.Account == a.cloud.Key() || f.accounts[r.Account] == nil && r.Region == a.cloud.Region() && !a.elsewhere[id]
 		if here && !r.LaunchedAt.After(began) && !byID[id] {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// noteElsewhere remembers which of the rows that were asked for are not the account's:
+// those of accounts that have left the configuration, which it does not know either. One
+// that other credentials of its account can see is seen at the first look, or by its
+// tag.
+func (f *Fleet) noteElsewhere(a *account, asked []string, found []dormouse.CloudInstance, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range asked {
+		known := slices.ContainsFunc(found, func(c dormouse.CloudInstance) bool { return c.ID == id })
+		r := f.rows[id]
+		if r != nil && !known && f.accounts[r.Account] == nil && !young(r.LaunchedAt, now, f.scaled(visibleWithin)) {
+			a.elsewhere[id] = true
+		}
+	}
 }
 
 // observe takes a listing of an account into the ledger: states, first runs,

@@ -467,6 +467,50 @@ func TestOnlyWhatAListingLacksIsAskedFor(t *testing.T) {
 	})
 }
 
+// TestARowOfAnAccountThatHasLeft: what lives in an account that has left the
+// configuration is asked for in another one of its region until that is sure not to
+// know it, and then no more; but is known by its tag, should it be the same account.
+func TestARowOfAnAccountThatHasLeft(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.enter([]dormouse.Instance{{
+			ID: "i-9", Worker: "bot9", Generation: 1, Account: "us-east-1/left", Region: "us-east-1",
+			State: dormouse.InstanceRunning, LaunchedAt: time.Now(),
+		}})
+		w.alive("bot9", 1, true)
+		time.Sleep(time.Second)
+		w.AddAccount(w.region)
+		list := func(want int) {
+			t.Helper()
+			asked := func() int {
+				w.region.mu.Lock()
+				defer w.region.mu.Unlock()
+				return len(w.region.finds)
+			}
+			before := asked()
+			if err := w.account(w.region).refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := asked() - before; got != want && want >= 0 {
+				t.Errorf("asked for %d instances, not %d", got, want)
+			}
+		}
+		list(1) // it is young: EC2 may not show it yet
+		list(1)
+		time.Sleep(visibleWithin + time.Second)
+		list(-1) // or the watch has asked by now
+		list(0)
+		w.region.mu.Lock()
+		w.region.instances["i-9"] = &dormouse.CloudInstance{ID: "i-9", State: dormouse.InstanceRunning, Tags: map[string]string{dormouse.TagDeployment: "d"}}
+		w.region.mu.Unlock()
+		list(0)
+		if row, _ := w.Lookup("i-9"); row.Account != w.region.Key() {
+			t.Errorf("%+v", row)
+		}
+		w.region.hide("i-9")
+		list(1) // it is this account's now
+	})
+}
+
 // TestASpotRequestThatIsLeftOpen: what a refused launch has left open is cancelled;
 // an instance that it has started meanwhile is adopted.
 func TestASpotRequestThatIsLeftOpen(t *testing.T) {
