@@ -293,16 +293,16 @@ type GitDescription struct {
 var configName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*(\.[^=[:cntrl:]]+)?\.[A-Za-z][A-Za-z0-9-]*$`)
 
 // GitAllowsCommands is the name in git's configuration that allows URLs which are
-// commands to run. Git does not without, and a step can not set it.
+// commands to run. Git does not without, and a step cannot set it.
 const GitAllowsCommands = "protocol.ext.allow"
 
-// CheckGitConfig says why a name can not be in a [Git]'s Config; nil if it can.
+// CheckGitConfig says why a name cannot be in a [Git]'s Config; nil if it can.
 func CheckGitConfig(name string) error {
 	switch {
 	case !configName.MatchString(name):
 		return Errorf(Invalid, "%q does not name anything in git's configuration", name)
 	case strings.EqualFold(name, GitAllowsCommands):
-		return Errorf(Invalid, "%s can not be set: with it, a repository's URL can be a command to run", name)
+		return Errorf(Invalid, "%s cannot be set: with it, a repository's URL can be a command to run", name)
 	}
 	return nil
 }

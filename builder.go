@@ -50,7 +50,7 @@ func (c Choices) Any() bool {
 }
 
 // ForceScheduler lets people start builds by hand. It is also the permission
-// to: a builder that no ForceScheduler names can not be forced.
+// to: a builder that no ForceScheduler names cannot be forced.
 type ForceScheduler struct {
 	Name         string
 	BuilderNames []string

@@ -1,6 +1,7 @@
 package dormouse_test
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -72,6 +73,30 @@ func testNames(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return tests
+}
+
+// TestCannotIsOneWord: in code, messages and documents.
+func TestCannotIsOneWord(t *testing.T) {
+	t.Parallel()
+	wrong := regexp.MustCompile(`(?i)\bcan` + ` not\b( only)?`)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !slices.Contains([]string{".go", ".md", ".star", ".tmpl", ".txtar", ".sh", ".sql"}, filepath.Ext(path)) {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range wrong.FindAllSubmatchIndex(text, -1) {
+			if m[2] < 0 {
+				t.Errorf("%s:%d: write cannot", path, 1+strings.Count(string(text[:m[0]]), "\n"))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestAssumptionsNameCodeAndTests: each rule of docs/aws-assumptions.md has its

@@ -301,12 +301,12 @@ func TestHostileArchives(t *testing.T) {
 		"file as directory": {data: archive(t, reg("f"), reg("f/x")), want: "a directory for"},
 		"device":            {data: archive(t, tar.Header{Name: "d", Typeflag: tar.TypeChar}), want: "neither a file"},
 		"fifo":              {data: archive(t, tar.Header{Name: "d", Typeflag: tar.TypeFifo}), want: "neither a file"},
-		"long name":         {data: archive(t, reg(strings.Repeat("n", 5000))), want: "can not be written"},
+		"long name":         {data: archive(t, reg(strings.Repeat("n", 5000))), want: "cannot be written"},
 		"too much":          {data: archive(t, reg("a"), reg("b")), limit: 20, want: "maxsize"},
-		"no archive":        {data: []byte(strings.Repeat("garbage ", 200)), want: "can not be read"},
+		"no archive":        {data: []byte(strings.Repeat("garbage ", 200)), want: "cannot be read"},
 		"no gzip":           {data: []byte("garbage"), compress: "gz", want: "no gzip"},
 		"cut off":           {data: archive(t, reg("a"))[:600], want: ""},
-		"cut in a header":   {data: archive(t, reg("a"))[:300], want: "can not be read"},
+		"cut in a header":   {data: archive(t, reg("a"))[:300], want: "cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, base := open(t)

@@ -99,7 +99,7 @@ func (u *Upload) unpack(dest, compress string, limit int64, r io.Reader) error {
 			return drain(r)
 		}
 		if err != nil {
-			return dormouse.Errorf(dormouse.Invalid, "the worker's archive can not be read: %w", err)
+			return dormouse.Errorf(dormouse.Invalid, "the worker's archive cannot be read: %w", err)
 		}
 		if err := u.entry(dest, limit, h, t); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (u *Upload) unpack(dest, compress string, limit int64, r io.Reader) error {
 // drain reads what follows the archive, so that its writer need not wait.
 func drain(r io.Reader) error {
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return dormouse.Errorf(dormouse.Invalid, "the worker's archive can not be read to its end: %w", err)
+		return dormouse.Errorf(dormouse.Invalid, "the worker's archive cannot be read to its end: %w", err)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (f *File) copy(r io.Reader, limit int64) error {
 			return f.Close(context.Background())
 		}
 		if err != nil {
-			return dormouse.Errorf(dormouse.Invalid, "the worker's archive can not be read: %w", err)
+			return dormouse.Errorf(dormouse.Invalid, "the worker's archive cannot be read: %w", err)
 		}
 	}
 }

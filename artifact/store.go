@@ -51,7 +51,7 @@ func Open(base string, private ...string) (*Store, error) {
 		}
 	}
 	if err := os.RemoveAll(filepath.Join(base, folder, incoming)); err != nil {
-		slog.Warn("uploads that an earlier master left unfinished can not be removed", "err", err)
+		slog.Warn("uploads that an earlier master left unfinished cannot be removed", "error", err)
 	}
 	return s, nil
 }
@@ -153,7 +153,7 @@ func (s *Store) isPrivate(rel string) bool {
 func (s *Store) open(rel, shown string) (*os.File, error) {
 	root, err := os.OpenRoot(s.base)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory can not be opened: %w", err)
+		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory cannot be opened: %w", err)
 	}
 	defer root.Close()
 	f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
@@ -161,7 +161,7 @@ func (s *Store) open(rel, shown string) (*os.File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, dormouse.Errorf(dormouse.NotFound, "there is no file %s on the master", shown)
 	case err != nil:
-		return nil, dormouse.Errorf(dormouse.Invalid, "%s can not be opened on the master: %w", shown, err)
+		return nil, dormouse.Errorf(dormouse.Invalid, "%s cannot be opened on the master: %w", shown, err)
 	}
 	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
 		f.Close()
@@ -175,17 +175,17 @@ func (s *Store) Begin(b dormouse.Build) (*Upload, error) {
 	name := filepath.Join(folder, incoming, rand.Text())
 	base, err := os.OpenRoot(s.base)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory can not be opened: %w", err)
+		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory cannot be opened: %w", err)
 	}
 	defer base.Close()
 	// Builds' files may be private: others on the master's machine need not see
 	// them.
 	if err := base.MkdirAll(name, 0o750); err != nil {
-		return nil, diskError("a place for the upload can not be made on the master", err)
+		return nil, diskError("a place for the upload cannot be made on the master", err)
 	}
 	root, err := base.OpenRoot(name)
 	if err != nil {
-		return nil, diskError("a place for the upload can not be made on the master", err)
+		return nil, diskError("a place for the upload cannot be made on the master", err)
 	}
 	once := func(try func() error) error { return try() }
 	return &Upload{store: s, build: b, name: name, root: root, hold: once}, nil

@@ -107,7 +107,7 @@ func (u *Upload) open(dest string, limit int64, mode fs.FileMode) (*File, error)
 	at := filepath.FromSlash(dest)
 	if dir := filepath.Dir(at); dir != "." {
 		if err := u.root.MkdirAll(dir, 0o755); err != nil {
-			return nil, diskError(fmt.Sprintf("a directory for %s can not be made", dest), err)
+			return nil, diskError(fmt.Sprintf("a directory for %s cannot be made", dest), err)
 		}
 	}
 	f, err := u.root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -115,7 +115,7 @@ func (u *Upload) open(dest string, limit int64, mode fs.FileMode) (*File, error)
 		return nil, dormouse.Errorf(dormouse.Invalid, "%s comes twice in the upload", dest)
 	}
 	if err != nil {
-		return nil, diskError(fmt.Sprintf("%s can not be written on the master", dest), err)
+		return nil, diskError(fmt.Sprintf("%s cannot be written on the master", dest), err)
 	}
 	out := &File{up: u, dest: dest, f: f, sum: sha256.New(), limit: limit, mode: mode}
 	u.files = append(u.files, out)
@@ -134,7 +134,7 @@ func (f *File) Write(_ context.Context, p []byte) error {
 		f.sum.Write(p[:n])
 		p = p[n:]
 		if err != nil {
-			return diskError(fmt.Sprintf("%s can not be written on the master", f.dest), err)
+			return diskError(fmt.Sprintf("%s cannot be written on the master", f.dest), err)
 		}
 		return nil
 	})
@@ -156,7 +156,7 @@ func (f *File) Close(context.Context) error {
 		err = closed
 	}
 	if err != nil {
-		return diskError(fmt.Sprintf("%s can not be written on the master", f.dest), err)
+		return diskError(fmt.Sprintf("%s cannot be written on the master", f.dest), err)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 	}
 	base, err := os.OpenRoot(u.store.base)
 	if err != nil {
-		return nil, diskError("the master's directory can not be opened", err)
+		return nil, diskError("the master's directory cannot be opened", err)
 	}
 	defer base.Close()
 	out := make([]dormouse.Artifact, 0, len(u.files))
@@ -199,7 +199,7 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 				err = base.Rename(filepath.Join(u.name, filepath.FromSlash(f.dest)), to)
 			}
 			if err != nil {
-				return diskError(fmt.Sprintf("%s can not be kept", f.dest), err)
+				return diskError(fmt.Sprintf("%s cannot be kept", f.dest), err)
 			}
 			return nil
 		})
@@ -217,7 +217,7 @@ func (u *Upload) Publish(stepID int64) ([]dormouse.Artifact, error) {
 	}
 	for dir := range dirs {
 		if err := syncDir(base, dir); err != nil {
-			return nil, diskError("what was uploaded can not be made durable", err)
+			return nil, diskError("what was uploaded cannot be made durable", err)
 		}
 	}
 	slices.SortFunc(out, func(a, b dormouse.Artifact) int { return strings.Compare(a.Path, b.Path) })
@@ -308,11 +308,11 @@ func (u *Upload) resolve() error {
 		}
 		if dir := filepath.Dir(filepath.FromSlash(l.at)); dir != "." {
 			if err := u.root.MkdirAll(dir, 0o755); err != nil {
-				return diskError(fmt.Sprintf("a directory for %s can not be made", l.at), err)
+				return diskError(fmt.Sprintf("a directory for %s cannot be made", l.at), err)
 			}
 		}
 		if err := u.root.Link(filepath.FromSlash(f.dest), filepath.FromSlash(l.at)); err != nil {
-			return diskError(fmt.Sprintf("%s can not be kept", l.at), err)
+			return diskError(fmt.Sprintf("%s cannot be kept", l.at), err)
 		}
 		same := *f
 		same.dest = l.at

@@ -38,7 +38,7 @@ func TestUserData(t *testing.T) {
 	}
 	again, err := bootstrap.UserData(good())
 	if err != nil || !bytes.Equal(script, again) {
-		t.Errorf("rendered twice it differs (%v): launches of it can not be one call", err)
+		t.Errorf("rendered twice it differs (%v): launches of it cannot be one call", err)
 	}
 }
 

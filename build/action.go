@@ -38,7 +38,7 @@ func does[A dormouse.StepAction](do func(A) action) bool {
 func actionOf(a dormouse.StepAction) (action, error) {
 	do, ok := actions[reflect.TypeOf(a)]
 	if !ok {
-		return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T can not be run", a)
+		return nil, dormouse.Errorf(dormouse.Internal, "steps of type %T cannot be run", a)
 	}
 	return do(a), nil
 }
@@ -94,7 +94,7 @@ func (s *step) text(what string, v any) (string, error) {
 func (s *step) render(what string, v any) (any, error) {
 	out, err := expr.Render(v, s.scope())
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.CodeOf(err), "%s can not be rendered: %w", what, err)
+		return nil, dormouse.Errorf(dormouse.CodeOf(err), "%s cannot be rendered: %w", what, err)
 	}
 	return out, nil
 }

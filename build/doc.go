@@ -34,7 +34,7 @@
 //	the context ends with ErrLeft       it has not: another master goes on with it
 //	the context ends                    the same
 //	the store refuses a write           the build is EXCEPTION, nothing runs on
-//	the store can not write for now     it is held back until it can
+//	the store cannot write for now     it is held back until it can
 //	whether it wrote is not certain     the build is RETRY, nothing runs on
 //
 // # Going on with a build

@@ -38,7 +38,7 @@ func (s *step) variable(name string, v any) (any, error) {
 	}
 	out, err := expr.Render(v, scope)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.CodeOf(err), "environment variable %s can not be rendered: %w", name, err)
+		return nil, dormouse.Errorf(dormouse.CodeOf(err), "environment variable %s cannot be rendered: %w", name, err)
 	}
 	return out, nil
 }

@@ -342,7 +342,7 @@ func TestGitConfig(t *testing.T) {
 	}
 	for says, a := range map[string]dormouse.Git{
 		"does not name anything": {RepoURL: r.dir, Config: map[string]any{"core.x=alias.y": "x"}},
-		"can not be set":         {RepoURL: r.dir, Config: map[string]any{"Protocol.ext.allow": "always"}},
+		"cannot be set":          {RepoURL: r.dir, Config: map[string]any{"Protocol.ext.allow": "always"}},
 		"NUL":                    {RepoURL: r.dir, Config: map[string]any{"core.x": "a\x00b"}},
 		"not a repository's URL": {RepoURL: "ext::touch pwned", Config: map[string]any{"protocol.allow": "always"}},
 		"a remote":               {RepoURL: r.dir, Origin: "--upload-pack=touch pwned"},

@@ -24,7 +24,7 @@ func (c *checkout) refuse() error {
 	case !safeRef(c.revision):
 		return invalid("%q is not a revision", c.revision)
 	case !safeRef(c.origin):
-		return invalid("origin: %q can not name a remote", c.origin)
+		return invalid("origin: %q cannot name a remote", c.origin)
 	case strings.HasPrefix(c.reference, "-"), hasControl(c.reference):
 		return invalid("reference: %q is not a repository's path", c.reference)
 	}
@@ -42,7 +42,7 @@ func safeRef(name string) bool {
 	return !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "+") && !strings.ContainsAny(name, " \t\r\n\x00:*?[\\") && !strings.Contains(name, "..")
 }
 
-// hasControl reports whether a text has what can not be seen, as a line's end.
+// hasControl reports whether a text has what cannot be seen, as a line's end.
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
@@ -60,7 +60,7 @@ func (c *checkout) renderConfig() ([]string, error) {
 			return nil, err
 		}
 		if c.step.build.mask.apply(value) != value {
-			return nil, dormouse.Errorf(dormouse.Invalid, "config %s can not hold a secret: it becomes an argument of git", name)
+			return nil, dormouse.Errorf(dormouse.Invalid, "config %s cannot hold a secret: it becomes an argument of git", name)
 		}
 		if strings.ContainsRune(value, 0) {
 			return nil, dormouse.Errorf(dormouse.Invalid, "config %s has a NUL character", name)

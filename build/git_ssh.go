@@ -141,7 +141,7 @@ func (c *checkout) placeOfKey() error {
 	}
 	c.key.dir = s.onWorker(c.key.parent, c.keyPrefix()+strconv.FormatInt(s.build.job.Build.ID, 10))
 	if strings.ContainsAny(c.key.dir, "\"\n") || strings.Contains(c.key.dir, "${") || strings.HasPrefix(c.key.dir, "/") && strings.Contains(c.key.dir, `\`) {
-		return dormouse.Errorf(dormouse.Invalid, "ssh can not be told of a key in %q, for the characters in it", c.key.dir)
+		return dormouse.Errorf(dormouse.Invalid, "ssh cannot be told of a key in %q, for the characters in it", c.key.dir)
 	}
 	return nil
 }
@@ -242,7 +242,7 @@ func (c *checkout) removeKey(ctx context.Context) error {
 		err = r.Wait(last)
 	}
 	if err != nil {
-		b.log.Warn("a key may be left on the worker until the builder's next build there", "dir", c.key.dir, "err", err)
+		b.log.Warn("a key may be left on the worker until the builder's next build there", "dir", c.key.dir, "error", err)
 	}
 	return nil
 }

@@ -320,7 +320,7 @@ func TestGitRefusesKeys(t *testing.T) {
 		"sshHostKey is not a host's key":     {SSHPrivateKey: key, SSHHostKey: "AAAA"},
 		"sshHostKey is empty":                {SSHPrivateKey: key, SSHHostKey: " "},
 		"sshKnownHosts is empty":             {SSHPrivateKey: key, SSHKnownHosts: "\n"},
-		"ssh can not be told of a key in":    {SSHPrivateKey: key, SSHHostKey: host},
+		"ssh cannot be told of a key in":     {SSHPrivateKey: key, SSHHostKey: host},
 		"not a private key that OpenSSH can": {RepoURL: "ssh://git@127.0.0.1:1/r.git", SSHPrivateKey: key, SSHHostKey: host},
 	} {
 		t.Run(says, func(t *testing.T) {

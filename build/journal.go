@@ -58,11 +58,11 @@ func readJournal(progress string) (journal, error) {
 		return j, nil
 	}
 	if err := json.Unmarshal([]byte(progress), &j); err != nil {
-		return j, dormouse.Errorf(dormouse.Internal, "how far the step had come can not be read: %w", err)
+		return j, dormouse.Errorf(dormouse.Internal, "how far the step had come cannot be read: %w", err)
 	}
 	for _, e := range j.Effects {
 		if e == nil {
-			return j, dormouse.Errorf(dormouse.Internal, "how far the step had come can not be read: it holds a null")
+			return j, dormouse.Errorf(dormouse.Internal, "how far the step had come cannot be read: it holds a null")
 		}
 	}
 	return j, nil

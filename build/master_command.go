@@ -172,7 +172,7 @@ func (a masterAction) execute(ctx context.Context, s *step, m masterArgs) (end e
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p, err := s.startHere(ctx, cmd)
 	if err != nil {
-		said := lines([]string{"can not start the command: " + err.Error()})
+		said := lines([]string{"cannot start the command: " + err.Error()})
 		return ended{RC: 127, HasRC: true}, s.logs.append(ctx, stdio, dormouse.Header, said, nil)
 	}
 	held := p.wait(ctx, interruptSignals[a.InterruptSignal])

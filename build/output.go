@@ -119,7 +119,7 @@ func (l *stepLogs) open(ctx context.Context, name string) error {
 }
 
 // fail notes an error of the store, and ends the step with it: a command whose
-// output can not be kept must not run on.
+// output cannot be kept must not run on.
 func (l *stepLogs) fail(err error) error {
 	l.err = err
 	l.step.cancel(err)

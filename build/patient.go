@@ -21,7 +21,7 @@ func (b *running) persistUntil(ctx, over context.Context, write func() error) er
 
 // holdBack is persist once a try has failed.
 func (b *running) holdBack(ctx, over context.Context, failed error, write func() error) error {
-	b.log.Error("the build is held back until the store can be written again", "err", failed)
+	b.log.Error("the build is held back until the store can be written again", "error", failed)
 	if over != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)

@@ -122,7 +122,7 @@ func testDiskFull(t *testing.T, up dormouse.Upload, stopped bool) {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=1m"); err != nil {
-		t.Logf("a small disk can not be made here, so none gets full: %v", err)
+		t.Logf("a small disk cannot be made here, so none gets full: %v", err)
 		return
 	}
 	defer func() {

@@ -80,7 +80,7 @@ func InitialProperties(build dormouse.Build, request dormouse.BuildRequest, buil
 	for name, v := range own {
 		out, err := expr.Render(v, scope)
 		if err != nil {
-			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s can not be rendered: %w", name, builder.Name, err)
+			return nil, dormouse.Errorf(dormouse.CodeOf(err), "property %s of builder %s cannot be rendered: %w", name, builder.Name, err)
 		}
 		if !dormouse.IsBuildFact(name) && (name != "instance" || build.InstanceID == "") {
 			p.Set(name, out, "Builder")

@@ -200,7 +200,7 @@ func notAbandoned(t *testing.T) func() error {
 
 // TestAbandonedBeforeItIsEnded: before a command is interrupted for another reason
 // than that stopping was asked for, or its output is refused, nobody may go on
-// with the build any more; while that can not be made so, it is left as it is.
+// with the build any more; while that cannot be made so, it is left as it is.
 func TestAbandonedBeforeItIsEnded(t *testing.T) {
 	for _, failing := range []bool{false, true} { // the store, which else takes what is printed
 		for _, abandons := range []bool{true, false} {

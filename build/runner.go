@@ -166,7 +166,7 @@ func (r *Runner) Run(ctx context.Context, job Job, stop <-chan string) Outcome {
 		b.tidy(ctx)
 	}
 	if b.storeErr != nil {
-		b.log.Error("build ended because its progress could not be stored", "err", b.storeErr)
+		b.log.Error("build ended because its progress could not be stored", "error", b.storeErr)
 	}
 	return out
 }
@@ -278,7 +278,7 @@ type forgo struct {
 }
 
 // abandon sees to it that no other master goes on with the build. It reports
-// false if that can not be, and the build has to be left as it is. It may be
+// false if that cannot be, and the build has to be left as it is. It may be
 // called from any goroutine.
 func (b *running) abandon() bool {
 	if !b.job.Resumable {
@@ -292,7 +292,7 @@ func (b *running) abandon() bool {
 	err := b.job.Abandon()
 	b.forgo.done, b.forgo.failed = err == nil, err != nil
 	if err != nil {
-		b.log.Warn("the build is left to the next master", "err", err)
+		b.log.Warn("the build is left to the next master", "error", err)
 	}
 	return err == nil
 }
@@ -308,7 +308,7 @@ func (b *running) left(ctx context.Context) bool {
 func (b *running) reattach(ctx context.Context) error {
 	w, err := b.job.Reattach(ctx)
 	if err != nil {
-		b.log.Warn("the worker has not come back", "err", err)
+		b.log.Warn("the worker has not come back", "error", err)
 		return err
 	}
 	b.worker = w

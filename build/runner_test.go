@@ -139,7 +139,7 @@ func TestRunRenders(t *testing.T) {
 	if out := f.run(t, m, f.job(spec), nil); out.Result != dormouse.Exception {
 		t.Errorf("a rendering error: %+v", out)
 	}
-	if want := "hstep a (master.star:7:3): command can not be rendered: property flavour is not set\n"; m.text(0) != want {
+	if want := "hstep a (master.star:7:3): command cannot be rendered: property flavour is not set\n"; m.text(0) != want {
 		t.Errorf("log %q, want %q", m.text(0), want)
 	}
 }
@@ -310,7 +310,7 @@ func TestRunWhenTheStoreFails(t *testing.T) {
 	}
 }
 
-// TestRunWhenTheStoreIsAway: a store that can not be written for a while holds the
+// TestRunWhenTheStoreIsAway: a store that cannot be written for a while holds the
 // build back, and nothing is lost or twice.
 func TestRunWhenTheStoreIsAway(t *testing.T) {
 	for _, method := range []string{"StartStep", "NewLog", "AppendLog", "CompleteLog", "FinishStep", "SetProperties", "SetBuildState"} {

@@ -67,7 +67,7 @@ func (s *step) setProperties(values map[string]any, source string) error {
 		case name == "":
 			return dormouse.Errorf(dormouse.Invalid, "a property has no name")
 		case err != nil:
-			return dormouse.Errorf(dormouse.Invalid, "property %s can not hold its value: %w", name, err)
+			return dormouse.Errorf(dormouse.Invalid, "property %s cannot hold its value: %w", name, err)
 		case len(text) > maxProperty:
 			return dormouse.Errorf(dormouse.Invalid, "the value of property %s has %d bytes, and may have %d: keep it in a file", name, len(text), maxProperty)
 		}

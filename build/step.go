@@ -61,7 +61,7 @@ func (b *running) step(ctx context.Context, index int, name string, spec dormous
 		s.logs.restore(past.Logs)
 		journal, err := readJournal(past.Progress)
 		if err != nil {
-			b.log.Error("the step can not be gone on with", "step", name, "err", err)
+			b.log.Error("the step cannot be gone on with", "step", name, "error", err)
 			b.lost = true
 			return dormouse.Retry, "retry"
 		}
@@ -172,7 +172,7 @@ func (s *step) hide(ctx context.Context, result dormouse.Result) dormouse.Result
 
 // explain writes to the log what an exception is of.
 func (s *step) explain(ctx context.Context, err error) {
-	s.build.log.Warn("step ended with an exception", "step", s.row.Name, "err", s.build.mask.apply(err.Error()))
+	s.build.log.Warn("step ended with an exception", "step", s.row.Name, "error", s.build.mask.apply(err.Error()))
 	for _, line := range traceback(err) {
 		s.header(ctx, line)
 	}

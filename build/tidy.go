@@ -41,7 +41,7 @@ func (b *running) tidy(ctx context.Context) {
 		b.log.Info("a process that outlived its build was ended", "process", b.mask.apply(name))
 	}
 	if err != nil {
-		b.log.Warn("what the build has left on its worker may still run", "err", err)
+		b.log.Warn("what the build has left on its worker may still run", "error", err)
 	}
 }
 

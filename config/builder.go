@@ -186,9 +186,9 @@ func readBuilderName(a arguments) string {
 	name := a.requiredText("name")
 	switch {
 	case strings.HasPrefix(name, "_"):
-		a.errorf("name", "", "%s can not name a builder: names do not begin with an underscore", quote(name))
+		a.errorf("name", "", "%s cannot name a builder: names do not begin with an underscore", quote(name))
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		a.errorf("name", "", "%s can not name a builder: it has characters that can not be shown", quote(name))
+		a.errorf("name", "", "%s cannot name a builder: it has characters that cannot be shown", quote(name))
 	}
 	return name
 }

@@ -219,7 +219,7 @@ func readEnv(a arguments) map[string]any {
 	for _, name := range names {
 		v := values[name]
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			a.r.errorf(f.keyAt(name), "", "%s: %s can not name an environment variable", f.label, quote(name))
+			a.r.errorf(f.keyAt(name), "", "%s: %s cannot name an environment variable", f.label, quote(name))
 			continue
 		}
 		switch v.v.(type) {
@@ -280,7 +280,7 @@ func readLogFiles(a arguments) map[string]dormouse.LogFile {
 	for _, name := range names {
 		v := values[name]
 		if name == "" || name == "stdio" {
-			a.r.errorf(f.keyAt(name), "", "%s: %s can not name the log of a file", f.label, quote(name))
+			a.r.errorf(f.keyAt(name), "", "%s: %s cannot name the log of a file", f.label, quote(name))
 			continue
 		}
 		if _, isDict := v.v.(*starlark.Dict); !isDict {

@@ -232,7 +232,7 @@ func readInstances(a arguments) int {
 
 func checkNetwork(a arguments, e *EC2LatentWorker) {
 	if a.given("security_name") && a.given("subnet_id") {
-		a.errorf("security_name", "name the groups by security_group_ids", "security_name can not be used in a subnet (subnet_id)")
+		a.errorf("security_name", "name the groups by security_group_ids", "security_name cannot be used in a subnet (subnet_id)")
 	}
 	if e.Instances > 1 {
 		if a.given("elastic_ip") {
@@ -254,7 +254,7 @@ func checkSpot(a arguments, e *EC2LatentWorker) {
 	}
 	if e.SpotInstance {
 		if none(a, "max_spot_price") && none(a, "price_multiplier") {
-			a.errorf("max_spot_price", "give one of them, or both", "max_spot_price and price_multiplier can not both be None")
+			a.errorf("max_spot_price", "give one of them, or both", "max_spot_price and price_multiplier cannot both be None")
 		}
 		return
 	}

@@ -26,7 +26,7 @@ func documented(t *testing.T) (defaults map[string]string, text string) {
 	defaults = make(map[string]string)
 	tables, _, found := strings.Cut(string(b), "\n### Not to be combined\n")
 	if !found {
-		t.Error("docs/ec2.md does not say what can not be combined")
+		t.Error("docs/ec2.md does not say what cannot be combined")
 	}
 	for i, line := range strings.Split(tables, "\n") {
 		row, isRow := strings.CutPrefix(line, "| `")

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// refusal is arguments of worker.EC2LatentWorker that can not be, and all that
+// refusal is arguments of worker.EC2LatentWorker that cannot be, and all that
 // is said about them. A mark in the arguments stands before each place that an
 // error names; it is no part of the text.
 type refusal struct {
@@ -47,14 +47,14 @@ const (
 	longName    = "0123456789012345678901234567890123456789012345678" // after a letter, the longest there can be
 )
 
-// refusals are the table: by parameter, what its value can not be, and with
-// which others it can not stand.
+// refusals are the table: by parameter, what its value cannot be, and with
+// which others it cannot stand.
 var refusals = map[string][]refusal{
 	"name": {
 		refused(wrongType, `▸name=5`, "name"+notText+"5"),
 		refused(wrongType, `▸name=None`, "name"+notText+"None"),
 		refused(impossible, `▸name=''`, "name"+notText+"an empty string"),
-		refused(impossible, `▸name='a:b'`, `"a:b" can not name a worker (a name is letters, digits, - and _, and does not begin with a digit)`),
+		refused(impossible, `▸name='a:b'`, `"a:b" cannot name a worker (a name is letters, digits, - and _, and does not begin with a digit)`),
 		refused(impossible, `▸name='status'`, `the name "status" is reserved`),
 		refused(impossible, `▸name='b0`+longName+`'`, `"b0`+longName+`" is longer than 50 characters`),
 		refused(combination, `▸name='b`+longName[:47]+`', instances=10`, `with instances=10, the name "b`+longName[:47]+`-10" is longer than 50 characters`),
@@ -86,17 +86,17 @@ var refusals = map[string][]refusal{
 		refused(impossible, `valid_ami_owners=(1, ▸-1)`, notOwner+"-1"),
 		refused(impossible, `valid_ami_owners=[▸1234567890123]`, notOwner+"1234567890123"),
 		refused(impossible, `▸valid_ami_owners=[]`, "valid_ami_owners must be at least one account number, not an empty list"),
-		refused(combination, `ami='ami-1', ▸valid_ami_owners=1`, "valid_ami_owners can not stand beside ami"+leaveOut),
+		refused(combination, `ami='ami-1', ▸valid_ami_owners=1`, "valid_ami_owners cannot stand beside ami"+leaveOut),
 	},
 	"valid_ami_location_regex": {
 		refused(wrongType, `▸valid_ami_location_regex=5`, "valid_ami_location_regex"+notText+"5"),
 		refused(impossible, `▸valid_ami_location_regex=''`, "valid_ami_location_regex"+notText+"an empty string"),
-		refused(impossible, `▸valid_ami_location_regex='a(?=b)'`, `valid_ami_location_regex can not be used: invalid or unsupported Perl syntax "(?=" at its character 2 (expressions are RE2's: there is no lookahead, lookbehind or condition)`),
-		refused(impossible, `▸valid_ami_location_regex='a(?<!b)'`, `valid_ami_location_regex can not be used: invalid named capture "(?<!b)" at its character 2 (expressions are RE2's: there is no lookahead, lookbehind or condition)`),
-		refused(impossible, `▸valid_ami_location_regex=r'(a)\1'`, `valid_ami_location_regex can not be used: invalid escape sequence "\\1" at its character 4 (expressions are RE2's: there are no backreferences, and \Z is \z)`),
-		refused(impossible, `▸valid_ami_location_regex='a*+'`, `valid_ami_location_regex can not be used: invalid nested repetition operator "*+" at its character 2 (expressions are RE2's: there are no possessive quantifiers)`),
-		refused(impossible, `▸valid_ami_location_regex='(a'`, `valid_ami_location_regex can not be used: missing closing ) "(a" at its character 1 (expressions are RE2's)`),
-		refused(combination, `ami='ami-1', ▸valid_ami_location_regex='a'`, "valid_ami_location_regex can not stand beside ami"+leaveOut),
+		refused(impossible, `▸valid_ami_location_regex='a(?=b)'`, `valid_ami_location_regex cannot be used: invalid or unsupported Perl syntax "(?=" at its character 2 (expressions are RE2's: there is no lookahead, lookbehind or condition)`),
+		refused(impossible, `▸valid_ami_location_regex='a(?<!b)'`, `valid_ami_location_regex cannot be used: invalid named capture "(?<!b)" at its character 2 (expressions are RE2's: there is no lookahead, lookbehind or condition)`),
+		refused(impossible, `▸valid_ami_location_regex=r'(a)\1'`, `valid_ami_location_regex cannot be used: invalid escape sequence "\\1" at its character 4 (expressions are RE2's: there are no backreferences, and \Z is \z)`),
+		refused(impossible, `▸valid_ami_location_regex='a*+'`, `valid_ami_location_regex cannot be used: invalid nested repetition operator "*+" at its character 2 (expressions are RE2's: there are no possessive quantifiers)`),
+		refused(impossible, `▸valid_ami_location_regex='(a'`, `valid_ami_location_regex cannot be used: missing closing ) "(a" at its character 1 (expressions are RE2's)`),
+		refused(combination, `ami='ami-1', ▸valid_ami_location_regex='a'`, "valid_ami_location_regex cannot stand beside ami"+leaveOut),
 	},
 	"elastic_ip": {
 		refused(wrongType, `▸elastic_ip=5`, "elastic_ip"+notText+"5"),
@@ -112,7 +112,7 @@ var refusals = map[string][]refusal{
 		refused(impossible, `▸identifier='AKIA\n', secret_identifier='s'`, "identifier has white space in it"),
 		refused(combination, `▸identifier='AKIA'`, "identifier is given without secret_identifier"+bothKeys),
 		refused(combination, `▸identifier='AKIA', ▸secret_identifier='s', session=boto3.session.Session()`,
-			"identifier can not stand beside session"+ownKeys, "secret_identifier can not stand beside session"+ownKeys),
+			"identifier cannot stand beside session"+ownKeys, "secret_identifier cannot stand beside session"+ownKeys),
 	},
 	"secret_identifier": {
 		refused(wrongType, `identifier='AKIA', ▸secret_identifier=5`, "secret_identifier must be a string or util.Secret('name'), not a value of type int"),
@@ -122,20 +122,20 @@ var refusals = map[string][]refusal{
 	},
 	"aws_id_file_path": {
 		refused(wrongType, `▸aws_id_file_path=5`, "aws_id_file_path"+notText+"5"),
-		refused(impossible, `▸aws_id_file_path='not-there'`, "base/not-there can not be read: no such file or directory"),
+		refused(impossible, `▸aws_id_file_path='not-there'`, "base/not-there cannot be read: no such file or directory"),
 		refused(impossible, `▸aws_id_file_path='../testdata/secrets/linux-password'`, "testdata/secrets/linux-password must have two lines: the access key id and the secret access key"),
-		refused(combination, `▸aws_id_file_path='f', identifier='AKIA', secret_identifier='s'`, "aws_id_file_path can not stand beside identifier and secret_identifier"),
-		refused(combination, `▸aws_id_file_path='f', session=boto3.session.Session()`, "aws_id_file_path can not stand beside session"+ownKeys),
+		refused(combination, `▸aws_id_file_path='f', identifier='AKIA', secret_identifier='s'`, "aws_id_file_path cannot stand beside identifier and secret_identifier"),
+		refused(combination, `▸aws_id_file_path='f', session=boto3.session.Session()`, "aws_id_file_path cannot stand beside session"+ownKeys),
 	},
 	"user_data": {
 		refused(wrongType, `▸user_data=5`, "user_data must be a string or made by util.Interpolate, not a value of type int"),
 		refused(wrongType, `▸user_data=util.Property('x')`, "user_data must be a string or made by util.Interpolate, not util.Property"),
 		refused(impossible, `▸user_data='x' * 16385`, "user_data has 16385 bytes, and EC2 takes at most 16384 (let it fetch the rest)"),
-		refused(impossible, `▸user_data=util.Interpolate('%(prop:x)s')`, "user_data can not use prop: it is written when an instance starts, for no build in particular, and whatever runs there can read it (there are %(worker:NAME)s and %(kw:NAME)s)"),
-		refused(impossible, `▸user_data=util.Interpolate('%(secret:linux-password)s')`, "user_data can not use secret: it is written when an instance starts, for no build in particular, and whatever runs there can read it (there are %(worker:NAME)s and %(kw:NAME)s)"),
-		refused(impossible, `▸user_data=util.Interpolate('%(kw:a)s', a=util.Secret('linux-password'))`, "user_data can not hold a secret: whatever runs on the instance can read it"),
+		refused(impossible, `▸user_data=util.Interpolate('%(prop:x)s')`, "user_data cannot use prop: it is written when an instance starts, for no build in particular, and whatever runs there can read it (there are %(worker:NAME)s and %(kw:NAME)s)"),
+		refused(impossible, `▸user_data=util.Interpolate('%(secret:linux-password)s')`, "user_data cannot use secret: it is written when an instance starts, for no build in particular, and whatever runs there can read it (there are %(worker:NAME)s and %(kw:NAME)s)"),
+		refused(impossible, `▸user_data=util.Interpolate('%(kw:a)s', a=util.Secret('linux-password'))`, "user_data cannot hold a secret: whatever runs on the instance can read it"),
 		refused(unknownKey, `▸user_data=util.Interpolate('%(worker:passwd)s')`, "user_data: there is no %(worker:passwd)s (did you mean password?)"),
-		refused(combination, `▸user_data='#!/bin/sh', bootstrap='cloud-init'`, "user_data can not stand beside bootstrap, which writes the user data"+leaveOut),
+		refused(combination, `▸user_data='#!/bin/sh', bootstrap='cloud-init'`, "user_data cannot stand beside bootstrap, which writes the user data"+leaveOut),
 	},
 	"region": {
 		refused(wrongType, `▸region=5`, "region"+notText+"5"),
@@ -151,7 +151,7 @@ var refusals = map[string][]refusal{
 		refused(wrongType, `▸security_name=['a']`, "security_name"+notText+"a list"),
 		refused(impossible, `▸security_name='sg-12345'`, `security_name must be a group's name, not the id "sg-12345" (name groups by their ids in security_group_ids)`),
 		refused(impossible, `▸security_name='a|b'`, `security_name must be a name of at most 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*, not "a|b"`),
-		refused(combination, `▸security_name='a', subnet_id='subnet-1'`, "security_name can not be used in a subnet (subnet_id) (name the groups by security_group_ids)"),
+		refused(combination, `▸security_name='a', subnet_id='subnet-1'`, "security_name cannot be used in a subnet (subnet_id) (name the groups by security_group_ids)"),
 	},
 	"spot_instance": {
 		refused(wrongType, `▸spot_instance='yes'`, "spot_instance"+notFlag+`"yes"`),
@@ -163,7 +163,7 @@ var refusals = map[string][]refusal{
 		refused(impossible, `spot_instance=True, ▸max_spot_price=0`, "max_spot_price"+notPrice+"0"),
 		refused(impossible, `spot_instance=True, ▸max_spot_price=float('inf')`, "max_spot_price"+notPrice+"+inf"),
 		refused(impossible, `spot_instance=True, ▸max_spot_price=0.001`, "max_spot_price must be more than $0.001 an hour, which is EC2's lowest bid, not 0.001"),
-		refused(combination, `spot_instance=True, ▸max_spot_price=None, price_multiplier=None`, "max_spot_price and price_multiplier can not both be None (give one of them, or both)"),
+		refused(combination, `spot_instance=True, ▸max_spot_price=None, price_multiplier=None`, "max_spot_price and price_multiplier cannot both be None (give one of them, or both)"),
 	},
 	"volumes": {
 		refused(wrongType, `▸volumes='vol-1'`, `volumes must be a list of (volume id, device) pairs, not "vol-1"`),
@@ -280,7 +280,7 @@ var refusals = map[string][]refusal{
 		refused(wrongType, `▸properties=['a']`, "properties must be a dictionary, not a list"),
 		refused(wrongType, `properties={'a': ▸len}`, `properties["a"] must be a string, a number, a list, a dictionary, or made by util.Interpolate, util.Property, util.renderer or util.Secret, not a function`),
 		refused(impossible, `properties={'a': ▸1 << 64}`, `properties["a"] must be an integer of at most 64 bits, not 18446744073709551616`),
-		refused(impossible, `▸properties={'a': util.Secret('linux-password')}`, "properties can not hold a secret (linux-password): properties are shown with the build (use it in a step's env)"),
+		refused(impossible, `▸properties={'a': util.Secret('linux-password')}`, "properties cannot hold a secret (linux-password): properties are shown with the build (use it in a step's env)"),
 	},
 	"defaultProperties": {
 		refused(wrongType, `▸defaultProperties='a'`, `defaultProperties must be a dictionary, not "a"`),
@@ -344,8 +344,8 @@ var refusals = map[string][]refusal{
 		refused(wrongType, `▸ami_ssm_parameter=5`, "ami_ssm_parameter"+notText+"5"),
 		refused(impossible, `▸ami_ssm_parameter='my image'`, `ami_ssm_parameter must be the name of a parameter, such as '/builders/image' or '/builders/image:3', not "my image"`),
 		refused(impossible, `▸ami_ssm_parameter='resolve:ssm:/ci/image'`, `ami_ssm_parameter must be the parameter's name alone, not "resolve:ssm:/ci/image" (leave resolve:ssm: out, it is put there)`),
-		refused(combination, `ami='ami-1', ▸ami_ssm_parameter='/ci/image'`, "ami_ssm_parameter can not stand beside ami"+leaveOut),
-		refused(combination, `ami_ssm_parameter='/ci/image', ▸valid_ami_owners=1`, "valid_ami_owners can not stand beside ami_ssm_parameter"+leaveOut),
+		refused(combination, `ami='ami-1', ▸ami_ssm_parameter='/ci/image'`, "ami_ssm_parameter cannot stand beside ami"+leaveOut),
+		refused(combination, `ami_ssm_parameter='/ci/image', ▸valid_ami_owners=1`, "valid_ami_owners cannot stand beside ami_ssm_parameter"+leaveOut),
 	},
 	"ami_filters": {
 		refused(wrongType, `▸ami_filters=[('name', 'a')]`, "ami_filters must be a dictionary, not a list"),
@@ -357,7 +357,7 @@ var refusals = map[string][]refusal{
 		refused(impossible, `ami_filters={▸'tag:': 'x'}`, "ami_filters: a filter by tag names the tag's key (write tag:KEY)"),
 		refused(impossible, `ami_filters={'name': ▸['%d' % i for i in range(201)]}`, `ami_filters["name"] has 201 values, and a filter can have 200`),
 		refused(unknownKey, `ami_filters={▸'achitecture': 'arm64'}`, `ami_filters: DescribeImages has no filter "achitecture" (did you mean architecture?)`),
-		refused(combination, `ami='ami-1', ▸ami_filters={'name': 'a'}`, "ami_filters can not stand beside ami"+leaveOut),
+		refused(combination, `ami='ami-1', ▸ami_filters={'name': 'a'}`, "ami_filters cannot stand beside ami"+leaveOut),
 	},
 	"bootstrap": {
 		refused(combination, `▸bootstrap='cloud-init', product_description='Windows'`, `bootstrap installs the agent by cloud-init on Linux, and product_description is "Windows" (put the worker on the image)`),
@@ -430,7 +430,7 @@ func TestRefused(t *testing.T) {
 }
 
 // TestEveryParameterRefuses walks the parameters: each that is supported has in
-// the table a value of a wrong type and one that can not be, and what takes
+// the table a value of a wrong type and one that cannot be, and what takes
 // keys also one that is not known.
 func TestEveryParameterRefuses(t *testing.T) {
 	keyed := wordSet("user_data block_device_map session launch_template ami_filters")

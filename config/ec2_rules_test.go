@@ -179,7 +179,7 @@ func TestUnsupported(t *testing.T) {
 func TestEC2Warnings(t *testing.T) {
 	const (
 		reach = " (let c['protocols'] listen on all interfaces, and name this machine in c['buildbotURL'])"
-		boots = "m.star:2:65: worker.EC2LatentWorker: an instance can not reach the master: "
+		boots = "m.star:2:65: worker.EC2LatentWorker: an instance cannot reach the master: "
 		every = " (anybody can publish an image that matches; add valid_ami_owners)"
 	)
 	protocols := func(port string) string {

@@ -111,7 +111,7 @@ func (r *reader) goOn() {
 }
 
 // value is what an object's arguments say, read once. It is nil when an
-// argument that it can not do without is wrong, and while it is being read,
+// argument that it cannot do without is wrong, and while it is being read,
 // which can lead back to it.
 func (r *reader) value(o *object) any {
 	if !o.read && !o.class.later {

@@ -119,7 +119,7 @@ func readTrigger(a arguments) any {
 	}
 	for what, v := range map[string]any{"set_properties": t.SetProperties, "sourceStamps": t.SourceStamps} {
 		if names := secretsIn(v); len(names) > 0 {
-			a.errorf(what, "give the builder that is triggered a util.Secret of its own", "%s can not hold a secret (%s): it is shown with the build", what, names[0])
+			a.errorf(what, "give the builder that is triggered a util.Secret of its own", "%s cannot hold a secret (%s): it is shown with the build", what, names[0])
 		}
 	}
 	own := len(t.SourceStamps) > 0

@@ -58,7 +58,7 @@ func readForceScheduler(a arguments) any {
 func readSchedulerName(a arguments) string {
 	name := a.requiredText("name")
 	if name != "" && (!identifier.MatchString(name) || utf8.RuneCountInString(name) > maxIdentifier) {
-		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s can not name a scheduler", quote(name))
+		a.errorf("name", "a name is at most 50 letters, digits, - and _, and does not begin with a digit", "%s cannot name a scheduler", quote(name))
 	}
 	return name
 }

@@ -60,7 +60,7 @@ func (p *program) callWithin(steps uint64, f starlark.Callable, args starlark.Tu
 		return nil, &expr.FunctionError{Message: Errors(dialect.Sorted(r.errs)).Error()}
 	}
 	if !ok {
-		return nil, &expr.FunctionError{Message: "what " + f.Name() + " returns can not be used"}
+		return nil, &expr.FunctionError{Message: "what " + f.Name() + " returns cannot be used"}
 	}
 	return out, nil
 }
@@ -340,7 +340,7 @@ func readFlattenList(a arguments) any {
 func readVariable(a arguments) (args []any, kw map[string]any) {
 	noSecret := func(v any, at dialect.Place, what string) {
 		if names := secretsIn(v); len(names) > 0 {
-			a.r.errorf(at, "let the function return util.Secret('"+names[0]+"')", "%s: %s: a function can not read a secret (%s)", a.o.class.name, what, names[0])
+			a.r.errorf(at, "let the function return util.Secret('"+names[0]+"')", "%s: %s: a function cannot read a secret (%s)", a.o.class.name, what, names[0])
 		}
 	}
 	for _, arg := range a.o.rest {

@@ -101,7 +101,7 @@ def f(p):
 		"raises":                 {defs: "def inner(x):\n    fail('no good: ' + x)\n@util.renderer\ndef f(props):\n    inner('y')\n", value: "f", fails: "no good: y"},
 		"no such property":       {defs: "@util.renderer\ndef f(props):\n    return props['nosuch']\n", value: "f", fails: "nosuch"},
 		"no such attribute":      {defs: "@util.renderer\ndef f(props):\n    return props.getProprty('x')\n", value: "f", fails: "did you mean getProperty"},
-		"has effects":            {defs: "@util.renderer\ndef f(props):\n    props.setProperty('x', 'y', 'z')\n", value: "f", fails: "can not change a build"},
+		"has effects":            {defs: "@util.renderer\ndef f(props):\n    props.setProperty('x', 'y', 'z')\n", value: "f", fails: "cannot change a build"},
 		"changes a global":       {defs: "l = []\n@util.renderer\ndef f(props):\n    l.append(1)\n", value: "f", fails: "frozen"},
 		"endless":                {defs: "@util.renderer\ndef f(props):\n    for i in range(1000):\n        for j in range(1000):\n            for k in range(1000):\n                x = 1\n", value: "f", fails: "endless loop"},
 		"returns itself":         {defs: "def f(props):\n    return util.renderer(f)\n", value: "util.renderer(f)", fails: "in turn"},
@@ -259,7 +259,7 @@ func TestFunctionMistakes(t *testing.T) {
 		"arguments":              {"", "steps.ShellCommand(command='x', doStepIf=lambda: True)", "doStepIf is called with one argument, and lambda takes ()"},
 		"a renderer as doStepIf": {"", "steps.ShellCommand(command='x', hideStepIf=lambda step: True)", "hideStepIf is called with 2 arguments, and lambda takes (step)"},
 		"a transform's":          {"", "steps.ShellCommand(command=util.Transform(lambda a: a, 1, 2))", "util.Transform: function is called with 2 arguments, and lambda takes (a)"},
-		"a secret":               {"", "steps.ShellCommand(command=util.Transform(str, util.Secret('linux-password')))", "a function can not read a secret (linux-password)"},
+		"a secret":               {"", "steps.ShellCommand(command=util.Transform(str, util.Secret('linux-password')))", "a function cannot read a secret (linux-password)"},
 		"a number":               {"", "steps.ShellCommand(command='x', doStepIf='5')", "doStepIf must be True, False, or a function, not \"5\""},
 	} {
 		_, err := Parse("f.star", withSteps(c.defs, c.steps), testOptions())

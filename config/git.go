@@ -137,7 +137,7 @@ func readRemoteName(a arguments) any {
 	return v
 }
 
-// hasControl reports whether a text has what can not be seen, as a line's end.
+// hasControl reports whether a text has what cannot be seen, as a line's end.
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

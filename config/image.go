@@ -53,7 +53,7 @@ func checkImage(a arguments, e *EC2LatentWorker) {
 		a.r.errorf(a.o.at, "give ami, ami_ssm_parameter, or one or more of "+strings.Join(imageChoices, ", "), "%s: there is no image to start", a.o.class.name)
 	case len(given) > 1:
 		for _, name := range given[1:] {
-			a.errorf(name, "leave one of them out", "%s can not stand beside %s", name, given[0])
+			a.errorf(name, "leave one of them out", "%s cannot stand beside %s", name, given[0])
 		}
 	case slices.Contains(imageChoices, given[0]) && !a.given("valid_ami_owners") && !ownedBy(e.AMIFilters):
 		a.r.warnf(a.at(given[0]), "anybody can publish an image that matches; add valid_ami_owners",
@@ -164,7 +164,7 @@ func readLocationRegex(a arguments) string {
 				where = " at its character " + starlark.MakeInt(utf8.RuneCountInString(expr[:i])+1).String()
 			}
 		}
-		a.errorf("valid_ami_location_regex", regexHint(why), "valid_ami_location_regex can not be used: %s%s", why, where)
+		a.errorf("valid_ami_location_regex", regexHint(why), "valid_ami_location_regex cannot be used: %s%s", why, where)
 	}
 	return expr
 }

@@ -28,7 +28,7 @@ var vocabulary = sync.OnceValue(func() *dialect.Vocabulary {
 	}
 })
 
-const unreachableSystem = "a configuration can not reach the system; secrets come from util.Secret('name')"
+const unreachableSystem = "a configuration cannot reach the system; secrets come from util.Secret('name')"
 
 // importable are the modules that "from MODULE import NAME" knows, and the
 // predeclared name of each NAME. Besides buildbot.plugins these are older and
@@ -66,7 +66,7 @@ var wholeModules = map[string]string{"boto3": "boto3", "os": "os", "boto3.sessio
 // nothingHere are modules of Python that configurations import, and what to
 // write instead of what they are imported for.
 var nothingHere = map[string]string{
-	"sys":      "a configuration can not reach the system",
+	"sys":      "a configuration cannot reach the system",
 	"json":     "write the value as a dictionary",
 	"re":       "strings have split, partition, startswith and replace",
 	"datetime": "times are numbers of seconds",

@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // Load reads the configuration file at path. The error is [Errors] when the
-// configuration is wrong, and a [dormouse.Error] when the file can not be read.
+// configuration is wrong, and a [dormouse.Error] when the file cannot be read.
 func Load(path string, opts Options) (*Master, error) {
 	src, err := readFile(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func Load(path string, opts Options) (*Master, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			code = dormouse.NotFound
 		}
-		return nil, dormouse.Errorf(code, "can not read the configuration: %w", err)
+		return nil, dormouse.Errorf(code, "cannot read the configuration: %w", err)
 	}
 	return Parse(path, src, opts)
 }

@@ -274,7 +274,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// TestFactsAsProperties: what a builder can not give its builds is said.
+// TestFactsAsProperties: what a builder cannot give its builds is said.
 func TestFactsAsProperties(t *testing.T) {
 	src := strings.Replace(string(withSteps("", "steps.ShellCommand(command='x')")), "factory=", "properties={'a': 1, 'branch': 'x'}, defaultProperties={'workername': 'y'}, factory=", 1)
 	m := read(t, []byte(src))

@@ -78,7 +78,7 @@ func (g *global) instances(seen map[string]*object, o *object, w Worker) {
 }
 
 // shared warns of an address or a volume that two workers are given: one of
-// them can not start while the other has it.
+// them cannot start while the other has it.
 func (g *global) shared(held map[string]*object, o *object, e *EC2LatentWorker) {
 	things := map[string]string{e.ElasticIP: "elastic_ip"}
 	for _, v := range e.Volumes {

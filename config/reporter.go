@@ -27,7 +27,7 @@ var _ = register(&class{
 		{name: "sendToInterestedUsers", support: ignored},
 		{name: "lookup", support: later, advice: "use whole addresses"},
 		{name: "extraHeaders", support: later, advice: "use rules for the sender, which is `fromaddr`"},
-		{name: "dumpMailsToLog", support: later, advice: "use the master's log, which names each mail that can not be sent"},
+		{name: "dumpMailsToLog", support: later, advice: "use the master's log, which names each mail that cannot be sent"},
 	},
 	read: readMailNotifier,
 })
@@ -75,7 +75,7 @@ func readMailNotifier(a arguments) any {
 		n.SMTPPort, _ = f.integer(1, 65535)
 	}
 	if n.UseTLS && n.UseSMTPS {
-		a.errorf("useSmtps", "leave one of them out", "useTls and useSmtps can not both be")
+		a.errorf("useSmtps", "leave one of them out", "useTls and useSmtps cannot both be")
 	}
 	if (n.SMTPUser == "") != (n.SMTPPassword == "") && a.given("smtpUser") != a.given("smtpPassword") {
 		a.errorf("smtpUser", "give both or neither", "smtpUser and smtpPassword go together")

@@ -26,7 +26,7 @@ type Secrets struct {
 // never holds a value.
 func (s Secrets) Lookup(name string) (string, error) {
 	if !secretName.MatchString(name) {
-		return "", dormouse.Errorf(dormouse.Invalid, "%q can not name a secret: letters, digits and _ . - may", name)
+		return "", dormouse.Errorf(dormouse.Invalid, "%q cannot name a secret: letters, digits and _ . - may", name)
 	}
 	variable := "DORMOUSE_SECRET_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(name))
 	if s.Dir != "" {

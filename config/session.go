@@ -39,7 +39,7 @@ func readSession(a arguments) (s Session) {
 		}
 		for _, name := range []string{"identifier", "secret_identifier", "aws_id_file_path"} {
 			if a.given(name) {
-				a.errorf(name, "the session brings its own credentials", "%s can not stand beside session", name)
+				a.errorf(name, "the session brings its own credentials", "%s cannot stand beside session", name)
 			}
 		}
 		s, _ = a.r.value(o).(Session)
@@ -47,7 +47,7 @@ func readSession(a arguments) (s Session) {
 	}
 	if f, ok := a.some("aws_id_file_path"); ok {
 		if a.given("identifier") || a.given("secret_identifier") {
-			a.errorf("aws_id_file_path", "", "aws_id_file_path can not stand beside identifier and secret_identifier")
+			a.errorf("aws_id_file_path", "", "aws_id_file_path cannot stand beside identifier and secret_identifier")
 			return s
 		}
 		if path, ok := f.text(); ok {
@@ -133,7 +133,7 @@ func readIDFile(a arguments, path string) (s Session) {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pe.Err
 		}
-		a.errorf("aws_id_file_path", "", "%s can not be read: %s", path, err)
+		a.errorf("aws_id_file_path", "", "%s cannot be read: %s", path, err)
 		return s
 	}
 	lines := strings.Split(text, "\n")

@@ -68,7 +68,7 @@ func builtin(name string, f func(key string, def starlark.Value) (starlark.Value
 // readOnly is a method that functions may not use, since they have no effects.
 func readOnly(name string) *starlark.Builtin {
 	return starlark.NewBuiltin(name, func(*starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
-		return nil, fmt.Errorf("%s: a function can not change a build; steps.SetProperty does", name)
+		return nil, fmt.Errorf("%s: a function cannot change a build; steps.SetProperty does", name)
 	})
 }
 

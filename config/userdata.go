@@ -29,7 +29,7 @@ func readBootstrap(a arguments) string {
 		return ""
 	}
 	if a.given("user_data") {
-		a.errorf("user_data", "leave one of them out", "user_data can not stand beside bootstrap, which writes the user data")
+		a.errorf("user_data", "leave one of them out", "user_data cannot stand beside bootstrap, which writes the user data")
 	}
 	return cloudInit
 }
@@ -59,11 +59,11 @@ func readUserData(a arguments) any {
 	}
 	for _, selector := range []string{"prop", "src", "secret"} {
 		if len(in.Names(selector)) > 0 {
-			a.errorf("user_data", "there are %(worker:NAME)s and %(kw:NAME)s", "user_data can not use %s: it is written when an instance starts, for no build in particular, and whatever runs there can read it", selector)
+			a.errorf("user_data", "there are %(worker:NAME)s and %(kw:NAME)s", "user_data cannot use %s: it is written when an instance starts, for no build in particular, and whatever runs there can read it", selector)
 		}
 	}
 	if len(secretsIn(in.Arguments())) > 0 {
-		a.errorf("user_data", "", "user_data can not hold a secret: whatever runs on the instance can read it")
+		a.errorf("user_data", "", "user_data cannot hold a secret: whatever runs on the instance can read it")
 	}
 	for _, name := range in.Names("worker") {
 		if !slices.Contains(userDataWords, name) {
@@ -84,12 +84,12 @@ func (g *global) bootstraps(m *Master) {
 		if w, ok := g.r.value(o).(Worker); ok && g.listed[o] && w.EC2 != nil && w.EC2.Bootstrap != "" {
 			a := arguments{g.r, o}
 			g.r.warnf(a.at("bootstrap"), "let c['protocols'] listen on all interfaces, and name this machine in c['buildbotURL']",
-				"%s: an instance can not reach the master: %s", o.class.name, why)
+				"%s: an instance cannot reach the master: %s", o.class.name, why)
 		}
 	}
 }
 
-// unreachable says why workers on other machines can not reach the master; it
+// unreachable says why workers on other machines cannot reach the master; it
 // is empty when they can, as far as the configuration tells.
 func unreachable(m *Master) string {
 	host, _, _ := net.SplitHostPort(m.Protocols.MsgpackListen)

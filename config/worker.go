@@ -91,7 +91,7 @@ func readWorkerName(a arguments) string {
 	case slices.Contains([]string{"debug", "change", "status"}, name):
 		a.errorf("name", "", "the name %q is reserved", name)
 	case !workerName.MatchString(name):
-		a.errorf("name", "a name is letters, digits, - and _, and does not begin with a digit", "%s can not name a worker", quote(name))
+		a.errorf("name", "a name is letters, digits, - and _, and does not begin with a digit", "%s cannot name a worker", quote(name))
 	case utf8.RuneCountInString(name) > maxWorkerName:
 		a.errorf("name", "", "%s is longer than %d characters", quote(name), maxWorkerName)
 	}
@@ -103,7 +103,7 @@ func readWorkerName(a arguments) string {
 func (a arguments) properties(name string) map[string]any {
 	props := a.data(name, true)
 	if names := secretsIn(props); len(names) > 0 {
-		a.errorf(name, "use it in a step's env", "%s can not hold a secret (%s): properties are shown with the build", name, strings.Join(names, ", "))
+		a.errorf(name, "use it in a step's env", "%s cannot hold a secret (%s): properties are shown with the build", name, strings.Join(names, ", "))
 	}
 	return props
 }

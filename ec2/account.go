@@ -170,7 +170,7 @@ func loadConfig(ctx context.Context, s Session, region string, o options) (aws.C
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return cfg, dormouse.Errorf(dormouse.Configuration,
-			"AWS configuration can not be read (profile and region stand in ~/.aws/config, keys in ~/.aws/credentials): %w", err)
+			"AWS configuration cannot be read (profile and region stand in ~/.aws/config, keys in ~/.aws/credentials): %w", err)
 	}
 	if o.httpClient != nil {
 		// Not as an option of the loading, which refuses a client that it can

@@ -85,7 +85,7 @@ func TestLaunchAnswers(t *testing.T) {
 		{name: "a client error nobody has met", answers: []error{apiError{400, "WeatherTooBad", "x"}}, code: dormouse.Configuration, remote: "WeatherTooBad", settled: true, sent: 1},
 		{name: "a server error nobody has met", answers: []error{apiError{500, "WeatherTooBad", "x"}}, code: dormouse.Unanswered, remote: "WeatherTooBad", sent: 3},
 		{name: "changed parameters", answers: []error{apiError{400, "IdempotentParameterMismatch", "x"}}, code: dormouse.Conflict, remote: "IdempotentParameterMismatch", sent: 1},
-		{name: "success that can not be read", answers: []error{apiError{200, "", "<RunInstancesResponse><instancesSet>"}}, code: dormouse.Unanswered, sent: 1},
+		{name: "success that cannot be read", answers: []error{apiError{200, "", "<RunInstancesResponse><instancesSet>"}}, code: dormouse.Unanswered, sent: 1},
 		{name: "success without an instance", answers: []error{apiError{200, "", "<RunInstancesResponse></RunInstancesResponse>"}}, code: dormouse.Unanswered, sent: 1},
 	}
 	noEnvironment(t)

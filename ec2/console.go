@@ -36,7 +36,7 @@ func (a *Account) console(ctx context.Context, id string, latest bool) (string, 
 	}
 	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(deref(out.Output)))
 	if err != nil {
-		return "", dormouse.Errorf(dormouse.Internal, "the console output of %s can not be read: %w", id, err)
+		return "", dormouse.Errorf(dormouse.Internal, "the console output of %s cannot be read: %w", id, err)
 	}
 	return strings.ToValidUTF8(string(text), "\uFFFD"), nil
 }

@@ -85,7 +85,7 @@ func (x *examination) add(what string, state FindingState, format string, args .
 func (x *examination) failed(what string, err error, masterAsksToo bool) {
 	switch remote := remoteOf(err); {
 	case !masterAsksToo && (remote == "UnauthorizedOperation" || remote == "InvalidAction"):
-		x.add(what, FindingWarning, "can not be checked, and a master does without it: %v", err)
+		x.add(what, FindingWarning, "cannot be checked, and a master does without it: %v", err)
 	default:
 		x.add(what, FindingWrong, "%v", err)
 	}
@@ -100,7 +100,7 @@ func (x *examination) credentials(ctx context.Context) bool {
 	out, err := call(ctx, x.a, action{name: "GetCallerIdentity"}, x.a.api.getCallerIdentity, &sts.GetCallerIdentityInput{})
 	switch {
 	case remoteOf(err) == "InvalidAction":
-		x.add(what, FindingWarning, "whose they are can not be said: the endpoint has no STS")
+		x.add(what, FindingWarning, "whose they are cannot be said: the endpoint has no STS")
 	case err != nil:
 		if x.noSuchRegion(ctx) {
 			return false
@@ -401,7 +401,7 @@ func (x *examination) bid(ctx context.Context) {
 }
 
 // costsMore is the spot price where it is above a bid, in every zone that there is,
-// else "". That it can not be asked for is said of the bid itself.
+// else "". That it cannot be asked for is said of the bid itself.
 func (x *examination) costsMore(ctx context.Context, instanceType, zone, bid string) string {
 	now := time.Now()
 	points, err := x.a.spotHistory(ctx, instanceType, cmp.Or(x.spec.ProductDescription, defaultProduct), zone, now, now)

@@ -29,7 +29,7 @@ func (x *examination) types(ctx context.Context) {
 			continue
 		}
 		if why := misfit(x.chosen, info); why != "" {
-			x.add(what, FindingWrong, "%s can not run %s: %s", name, imageName(x.chosen), why)
+			x.add(what, FindingWrong, "%s cannot run %s: %s", name, imageName(x.chosen), why)
 			continue
 		}
 		if x.spec.SpotInstance && len(info.SupportedUsageClasses) > 0 && !slices.Contains(info.SupportedUsageClasses, types.UsageClassTypeSpot) {
@@ -73,7 +73,7 @@ func (a *Account) instanceTypes(ctx context.Context, names []string) (map[string
 	}
 }
 
-// misfit says why an image can not run on a type, "" where nothing is known against
+// misfit says why an image cannot run on a type, "" where nothing is known against
 // it.
 func misfit(i Image, t types.InstanceTypeInfo) string {
 	var architectures []types.ArchitectureType

@@ -100,11 +100,11 @@ func compileLocation(pattern string) (*regexp.Regexp, error) {
 	// come out as correct.
 	if _, err := syntax.Parse(pattern, syntax.Perl); err != nil {
 		return nil, dormouse.Errorf(dormouse.Configuration,
-			"valid_ami_location_regex %q can not be used: %w (lookaround and backreferences are not supported)", pattern, err)
+			"valid_ami_location_regex %q cannot be used: %w (lookaround and backreferences are not supported)", pattern, err)
 	}
 	re, err := regexp.Compile(`\A(?:` + pattern + `)`)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Configuration, "valid_ami_location_regex %q can not be used: %w", pattern, err)
+		return nil, dormouse.Errorf(dormouse.Configuration, "valid_ami_location_regex %q cannot be used: %w", pattern, err)
 	}
 	return re, nil
 }

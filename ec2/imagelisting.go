@@ -195,7 +195,7 @@ func (a *Account) pinnedImage(ctx context.Context, id string) (Image, error) {
 	if state := images[0].State; state != "available" {
 		a.images.forgetImage(id)
 		return Image{}, dormouse.Errorf(dormouse.Configuration,
-			"AMI %s in %s can not be launched: its state is %q; wait until it is available or choose another", id, a.region, state)
+			"AMI %s in %s cannot be launched: its state is %q; wait until it is available or choose another", id, a.region, state)
 	}
 	return images[0], nil
 }

@@ -27,7 +27,7 @@ func (a *Account) Launch(ctx context.Context, launch []byte, token string) ([]do
 		return nil, err
 	}
 	if r.Region != a.region {
-		return nil, dormouse.Errorf(dormouse.Internal, "a launch for %s can not be sent to %s", r.Region, a.region)
+		return nil, dormouse.Errorf(dormouse.Internal, "a launch for %s cannot be sent to %s", r.Region, a.region)
 	}
 	if token == "" {
 		// The SDK would make one up, which no one could send again.

@@ -292,7 +292,7 @@ func TestRelease(t *testing.T) {
 		{name: "no rights", holder: "i-1", change: func(b *belongings) {
 			b.refuses["DisassociateAddress"] = apiError{403, "UnauthorizedOperation", "x"}
 		}, calls: []string{"DisassociateAddress"}, code: dormouse.Configuration},
-		{name: "can not be asked", change: func(b *belongings) {
+		{name: "cannot be asked", change: func(b *belongings) {
 			b.refuses["DescribeAddresses"] = apiError{403, "UnauthorizedOperation", "x"}
 		}, code: dormouse.Configuration},
 	}

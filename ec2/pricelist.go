@@ -133,7 +133,7 @@ type product struct {
 func productPrice(entry []byte, question map[string]string) (*big.Rat, error) {
 	var p product
 	if err := json.Unmarshal(entry, &p); err != nil {
-		return nil, dormouse.Errorf(dormouse.Unavailable, "AWS's Price List gave an entry that can not be read: %w", err)
+		return nil, dormouse.Errorf(dormouse.Unavailable, "AWS's Price List gave an entry that cannot be read: %w", err)
 	}
 	for field, want := range question {
 		if p.Product.Attributes[field] != want {

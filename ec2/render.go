@@ -204,7 +204,7 @@ func (r *rendered) setGroups(spec LaunchSpec, groupID string) {
 func (r *rendered) encode() ([]byte, error) {
 	b, err := json.Marshal(r) // struct order and sorted map keys: canonical
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Internal, "a launch can not be written down: %w", err)
+		return nil, dormouse.Errorf(dormouse.Internal, "a launch cannot be written down: %w", err)
 	}
 	return b, nil
 }
@@ -216,7 +216,7 @@ func decodeRendered(b []byte) (*rendered, error) {
 	}
 	// The versions' texts are left out of the errors: they quote user data.
 	if json.Unmarshal(b, &version) != nil {
-		return nil, dormouse.Errorf(dormouse.Internal, "a stored launch can not be read")
+		return nil, dormouse.Errorf(dormouse.Internal, "a stored launch cannot be read")
 	}
 	if version.V != renderedVersion {
 		return nil, dormouse.Errorf(dormouse.Internal,
@@ -226,7 +226,7 @@ func decodeRendered(b []byte) (*rendered, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields() // a field that is dropped would change the request
 	if d.Decode(&r) != nil || r.Count < 1 || r.Count > MaxBatch || r.ImageID == "" || r.InstanceType == "" {
-		return nil, dormouse.Errorf(dormouse.Internal, "a stored launch can not be read")
+		return nil, dormouse.Errorf(dormouse.Internal, "a stored launch cannot be read")
 	}
 	return &r, nil
 }

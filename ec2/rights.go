@@ -15,7 +15,7 @@ import (
 type right struct {
 	name     string
 	try      func(context.Context) error
-	needed   bool   // a master can not do without it
+	needed   bool   // a master cannot do without it
 	without  string // what it does without, where it can
 	unless   string // where a refusal need not be one
 	changing bool   // it is tried with DryRun
@@ -73,7 +73,7 @@ func (x *examination) needed() []right {
 			})
 			return err
 		}},
-		{name: "TerminateInstances", needed: true, changing: true, unless: "; a policy that allows it by the tag dormouse:deployment only must allow it for an id that does not exist, too, or else this can not be told", try: func(ctx context.Context) error {
+		{name: "TerminateInstances", needed: true, changing: true, unless: "; a policy that allows it by the tag dormouse:deployment only must allow it for an id that does not exist, too, or else this cannot be told", try: func(ctx context.Context) error {
 			_, err := call(ctx, a, action{name: "TerminateInstances", instances: 1}, a.api.terminateInstances,
 				&ec2.TerminateInstancesInput{InstanceIds: []string{nobody}, DryRun: dry})
 			return err

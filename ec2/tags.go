@@ -46,7 +46,7 @@ func launchTags(deployment string, user, ownership map[string]string) (map[strin
 	for _, key := range slices.Sorted(maps.Keys(user)) {
 		if strings.HasPrefix(key, ownedPrefix) || strings.HasPrefix(strings.ToLower(key), "aws:") {
 			return nil, dormouse.Errorf(dormouse.Configuration,
-				"tags: the key %q is reserved: keys can not begin with %s or aws:", key, ownedPrefix)
+				"tags: the key %q is reserved: keys cannot begin with %s or aws:", key, ownedPrefix)
 		}
 		tags[key] = user[key]
 	}

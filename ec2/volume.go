@@ -78,11 +78,11 @@ func nextForVolume(v volume, device, instance string) (volumeStep, error) {
 		return volumeWaits, nil
 	default:
 		return volumeWaits, dormouse.Errorf(dormouse.Configuration,
-			"volume %s can not be attached: its state is %q; give the worker another", v.id, v.state)
+			"volume %s cannot be attached: its state is %q; give the worker another", v.id, v.state)
 	}
 }
 
-// freeVolume says why a volume can not be attached to a new instance now, ""
+// freeVolume says why a volume cannot be attached to a new instance now, ""
 // where it can. The error is one that waiting does not help.
 func freeVolume(v volume, device string) (string, error) {
 	for _, at := range v.attachments {

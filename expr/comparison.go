@@ -39,7 +39,7 @@ func (c Comparison) Render(scope Scope) (any, error) {
 	}
 	if !ordered {
 		// What they are may be secret.
-		return nil, dormouse.Errorf(dormouse.Invalid, "%s %s %s can not be told: only two numbers or two texts have an order", kindOf(left), c.Op, kindOf(right))
+		return nil, dormouse.Errorf(dormouse.Invalid, "%s %s %s cannot be told: only two numbers or two texts have an order", kindOf(left), c.Op, kindOf(right))
 	}
 	switch c.Op {
 	case "<":

@@ -100,7 +100,7 @@ func parseInterpolate(format string, args []any, kw map[string]any, depth int) (
 				return nil, dormouse.Errorf(dormouse.Invalid, "%%%s has no closing parenthesis", abbreviate(after))
 			}
 			if len(args) > 0 {
-				return nil, dormouse.Errorf(dormouse.Invalid, "%%(%s) can not stand beside positional arguments", abbreviate(key))
+				return nil, dormouse.Errorf(dormouse.Invalid, "%%(%s) cannot stand beside positional arguments", abbreviate(key))
 			}
 			sel, err := parseSelection(key, kw, depth)
 			if err != nil {
@@ -178,7 +178,7 @@ func parseSelection(source string, kw map[string]any, depth int) (*selection, er
 			return fail("src needs a codebase and an attribute, as in src::branch")
 		}
 		if !isName(sel.codebase) {
-			return fail("%q can not name a codebase", abbreviate(sel.codebase))
+			return fail("%q cannot name a codebase", abbreviate(sel.codebase))
 		}
 	default:
 		return fail("%q is no selector; there are prop, src, worker, kw and secret", abbreviate(sel.selector))
@@ -187,7 +187,7 @@ func parseSelection(source string, kw map[string]any, depth int) (*selection, er
 	var hasForm bool
 	sel.name, form, hasForm = strings.Cut(rest, ":")
 	if !isName(sel.name) || sel.name == "" {
-		return fail("%q can not be a name: letters, digits and . _ - can", abbreviate(sel.name))
+		return fail("%q cannot be a name: letters, digits and . _ - can", abbreviate(sel.name))
 	}
 	if sel.selector == "src" && !slices.Contains(sourceAttributes, sel.name) {
 		return fail("a source has no %q; it has %s", sel.name, strings.Join(sourceAttributes, ", "))

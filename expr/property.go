@@ -29,7 +29,7 @@ type SecretRef struct{ Name string }
 // Render looks the secret up.
 func (r SecretRef) Render(scope Scope) (any, error) {
 	if scope.Secret == nil {
-		return nil, dormouse.Errorf(dormouse.Invalid, "secret %q can not be used here", r.Name)
+		return nil, dormouse.Errorf(dormouse.Invalid, "secret %q cannot be used here", r.Name)
 	}
 	return scope.Secret(r.Name)
 }

@@ -18,14 +18,14 @@ type reservation struct {
 	expires time.Time
 }
 
-// noPrice is why a budget does not admit what it can not count.
+// noPrice is why a budget does not admit what it cannot count.
 type noPrice struct{ error }
 
 func (e noPrice) Unwrap() error { return e.error }
 
 // admit asks the budget for count launches of an offering at its price, for which
 // it waits, and reserves the money of those that may be sent now, so that two
-// launches at once can not both take the last of it. The error says why the
+// launches at once cannot both take the last of it. The error says why the
 // others may not, and when; its code is [dormouse.Budget].
 //
 // The reservation is the launch's; asking again for the same launch makes it

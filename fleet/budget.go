@@ -32,7 +32,7 @@ const leastBilled = time.Minute
 // be launched; spentToday is what instances have cost since midnight, running
 // ones included. Per hour, the prices of all of them may not exceed the cap. Per
 // day, what was spent and what every instance will cost if it runs to midnight
-// may not: so the cap holds even if none ends before. What can not be counted
+// may not: so the cap holds even if none ends before. What cannot be counted
 // is not admitted: with a budget, a launch waits while its price is unknown, or
 // that of an instance that has not ended.
 func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *float64, count int, now time.Time) (n int, reason string) {
@@ -48,7 +48,7 @@ func (b Budget) Admit(running []dormouse.Instance, spentToday float64, price *fl
 			if i.ID == "" {
 				name, until = "an instance that is being launched", "EC2 has answered"
 			}
-			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it can not count: it goes on when %s; to have prices known, %s",
+			return 0, fmt.Sprintf("the price of %s is not known, and a budget admits nothing beside what it cannot count: it goes on when %s; to have prices known, %s",
 				name, until, toKnowPrices)
 		}
 	}

@@ -40,7 +40,7 @@
 // With a budget, a launch is admitted before it is rendered, for as many
 // generations as there is money for ([Budget.Admit]); the others' starts fail
 // with [dormouse.Budget], and are tried again. What was admitted stays reserved
-// until the launch has its answer, so that two launches at once can not both
+// until the launch has its answer, so that two launches at once cannot both
 // take the last dollar. Only a budget waits for a price: without one the launch is
 // sent meanwhile, and the ledger learns the price when it is known. What has no
 // price is not admitted; but why EC2 would refuse it, which it is asked with DryRun,

@@ -342,7 +342,7 @@ func markAttached(r *dormouse.Instance, at time.Time) {
 	}
 }
 
-// save writes ledger rows and announces them. A row that can not be written is
+// save writes ledger rows and announces them. A row that cannot be written is
 // written again with the next change of any, and the next listing; what money
 // depends on (the instance's existence) was durable before.
 func (f *Fleet) save(rows ...dormouse.Instance) {

@@ -1060,7 +1060,7 @@ func TestErrands(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := m.Stop(t.Context(), 1, false); err != nil {
-			t.Fatalf("an address that can not be taken back kept the instance alive: %v", err)
+			t.Fatalf("an address that cannot be taken back kept the instance alive: %v", err)
 		}
 		if diff := gocmp.Diff([]string{"prepare i-1", "release i-1"}, did); diff != "" || !w.region.instances["i-1"].State.Dying() {
 			t.Errorf("%s", diff)

@@ -345,7 +345,7 @@ func (a *account) withdrawn(ctx context.Context, at dormouse.LaunchAttempt) (sta
 	ids, err := a.cloud.Withdraw(ctx, at.Launch)
 	switch {
 	case dormouse.CodeOf(err) == dormouse.Configuration: // a right is missing, which is said with what it is for
-		a.fleet.opt.Log.Warn("whether a refused launch has left a spot request open can not be found out, or not be ended",
+		a.fleet.opt.Log.Warn("whether a refused launch has left a spot request open cannot be found out, or not be ended",
 			"worker", at.Worker, "launch", at.Launch, "error", err)
 	case err != nil:
 		return nil, false, err

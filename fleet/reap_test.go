@@ -130,7 +130,7 @@ func TestReap(t *testing.T) {
 		if r := w.Reap(t.Context()); r.Failed[w.region.Key()] == "" || !w.region.instances["i-stubborn"].State.Dying() {
 			t.Errorf("%+v", r)
 		}
-		// An account that can not be asked is named.
+		// An account that cannot be asked is named.
 		w.region.list = func() error { return dormouse.Errorf(dormouse.Configuration, "AuthFailure") }
 		if r := w.Leftovers(t.Context()); r.Failed[w.region.Key()] == "" {
 			t.Errorf("%+v", r)

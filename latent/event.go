@@ -94,7 +94,7 @@ type (
 	}
 	// PrepareDone: what a running instance needed is done.
 	PrepareDone struct{ Generation int64 }
-	// PrepareFailed: it can not be; Transient: not now, and is tried again.
+	// PrepareFailed: it cannot be; Transient: not now, and is tried again.
 	PrepareFailed struct {
 		Generation int64
 		Transient  bool

@@ -272,7 +272,7 @@ func (m *machine) instanceDied(reason string) {
 	}
 }
 
-// prepareFailed gives a machine up that can not be prepared. For what passes it
+// prepareFailed gives a machine up that cannot be prepared. For what passes it
 // is prepared again after the next check; missing_timeout is the backstop.
 func (m *machine) prepareFailed(e PrepareFailed) {
 	m.Preparing = false

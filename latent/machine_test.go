@@ -261,7 +261,7 @@ func TestTransitions(t *testing.T) {
 			s.send(Checked{1, dormouse.InstanceRunning, ""}).did()
 			s.send(PrepareDone{1}).phase(Substantiated)
 		}},
-		{"an instance that can not be prepared is stopped", func(s *script) {
+		{"an instance that cannot be prepared is stopped", func(s *script) {
 			s.policy.Prepares = true
 			s.send(Demand{true}, StartAccepted{1, "i-1"}, Attached{1}, Checked{1, dormouse.InstanceRunning, ""})
 			s.send(PrepareFailed{Generation: 1, Reason: "address taken"}).phase(InsubstantiatingSubstantiating)

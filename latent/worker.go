@@ -228,7 +228,7 @@ func (w *Worker) loop() {
 }
 
 // step applies an event: state durable first, then the actions. It returns
-// false when the worker must not go on. While the state can not be stored, nobody
+// false when the worker must not go on. While the state cannot be stored, nobody
 // may attach either, so that what waits for an attachment waits on, and the event
 // is judged anew.
 func (w *Worker) step(e Event) bool {

@@ -316,7 +316,7 @@ func TestStopWaitsForTheStartItCallsOff(t *testing.T) {
 		c := &cloud{}
 		c.start = func(ctx context.Context, g int64) (string, error) {
 			<-ctx.Done()
-			time.Sleep(time.Second) // a request on the wire can not be taken back
+			time.Sleep(time.Second) // a request on the wire cannot be taken back
 			c.note("start %d returned", g)
 			return "", ctx.Err()
 		}

@@ -12,6 +12,6 @@ import (
 // whole process's, and also keeps it from dumping core.
 func HideProcess(log *slog.Logger) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		log.Warn("the agent's memory can not be hidden from builds that run as its user", "err", err)
+		log.Warn("the agent's memory cannot be hidden from builds that run as its user", "error", err)
 	}
 }

@@ -111,5 +111,5 @@ func metadataError(what string, err error) error {
 	if errors.As(err, &status) && status.HTTPStatusCode() == http.StatusNotFound {
 		return dormouse.Errorf(dormouse.NotFound, "the instance metadata service does not have %s", what)
 	}
-	return dormouse.Errorf(dormouse.Unavailable, "can not read %s from the instance metadata service: %w", what, err)
+	return dormouse.Errorf(dormouse.Unavailable, "cannot read %s from the instance metadata service: %w", what, err)
 }

@@ -80,7 +80,7 @@ func noticeTime(ctx context.Context, log *slog.Logger, client *imds.Client, path
 	text, err := readMetadata(ctx, client, path)
 	if err != nil {
 		if dormouse.CodeOf(err) != dormouse.NotFound && ctx.Err() == nil {
-			log.Warn("the instance metadata can not be asked for interruptions", "err", err)
+			log.Warn("the instance metadata cannot be asked for interruptions", "error", err)
 		}
 		return time.Time{}, false
 	}
@@ -88,7 +88,7 @@ func noticeTime(ctx context.Context, log *slog.Logger, client *imds.Client, path
 	err = json.Unmarshal([]byte(text), &said)
 	at, terr := time.Parse(time.RFC3339, said[key])
 	if err != nil || terr != nil {
-		log.Warn("EC2's interruption notice can not be understood", "path", path, "text", text)
+		log.Warn("EC2's interruption notice cannot be understood", "path", path, "text", text)
 		return time.Time{}, false
 	}
 	now := time.Now()

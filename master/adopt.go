@@ -47,7 +47,7 @@ func (m *Master) takeUp(ctx context.Context, unfinished []dormouse.Build) error 
 	return nil
 }
 
-// whyNotResumed says why a build can not be gone on with, "" if it can.
+// whyNotResumed says why a build cannot be gone on with, "" if it can.
 func (m *Master) whyNotResumed(b dormouse.Build, kept store.Resumable, steps int) string {
 	w, builder := m.now().worker(b.Worker), m.builder(b.Builder)
 	switch {

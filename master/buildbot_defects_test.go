@@ -168,7 +168,7 @@ func TestBuildbotDefect02OldInstanceTakesTheBuild(t *testing.T) {
 	m.allGone(s)
 }
 
-// An address that can not be associated does not keep the instance from being
+// An address that cannot be associated does not keep the instance from being
 // ended.
 func TestBuildbotDefect03FailedAddressLeaksTheInstance(t *testing.T) {
 	t.Parallel()
@@ -192,7 +192,7 @@ func TestBuildbotDefect03FailedAddressLeaksTheInstance(t *testing.T) {
 	}
 }
 
-// However often an instance that is to end can not be looked at, it is ended.
+// However often an instance that is to end cannot be looked at, it is ended.
 func TestBuildbotDefect04FailedDescribesKeepTheInstance(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -32,7 +32,7 @@ func Check(ctx context.Context, c *config.Master) (mistakes, warnings []config.E
 			continue // said of another worker
 		} else if err != nil {
 			refused[key] = true
-			mistakes = append(mistakes, mistakeAt(w, fmt.Sprintf("worker %s can not be started: %v", w.Name, err), "region", "session", "identifier"))
+			mistakes = append(mistakes, mistakeAt(w, fmt.Sprintf("worker %s cannot be started: %v", w.Name, err), "region", "session", "identifier"))
 			continue
 		}
 		if len(e.Placement) > 1 && !strings.HasPrefix(e.Placement, account.Region()) {

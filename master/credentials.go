@@ -136,7 +136,7 @@ func (m *Master) admit(ctx context.Context, h wire.Hello) (wire.Identity, error)
 	}
 	switch {
 	case err != nil:
-		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret can not be looked up now: try again: %w", err)
+		return wire.Identity{}, dormouse.Errorf(dormouse.Unavailable, "the worker's secret cannot be looked up now: try again: %w", err)
 	case bound != h.SecretHash && m.provenMachine(h, name, id.Generation):
 		m.agentGone(name, id.Generation, h)
 		return id, dormouse.Errorf(dormouse.Conflict,
@@ -251,7 +251,7 @@ func (m *Master) guess(h wire.Hello, password string, known bool, refused error)
 func (m *Master) bound(ctx context.Context, password, worker string, generation int64) bool {
 	hash, err := m.db.BoundSecret(ctx, worker, generation)
 	if err != nil {
-		m.log.Warn("the secret that an agent is bound to can not be read", "worker", worker, "generation", generation, "error", err)
+		m.log.Warn("the secret that an agent is bound to cannot be read", "worker", worker, "generation", generation, "error", err)
 	}
 	sum := sha256.Sum256([]byte(password))
 	return hash != "" && wire.EqualSecret(hash, hex.EncodeToString(sum[:]))

@@ -424,7 +424,7 @@ func addWorkerProperties(p dormouse.Properties, r *runningBuild) error {
 			}
 			out, err := expr.Render(v, scope)
 			if err != nil {
-				return dormouse.Errorf(dormouse.CodeOf(err), "property %s of worker %s can not be rendered: %w", name, r.worker.name, err)
+				return dormouse.Errorf(dormouse.CodeOf(err), "property %s of worker %s cannot be rendered: %w", name, r.worker.name, err)
 			}
 			p.Set(name, out, "Worker")
 		}

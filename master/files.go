@@ -95,7 +95,7 @@ func (m *Master) checkFiles(ctx context.Context) error {
 	}
 	m.log.Error("the latest artifact is not in this master's directory: masters that take over from each other have to share it, "+
 		"as by NFS; until it is shared or copied here, what builds have kept cannot be read",
-		"artifact", newest[0].Path, "builder", b.Builder, "build", b.Number, "directory", m.files.Dir(b), "err", err)
+		"artifact", newest[0].Path, "builder", b.Builder, "build", b.Number, "directory", m.files.Dir(b), "error", err)
 	return nil
 }
 

@@ -113,7 +113,7 @@ func (m *Master) errands(name string, account *ec2.Account, spec ec2.LaunchSpec)
 				return err
 			}
 			if !free {
-				return dormouse.Errorf(dormouse.Busy, "worker %s can not be started yet: %s", name, why)
+				return dormouse.Errorf(dormouse.Busy, "worker %s cannot be started yet: %s", name, why)
 			}
 			return nil
 		},
@@ -234,7 +234,7 @@ func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
 		if file := m.now().config.Protocols.CA; file != "" {
 			var err error
 			if ca, err = listen.ReadPEM(file); err != nil {
-				return nil, dormouse.Errorf(dormouse.Configuration, "the certificates by which machines know this master (tls_ca) can not be read: %w", err)
+				return nil, dormouse.Errorf(dormouse.Configuration, "the certificates by which machines know this master (tls_ca) cannot be read: %w", err)
 			}
 		}
 		return bootstrap.UserData(bootstrap.Options{
@@ -255,7 +255,7 @@ func (m *Master) userData(c config.Worker, l fleet.Launch) ([]byte, error) {
 	}
 	v, err := expr.Render(c.EC2.UserData, expr.Scope{Worker: facts})
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s can not be rendered: %w", c.Name, err)
+		return nil, dormouse.Errorf(dormouse.Configuration, "the user data of worker %s cannot be rendered: %w", c.Name, err)
 	}
 	text, ok := v.(string)
 	if !ok {
@@ -300,7 +300,7 @@ func (m *Master) host(w *worker, record store.WorkerRecord) error {
 	var initial latent.State
 	if len(record.State) > 0 {
 		if err := json.Unmarshal(record.State, &initial); err != nil {
-			return dormouse.Errorf(dormouse.Internal, "the stored state of worker %s can not be read: %w", w.name, err)
+			return dormouse.Errorf(dormouse.Internal, "the stored state of worker %s cannot be read: %w", w.name, err)
 		}
 	}
 	if initial.Held != 0 && !m.fleet.Has(w.name, initial.Held) {

@@ -61,7 +61,7 @@ func (m *Master) serveLease(rw http.ResponseWriter, r *http.Request) {
 		err = errNotInCharge // the store is away, and another master may know better
 	}
 	if err != nil {
-		m.refusals.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "err", err)
+		m.refusals.Warn("lease refused", "worker", h.Name, "instance", h.InstanceID, "remote", h.RemoteAddr, "error", err)
 		wire.Refuse(rw, err)
 		return
 	}

@@ -32,7 +32,7 @@ func (m *Master) endLeftovers(ctx context.Context, stored map[string]store.Worke
 		}
 		cloud, ok := m.fleet.Account(g.Account)
 		if !ok {
-			m.log.Error("a worker that is not configured any more has left a generation in an account that can not be reached", "worker", g.Worker, "generation", g.Number, "account", g.Account, "region", g.Region)
+			m.log.Error("a worker that is not configured any more has left a generation in an account that cannot be reached", "worker", g.Worker, "generation", g.Number, "account", g.Account, "region", g.Region)
 			continue
 		}
 		host, err := m.caretaker(g.Worker, cloud, stored[g.Worker])
@@ -96,7 +96,7 @@ func (m *Master) hostOf(name string) *latent.Worker {
 func (m *Master) caretaker(name string, cloud fleet.Cloud, record store.WorkerRecord) (*latent.Worker, error) {
 	var state latent.State
 	if err := json.Unmarshal(record.State, &state); err != nil {
-		return nil, fmt.Errorf("the stored state of worker %s can not be read: %w", name, err)
+		return nil, fmt.Errorf("the stored state of worker %s cannot be read: %w", name, err)
 	}
 	member := &fleet.Member{
 		Fleet: m.fleet, Worker: name, Cloud: cloud,

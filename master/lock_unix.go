@@ -49,7 +49,7 @@ func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "dormouse.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory can not be used: %w", err)
+		return nil, dormouse.Errorf(dormouse.Unavailable, "the master's directory cannot be used: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()

@@ -191,7 +191,7 @@ func address(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// Failed yields the reason when the master can not go on: it lost its store to
+// Failed yields the reason when the master cannot go on: it lost its store to
 // another one.
 func (m *Master) Failed() <-chan error { return m.failed }
 
@@ -319,13 +319,13 @@ func (m *Master) open(address string, t config.TLS, part float64) (net.Listener,
 
 func (m *Master) listen() (err error) {
 	if m.workerLn, err = m.open(m.now().config.Protocols.MsgpackListen, m.now().config.Protocols.TLS, workersShare); err != nil {
-		return dormouse.Errorf(dormouse.Configuration, "workers can not be awaited at %s (c['protocols']): %w", m.now().config.Protocols.MsgpackListen, err)
+		return dormouse.Errorf(dormouse.Configuration, "workers cannot be awaited at %s (c['protocols']): %w", m.now().config.Protocols.MsgpackListen, err)
 	}
 	if m.now().config.WWW.Listen == "" {
 		return nil
 	}
 	if m.wwwLn, err = m.open(m.now().config.WWW.Listen, m.now().config.WWW.TLS, wwwShare); err != nil {
-		return dormouse.Errorf(dormouse.Configuration, "the REST API can not be served at %s (c['www']): %w", m.now().config.WWW.Listen, err)
+		return dormouse.Errorf(dormouse.Configuration, "the REST API cannot be served at %s (c['www']): %w", m.now().config.WWW.Listen, err)
 	}
 	return nil
 }

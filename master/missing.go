@@ -126,7 +126,7 @@ func (m *Master) post(mail dormouse.Mail) bool {
 	return m.insist(m.ctx, "storing the mail "+mail.Subject, func() error { return m.outbox.Add(m.ctx, mail) }) == nil
 }
 
-// missingWorker collects what there is to tell. What can not be read is left
+// missingWorker collects what there is to tell. What cannot be read is left
 // out: that the worker is missing is the news.
 func (m *Master) missingWorker(w *worker, generation int64, reason string) notify.MissingWorker {
 	ctx, cancel := context.WithTimeout(m.ctx, consoleTime)

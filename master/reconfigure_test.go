@@ -160,7 +160,7 @@ func TestReconfigure(t *testing.T) {
 	m.allGone(s)
 }
 
-// TestReconfigureRefused: what can not be changed changes nothing.
+// TestReconfigureRefused: what cannot be changed changes nothing.
 func TestReconfigureRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

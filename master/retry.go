@@ -158,7 +158,7 @@ func (m *Master) end(r *runningBuild, o build.Outcome, at time.Time) store.Endin
 	if o.Result == dormouse.Retry && r.build.Try > rule.most {
 		var err error
 		if before, err = m.db.RetriedBuilds(m.ctx, r.request.ID); err != nil {
-			m.log.Warn("the earlier tries of a request can not be read", "request", r.request.ID, "error", err)
+			m.log.Warn("the earlier tries of a request cannot be read", "request", r.request.ID, "error", err)
 		}
 	}
 	return rule.ending(o, r.build, before, at)

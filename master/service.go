@@ -118,7 +118,7 @@ func (m *Master) chooseScheduler(req web.ForceRequest) (string, error) {
 	names := m.forceSchedulers(req.Builder)
 	switch {
 	case len(names) == 0:
-		return "", dormouse.Errorf(dormouse.Conflict, "builder %q can not be forced: no ForceScheduler in the configuration names it", req.Builder)
+		return "", dormouse.Errorf(dormouse.Conflict, "builder %q cannot be forced: no ForceScheduler in the configuration names it", req.Builder)
 	case req.Scheduler == "" && len(names) == 1:
 		return names[0], nil
 	case req.Scheduler == "":

@@ -202,7 +202,7 @@ func (m *Master) Reconfigure(ctx context.Context, c *config.Master) error {
 	return nil
 }
 
-// mayChange says why a worker can not be redefined, or added, now.
+// mayChange says why a worker cannot be redefined, or added, now.
 func (m *Master) mayChange(old *setup, ch change) error {
 	name := ch.worker.name
 	if w := old.worker(name); w != nil {

@@ -37,7 +37,7 @@ func (m *Master) Stop(ctx context.Context) {
 }
 
 // awaitPlanning waits until no build can begin any more, or ctx ends: a worker
-// whose state can not be stored keeps the dispatcher waiting.
+// whose state cannot be stored keeps the dispatcher waiting.
 func (m *Master) awaitPlanning(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {

@@ -18,7 +18,7 @@ const (
 	retryFirst = 30 * time.Second
 	retryMost  = time.Hour
 	giveUp     = 3 * 24 * time.Hour
-	// storeAgain is the pause when the outbox itself can not be read or written.
+	// storeAgain is the pause when the outbox itself cannot be read or written.
 	storeAgain = 10 * time.Second
 )
 
@@ -83,7 +83,7 @@ func (o *Outbox) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		next, err := o.round(ctx)
 		if err != nil && ctx.Err() == nil {
-			o.log.Error("the outbox of mails can not be kept; trying again", "error", err)
+			o.log.Error("the outbox of mails cannot be kept; trying again", "error", err)
 			next = time.Now().Add(storeAgain)
 		}
 		var due <-chan time.Time
@@ -137,7 +137,7 @@ func (o *Outbox) send(ctx context.Context, m dormouse.Mail) error {
 	case err == nil:
 		log.Info("mail sent")
 	case dormouse.CodeOf(err) == dormouse.Invalid || time.Since(m.CreatedAt) > giveUp:
-		log.Error("a mail can not be sent, and is given up", "error", err)
+		log.Error("a mail cannot be sent, and is given up", "error", err)
 	default:
 		wait := pause(m.Attempts)
 		log.Warn("a mail could not be sent; it is tried again", "error", err, "in", wait)

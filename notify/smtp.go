@@ -34,7 +34,7 @@ func (s SMTP) Send(ctx context.Context, m dormouse.Mail) error {
 	message := mail.NewMsg()
 	err := errors.Join(message.From(m.From), message.To(m.To...))
 	if err != nil {
-		return dormouse.Errorf(dormouse.Invalid, "an address can not be: %w", err)
+		return dormouse.Errorf(dormouse.Invalid, "an address cannot be: %w", err)
 	}
 	message.Subject(m.Subject)
 	message.SetMessageIDWithValue(m.MessageID)

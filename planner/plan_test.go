@@ -286,7 +286,7 @@ func TestPlanCollapses(t *testing.T) {
 		{name: "a property of a change", a: planner.Request{Properties: by("Change", "p", 1)}, b: planner.Request{}, merged: true},
 		{name: "not me", a: planner.Request{NoCollapse: true}, b: planner.Request{}},
 		{name: "not into me", a: planner.Request{}, b: planner.Request{NoCollapse: true}},
-		{name: "properties JSON can not hold", a: planner.Request{Properties: by("Scheduler", "p", func() {})}, b: planner.Request{Properties: by("Scheduler", "p", func() {})}},
+		{name: "properties JSON cannot hold", a: planner.Request{Properties: by("Scheduler", "p", func() {})}, b: planner.Request{Properties: by("Scheduler", "p", func() {})}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -134,7 +134,7 @@ func (o *Owner) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAt
 func (t *tx) settleAttempt(a dormouse.LaunchAttempt) error {
 	name := attemptName(a.ID)
 	if a.State != dormouse.AttemptAccepted && a.State != dormouse.AttemptRefused {
-		return dormouse.Errorf(dormouse.Invalid, "%s can not be settled as %q", name, a.State)
+		return dormouse.Errorf(dormouse.Invalid, "%s cannot be settled as %q", name, a.State)
 	}
 	n, err := t.exec(`UPDATE attempts SET state = $2, settled_at = $3, error_code = $4, error = $5
 		WHERE id = $1 AND state = 'open'`, a.ID, string(a.State), micros(a.SettledAt), a.ErrorCode, a.Error)

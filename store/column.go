@@ -81,7 +81,7 @@ func (c propertiesColumn) Scan(v any) error {
 func encodeJSON(what string, v any) (string, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return "", dormouse.Errorf(dormouse.Invalid, "%s can not be stored: %w", what, err)
+		return "", dormouse.Errorf(dormouse.Invalid, "%s cannot be stored: %w", what, err)
 	}
 	return string(text), nil
 }

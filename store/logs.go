@@ -179,7 +179,7 @@ const (
 // the number of lines that were returned.
 func (db *DB) LogLines(ctx context.Context, logID, first, limit int64) (lines []dormouse.LogLine, err error) {
 	if first < 0 || limit < 0 {
-		return nil, dormouse.Errorf(dormouse.Invalid, "lines of %s: first (%d) and limit (%d) can not be negative", logName(logID), first, limit)
+		return nil, dormouse.Errorf(dormouse.Invalid, "lines of %s: first (%d) and limit (%d) cannot be negative", logName(logID), first, limit)
 	}
 	limit = min(limit, maxReadLines)
 	err = db.snapshot(ctx, "reading lines of "+logName(logID), func(t *tx) error {

@@ -102,7 +102,7 @@ func (t *tx) merge(logID int64, run []chunk) error {
 }
 
 // compactLog merges what small chunks a complete log still has. The log is
-// whole without it, so when it can not be done, for instance because the master
+// whole without it, so when it cannot be done, for instance because the master
 // is going down, the log merely keeps more rows.
 func (o *Owner) compactLog(ctx context.Context, logID int64) {
 	for next := int64(0); next >= 0; {

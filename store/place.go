@@ -50,7 +50,7 @@ func (db *DB) CheckPlace(ctx context.Context) error {
 	}
 	var then Place
 	if err := json.Unmarshal([]byte(text), &then); err != nil {
-		return dormouse.Errorf(dormouse.Internal, "where the database was can not be read: %w", err)
+		return dormouse.Errorf(dormouse.Internal, "where the database was cannot be read: %w", err)
 	}
 	moved := then.moved(now)
 	if len(moved) == 0 {

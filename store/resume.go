@@ -12,7 +12,7 @@ import (
 // a master that was started again can go on with it.
 type Resumable struct {
 	// Plan stands for the builder's steps and Session for the agent's process,
-	// as [Owner.StartBuild] was given them. They are empty where the build can not
+	// as [Owner.StartBuild] was given them. They are empty where the build cannot
 	// go on.
 	Plan, Session string
 	// StopReason says why the build was asked to stop, "" if it was not.

@@ -69,7 +69,7 @@ func readLease(body []byte) (time.Duration, error) {
 		Seconds float64 `json:"lease_seconds"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return 0, dormouse.Errorf(dormouse.Unavailable, "the master's lease can not be read: %w", err)
+		return 0, dormouse.Errorf(dormouse.Unavailable, "the master's lease cannot be read: %w", err)
 	}
 	if answer.Seconds < minLease.Seconds() || answer.Seconds > maxLease.Seconds() {
 		return 0, dormouse.Errorf(dormouse.Unavailable, "the master's lease of %v s is not between %v and %v", answer.Seconds, minLease, maxLease)

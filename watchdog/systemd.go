@@ -34,6 +34,6 @@ func (n notifier) send(state string) {
 		_, err = conn.Write([]byte(state))
 	}
 	if err != nil {
-		n.log.Warn("systemd could not be told how the service is", "err", err)
+		n.log.Warn("systemd could not be told how the service is", "error", err)
 	}
 }

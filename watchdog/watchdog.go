@@ -45,7 +45,7 @@ type Config struct {
 	PowerOffCommand string
 	// Discover, if not nil, completes the configuration from what this machine
 	// knows of itself. It is called until it succeeds; the clock runs
-	// meanwhile, so that a machine which can not find out who it is goes off.
+	// meanwhile, so that a machine which cannot find out who it is goes off.
 	Discover func(ctx context.Context, c *Config) error
 
 	// Version is how the watchdog introduces itself.
@@ -97,7 +97,7 @@ func (c *Config) checkLease() error {
 }
 
 // Watchdog holds a lease from the master, and powers the machine off when it
-// can not renew it. Make it with [New].
+// cannot renew it. Make it with [New].
 type Watchdog struct {
 	cfg    Config
 	known  bool           // the configuration is complete
@@ -172,7 +172,7 @@ func (d *Watchdog) ask(ctx context.Context, w watch) watch {
 			err = c.check()
 		}
 		if err != nil {
-			return d.unanswered(ctx, w, fmt.Errorf("can not find out who this machine is: %w", err))
+			return d.unanswered(ctx, w, fmt.Errorf("cannot find out who this machine is: %w", err))
 		}
 		began := w.until.Add(-w.term)
 		d.cfg, d.known = c, true
@@ -203,7 +203,7 @@ func (d *Watchdog) unanswered(ctx context.Context, w watch, err error) watch {
 		w = w.failed(now, d.chance())
 	}
 	off := w.until.Sub(now).Round(time.Second)
-	d.cfg.Log.Warn(text, "err", err, "power_off_in", off, "ask_again_in", w.next.Sub(now).Round(time.Millisecond))
+	d.cfg.Log.Warn(text, "error", err, "power_off_in", off, "ask_again_in", w.next.Sub(now).Round(time.Millisecond))
 	d.notify.send(fmt.Sprintf("STATUS=%s: powering off in %v", text, off))
 	return w
 }
@@ -228,7 +228,7 @@ func (d *Watchdog) powerOff(ctx context.Context, w watch) {
 		err := d.shell(ctx, command)
 		again := time.After(powerOffAgain)
 		if err != nil && !machine.Stopping(ctx) {
-			d.cfg.Log.Error("the power-off command failed: this machine runs on, and is tried again", "err", err)
+			d.cfg.Log.Error("the power-off command failed: this machine runs on, and is tried again", "error", err)
 		}
 		select {
 		case <-again:

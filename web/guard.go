@@ -145,7 +145,7 @@ func (g *guard) hostAllowed(r *http.Request) bool {
 }
 
 // arrivedOnLoopback reports whether the connection's own end is a loopback
-// address, and supposes so where it can not tell.
+// address, and supposes so where it cannot tell.
 func arrivedOnLoopback(r *http.Request) bool {
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

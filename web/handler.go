@@ -34,7 +34,7 @@ type Options struct {
 	MaxStreams int
 	// Log is where failures go; nil is nowhere.
 	Log *slog.Logger
-	// Health says why the master can not do its work, for /healthz; nil says
+	// Health says why the master cannot do its work, for /healthz; nil says
 	// it always can.
 	Health func(context.Context) error
 }

@@ -141,7 +141,7 @@ func (h *hub) end() {
 func (h *hub) publish(e dormouse.Event) {
 	data, err := json.Marshal(e)
 	if err != nil {
-		// A property that is no JSON can not have come from the API or the
+		// A property that is no JSON cannot have come from the API or the
 		// store. The reader must not believe that nothing happened.
 		h.lost()
 		return

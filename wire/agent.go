@@ -273,7 +273,7 @@ type UpdatePair struct {
 type Updates []byte
 
 // EncodeUpdates encodes updates. Its error is Invalid: a value of a type that
-// can not be sent, or more than a frame may have.
+// cannot be sent, or more than a frame may have.
 func EncodeUpdates(updates []UpdatePair) (Updates, error) {
 	b, err := appendValue(nil, updateArgs(updates))
 	if err == nil && len(b) > MaxFrame-frameOverhead {
@@ -397,7 +397,7 @@ func (c *AgentConn) ReadFile(ctx context.Context, commandID string, n int) ([]by
 		return []byte(v), nil
 	}
 	// Buildbot 3.7's master answers with nothing whatever it has read, so that its
-	// workers can not download files over this protocol.
+	// workers cannot download files over this protocol.
 	return nil, dormouse.Errorf(dormouse.Internal, "%s answered update_read_file without the bytes of the file, as Buildbot 3.7 does: no file can be downloaded from it", c.name)
 }
 

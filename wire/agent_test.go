@@ -351,7 +351,7 @@ func TestBackPressure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The agent must stall: it can not have sent everything until the gate opens.
+	// The agent must stall: it cannot have sent everything until the gate opens.
 	for range 10 {
 		receive(t, sent)
 	}

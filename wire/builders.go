@@ -95,7 +95,7 @@ func (w *Worker) SetBuilders(ctx context.Context, builders []BuilderDir) error {
 // directoryBits is S_IFDIR under S_IFMT, as stat(2) has them.
 const formatBits, directoryBits = 0o170000, 0o040000
 
-// isDirectory asks the worker. What can not be asked is no directory: it is
+// isDirectory asks the worker. What cannot be asked is no directory: it is
 // left alone.
 func (w *Worker) isDirectory(ctx context.Context, name string) bool {
 	values, err := w.collect(ctx, "stat", map[string]any{"path": w.Path(name)}, "stat")

@@ -62,7 +62,7 @@ func Dial(ctx context.Context, o DialOptions) (*AgentConn, error) {
 		return nil, dormouse.Errorf(dormouse.Invalid, "%q is not the address of a master (ws://host:port/)", o.URL)
 	}
 	if strings.Contains(o.Name, ":") || o.Name == "" {
-		return nil, dormouse.Errorf(dormouse.Invalid, "%q can not be a worker's name: it must be something, without a colon", o.Name)
+		return nil, dormouse.Errorf(dormouse.Invalid, "%q cannot be a worker's name: it must be something, without a colon", o.Name)
 	}
 	transport := Transport(o.Trust)
 	if o.DialContext != nil {

@@ -43,7 +43,7 @@
 // so none is sent; what comes in is repaired with U+FFFD. Frames exceed 32 KiB
 // as a matter of course; here they may have [MaxFrame] bytes.
 //
-// A stream that can not be understood is closed with a reason: a text message
+// A stream that cannot be understood is closed with a reason: a text message
 // (1003), bytes that are not a MessagePack map, nest too deep, hold too much or
 // have no integer seq_number (1007), a response to what was never asked (1002),
 // a message beyond MaxFrame (1009). A request that is understood but makes no
@@ -83,7 +83,7 @@
 //
 // Our agent writes what it downloads, and copies, below its base directory only.
 // A name that is not UTF-8 comes in "files" with U+FFFD for what is not, and so
-// can not be asked for; in an archive it is as it is.
+// cannot be asked for; in an archive it is as it is.
 //
 // # Requests of the worker
 //

@@ -33,7 +33,7 @@ type rawField struct {
 var errNoSeq = errors.New("a frame without an integer seq_number")
 
 // parseFrame checks all of b and finds its fields. A frame that has no
-// seq_number can not be answered and is an error; one without op is not.
+// seq_number cannot be answered and is an error; one without op is not.
 func parseFrame(b []byte) (frame, error) {
 	var f frame
 	if len(b) == 0 {

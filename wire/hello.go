@@ -31,7 +31,7 @@ const HeaderSecretHash = "Dormouse-Secret-SHA256"
 const HeaderMachine = "Dormouse-Machine"
 
 // maxName bounds a worker's name and instance id as they come in; what is
-// longer can not be configured, and would only fill logs.
+// longer cannot be configured, and would only fill logs.
 const maxName = 256
 
 // Hello is how a connection introduces itself in the handshake.

@@ -44,7 +44,7 @@ const (
 //
 //	reader    reads frames; calls serve. It never writes and, but for what
 //	          serve does to hold the other side back, never waits: so both
-//	          sides can not wait for each other.
+//	          sides cannot wait for each other.
 //	writer    writes what reply and call give it.
 //	closing   started by end: closes the WebSocket, which ends the other two.
 type peer struct {

@@ -85,7 +85,7 @@ type Identity struct {
 	// They differ for a machine that learns only here which worker it is.
 	Name string
 	// Generation is the one that the connection proves to belong to: 0 for a
-	// worker that is not latent, or where it can not be known.
+	// worker that is not latent, or where it cannot be known.
 	Generation int64
 	// SecretBound says that the agent attaches with its own secret from now on:
 	// see [HeaderSecretHash].
@@ -163,7 +163,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) refused(h Hello, err error) {
-	s.refusals.Warn("worker refused", "worker", h.Name, "remote", h.RemoteAddr, "code", dormouse.CodeOf(err), "err", err)
+	s.refusals.Warn("worker refused", "worker", h.Name, "remote", h.RemoteAddr, "code", dormouse.CodeOf(err), "error", err)
 }
 
 // enter counts a handshake in, unless the server is closing.

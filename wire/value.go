@@ -23,7 +23,7 @@ const (
 	// log) nests six levels.
 	maxDepth = 32
 	// maxValues bounds what a frame may hold, so that a frame of one-byte
-	// values can not become a hundred times its size in memory. The most that
+	// values cannot become a hundred times its size in memory. The most that
 	// an honest frame holds is one name per file of a listed directory.
 	maxValues = 1 << 20
 )
@@ -248,7 +248,7 @@ func appendValue(b []byte, v any) ([]byte, error) {
 	case map[string]int:
 		return appendMap(b, v)
 	default:
-		return b, fmt.Errorf("a %T can not be sent", v)
+		return b, fmt.Errorf("a %T cannot be sent", v)
 	}
 }
 

@@ -179,7 +179,7 @@ func (w *Worker) runProbe(pr *probe) {
 	case w.server.quit.Err() != nil: // nobody is let in any more
 		pr.alive = true
 	case w.frames.Load() != before, w.budget.held():
-		// Its answer is behind output that it, or we, can not move faster.
+		// Its answer is behind output that it, or we, cannot move faster.
 		pr.alive = true
 	default:
 		w.drop(fmt.Errorf("silent for %v while another connection with its name came in", timeout))

@@ -63,7 +63,7 @@ func (w *Worker) attach(ctx context.Context, log *slog.Logger) (ending, error) {
 		}
 		w.keepMachine(c.Machine(), log)
 		if !c.Extensions().Has(wire.Resume) {
-			// This master can not take them up, and must not start others
+			// This master cannot take them up, and must not start others
 			// beside them.
 			w.commands.Keep(nil)
 		}
@@ -116,7 +116,7 @@ func (a *attachment) keepalive(interval time.Duration) {
 		cancel()
 		if err != nil {
 			if a.ctx.Err() == nil {
-				a.log.Warn("the master does not answer a keepalive: dropping the connection", "err", err)
+				a.log.Warn("the master does not answer a keepalive: dropping the connection", "error", err)
 				_ = a.conn.Close() // the attachment hears of it by Done
 			}
 			return

@@ -99,7 +99,7 @@ func (c *Config) check() error {
 	case c.Name == "":
 		wrong = append(wrong, "no worker name: give --name")
 	case strings.Contains(c.Name, ":"):
-		wrong = append(wrong, "worker name "+strconv.Quote(c.Name)+" has a colon, which the protocol can not carry")
+		wrong = append(wrong, "worker name "+strconv.Quote(c.Name)+" has a colon, which the protocol cannot carry")
 	}
 	if c.trust, err = machine.ReadTrust(c.CAFile); err != nil {
 		wrong = append(wrong, err.Error())

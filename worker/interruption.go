@@ -47,7 +47,7 @@ func (a *attachment) tellNotices() {
 		if notice != nil {
 			if err := a.conn.Interruption(a.ctx, *notice); err != nil {
 				if a.ctx.Err() == nil {
-					a.log.Warn("the master did not take the interruption notice", "err", err)
+					a.log.Warn("the master did not take the interruption notice", "error", err)
 				}
 				return // the next connection tells it
 			}

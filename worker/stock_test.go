@@ -229,7 +229,7 @@ func TestStockMaster(t *testing.T) {
 		t.Skipf("%s is missing: install Debian's buildbot to run this test", stockMaster)
 	}
 	s := &stock{t: t, dir: t.TempDir()}
-	port, err := loopback.FreePort() // the stock master can not tell which one it took by itself
+	port, err := loopback.FreePort() // the stock master cannot tell which one it took by itself
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func (s *stock) compareMain(got stockResult) {
 	}
 }
 
-// compareDownloads has the master send files: as it is, which it can not, and
+// compareDownloads has the master send files: as it is, which it cannot, and
 // repaired.
 func (s *stock) compareDownloads(source string) {
 	t := s.t

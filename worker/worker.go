@@ -69,7 +69,7 @@ type Worker struct {
 	session string
 	// secret takes the place of the password that the launch gave to the
 	// machine, once the master has bound it. It is in memory alone, so that
-	// builds, which can read the launch's, can not read it.
+	// builds, which can read the launch's, cannot read it.
 	secret string
 	// machine is the token by which the master knows, when this agent is started
 	// again, that it is on the same machine. It is on the disk, where builds can read
@@ -105,14 +105,14 @@ func dialWire(ctx context.Context, o wire.DialOptions, connected func(conn)) err
 // orders the shutdown: then it returns nil, with every command it ran ended.
 // Else its error is a *dormouse.Error: Conflict around [ErrSuperseded],
 // Unavailable or Unauthorized around [ErrGaveUp], Invalid where the base
-// directory can not be used. It is to be called once.
+// directory cannot be used. It is to be called once.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.cfg.Umask != nil {
 		syscall.Umask(*w.cfg.Umask)
 	}
 	// info is where the administrator describes the machine; see describe.
 	if err := os.MkdirAll(filepath.Join(w.cfg.BaseDir, "info"), 0o777); err != nil {
-		return dormouse.Errorf(dormouse.Invalid, "can not make the worker's base directory: %w", err)
+		return dormouse.Errorf(dormouse.Invalid, "cannot make the worker's base directory: %w", err)
 	}
 	w.machine = machine.ReadToken(w.cfg.BaseDir)
 	log := w.cfg.Log.With("worker", w.cfg.Name, "master", w.cfg.Master)
@@ -134,7 +134,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.powerOff(ctx, log)
 			return nil
 		case end == endRefused && dormouse.CodeOf(err) == dormouse.Conflict:
-			log.Error("the worker ends: its generation is over", "err", err)
+			log.Error("the worker ends: its generation is over", "error", err)
 			w.powerOff(ctx, log)
 			return dormouse.Errorf(dormouse.Conflict, "%w: %w", ErrSuperseded, err)
 		case end == endRefused && dormouse.CodeOf(err) == dormouse.Invalid:
@@ -143,7 +143,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if end == endLost && time.Since(begin) >= settled {
 			failures = 0
 		} else if failures++; w.cfg.MaxRetries > 0 && failures >= w.cfg.MaxRetries {
-			log.Error("the worker ends: too many failures to attach in a row", "failures", failures, "err", err)
+			log.Error("the worker ends: too many failures to attach in a row", "failures", failures, "error", err)
 			w.powerOff(ctx, log)
 			if err == nil {
 				err = errors.New("the connection ended without a reason")
@@ -197,11 +197,11 @@ func (w *Worker) report(log *slog.Logger, end ending, err error, delay time.Dura
 	retry := slog.Duration("retry_in", delay.Round(time.Millisecond))
 	switch {
 	case end == endLost:
-		log.Warn("lost the connection to the master", "err", err, retry)
+		log.Warn("lost the connection to the master", slog.Any("error", err), retry)
 	case dormouse.CodeOf(err) == dormouse.Unauthorized:
-		log.Error("the master refuses this worker's name or password: compare them with its configuration", "err", err, retry)
+		log.Error("the master refuses this worker's name or password: compare them with its configuration", slog.Any("error", err), retry)
 	default:
-		log.Warn("can not attach to the master", "err", err, retry)
+		log.Warn("cannot attach to the master", slog.Any("error", err), retry)
 	}
 }
 
@@ -211,7 +211,7 @@ func (w *Worker) keepMachine(token string, log *slog.Logger) {
 		return
 	}
 	if err := machine.KeepToken(w.cfg.BaseDir, token); err != nil {
-		log.Warn("the machine's token cannot be kept: if the agent is started again, the master takes longer to notice", "err", err)
+		log.Warn("the machine's token cannot be kept: if the agent is started again, the master takes longer to notice", "error", err)
 		return
 	}
 	w.machine = token
@@ -225,6 +225,6 @@ func (w *Worker) powerOff(ctx context.Context, log *slog.Logger) {
 	log.Info("powering the machine off", "command", w.cfg.PowerOffCommand)
 	err := machine.PowerOff(ctx, w.cfg.PowerOffCommand, w.cfg.BaseDir, w.cfg.powerOffEnviron)
 	if err != nil && !machine.Stopping(ctx) {
-		log.Error("the power-off command failed: this machine may run on", "err", err)
+		log.Error("the power-off command failed: this machine may run on", "error", err)
 	}
 }

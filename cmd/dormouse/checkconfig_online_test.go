@@ -223,7 +223,7 @@ func TestCheckconfigOnlineSaysWhatWillNeverStart(t *testing.T) {
 		wrong              bool
 		want               string
 	}{
-		{"an image for another processor", fmt.Sprintf("['t4g.micro', 't3.micro'], ami=%q", armImage), "", true, "t3.micro can not run " + armImage},
+		{"an image for another processor", fmt.Sprintf("['t4g.micro', 't3.micro'], ami=%q", armImage), "", true, "t3.micro cannot run " + armImage},
 		{"an image that fits", fmt.Sprintf("'t4g.micro', ami=%q", armImage), "", false, "t4g.micro: arm64, as the image"},
 		{"a type that does not exist", fmt.Sprintf("'t3.gigantic', ami=%q", ec2sim.ScriptImageID), "", true, "t3.gigantic: there is no such type"},
 		{"a budget below an hour", good, budget("{'per_hour': 0.01}"), true, "more than the whole budget"},

@@ -154,7 +154,7 @@ func completeWorkerFlag(cmd *cobra.Command, _ []string, _ string) ([]string, cob
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completionConnection connects as the command would; nil where it can not.
+// completionConnection connects as the command would; nil where it cannot.
 func completionConnection(cmd *cobra.Command) *connection {
 	if readEnv(cmd) != nil {
 		return nil

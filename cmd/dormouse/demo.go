@@ -112,7 +112,7 @@ func runDemo(cmd *cobra.Command, f demoFlags) (err error) {
 	case f.kill && (f.builds != 1 || f.repo != "" || f.command != ""):
 		return usageErrorf("--kill-master is about one build of the sample: leave --builds, --repo and --command out")
 	case f.bootDelay < 0 || f.buildWaitTimeout < 0:
-		return usageErrorf("--boot-delay and --build-wait-timeout can not be negative: a demo ends")
+		return usageErrorf("--boot-delay and --build-wait-timeout cannot be negative: a demo ends")
 	}
 	if _, err := exec.LookPath("git"); err != nil {
 		return dormouse.Errorf(dormouse.Configuration, "the demo needs git, which is not on the PATH: install it and try again")

@@ -92,7 +92,7 @@ func (f *follower) ends(made []dormouse.BuildRequest) []dormouse.BuildRequest {
 	out := make([]dormouse.BuildRequest, len(made))
 	for i, r := range made {
 		end := f.requests[r.ID].BuildRequest
-		// A chain can not be longer than there are requests.
+		// A chain cannot be longer than there are requests.
 		for range f.requests {
 			next := f.requests[end.CollapsedInto]
 			if next == nil {

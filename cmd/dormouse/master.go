@@ -67,7 +67,7 @@ the exit code is 1.`,
 				tokenFile = filepath.Join(dir, "token")
 			}
 			if grace < 0 || stopTime < 0 {
-				return usageErrorf("--grace and --stop-time can not be negative")
+				return usageErrorf("--grace and --stop-time cannot be negative")
 			}
 			o := master.Options{Log: log, TimeScale: timeScale, AdoptDeployment: adopt}
 			return serveMaster(cmd, dir, tokenFile, o, grace, stopTime, asJSON)
@@ -143,7 +143,7 @@ func serveMaster(cmd *cobra.Command, dir, tokenFile string, o master.Options, gr
 			}
 			return stopMaster(ctx, m, stopTime, signals)
 		case failed := <-m.Failed():
-			log.Error("the master can not go on", "error", failed)
+			log.Error("the master cannot go on", "error", failed)
 			_ = stopMaster(ctx, m, stopTime, nil)
 			return failed
 		}

@@ -87,7 +87,7 @@ func newExitCodesTopic() *cobra.Command {
   0    it went well; with force --wait: success or warnings
   1    what was asked for failed, or the build did
   2    the command line is wrong
-  3    the master can not be reached
+  3    the master cannot be reached
   4    the master refused: the token is missing or not its own
   130  interrupted`,
 	}

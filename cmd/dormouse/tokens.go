@@ -51,7 +51,7 @@ func findToken(address *url.URL, file string) (token, source string, err error) 
 func readToken(file string) (string, error) {
 	data, err := private.Read(file)
 	if err != nil {
-		return "", fmt.Errorf("the token can not be read: %w", err)
+		return "", fmt.Errorf("the token cannot be read: %w", err)
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" || len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {

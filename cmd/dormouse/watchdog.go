@@ -33,10 +33,10 @@ be reached for the time of a lease (at first that of --lease, counted from the
 start; then what the master says).
 
 It runs beside "dormouse worker" or a stock buildbot-worker, as root, so that a
-build can not stop it, with the worker's settings: flags, environment and with
+build cannot stop it, with the worker's settings: flags, environment and with
 --from-user-data the instance's user data, whose keys are those of "dormouse
 worker" and this command's own. With --from-user-data or an --instance-id of
-"auto" a machine that can not find out who it is goes off, too.`,
+"auto" a machine that cannot find out who it is goes off, too.`,
 		Example: `  dormouse watchdog --from-user-data
   dormouse watchdog --master wss://ci.example.com:9989 --name linux-1 --password-file /etc/dormouse/password --instance-id auto`,
 		Args: cobra.NoArgs,
@@ -104,7 +104,7 @@ func agentPassword(file string, userData map[string]string) (string, error) {
 	if file != "" {
 		text, err := private.Read(file)
 		if err != nil {
-			return "", usageErrorf("can not read the worker's password: %w", err)
+			return "", usageErrorf("cannot read the worker's password: %w", err)
 		}
 		return strings.TrimRight(string(text), "\r\n"), nil
 	}

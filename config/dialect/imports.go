@@ -53,7 +53,7 @@ func (p *importParser) name() (token, *mistake) {
 // dotted reads a module's name. The token is its first.
 func (p *importParser) dotted() (string, token, *mistake) {
 	if t := p.peek(); t.is(".") || t.is("...") {
-		return "", t, mistakef(t.at(), "put everything into one file", "a configuration can not import another file")
+		return "", t, mistakef(t.at(), "put everything into one file", "a configuration cannot import another file")
 	}
 	first, m := p.name()
 	if m != nil {

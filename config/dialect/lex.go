@@ -61,7 +61,7 @@ func (t token) startsOperand() bool {
 	return t.is("{")
 }
 
-// pythonKeywords are the words that can not be a name: Starlark's keywords and
+// pythonKeywords are the words that cannot be a name: Starlark's keywords and
 // those of Python's that Starlark reserves.
 var pythonKeywords = wordSet(`and as async await break class continue def del elif else except
 	finally for from global if import in is lambda load nonlocal not or pass raise return try
@@ -130,7 +130,7 @@ func (l *lexer) advance() {
 		l.off += 2
 	case c < utf8.RuneSelf:
 		if c == 0 {
-			l.fail(l.here(), "", "a NUL character can not be part of a configuration")
+			l.fail(l.here(), "", "a NUL character cannot be part of a configuration")
 		}
 		l.off++
 	default:
@@ -354,7 +354,7 @@ func (l *lexer) scanOperator(t token) {
 		l.fail(t.at(), "nothing, not even a space, may follow a backslash that continues a line", "stray backslash")
 	case strings.IndexByte("+-*/%&|^~<>=.,:;@", c) < 0:
 		r, _ := utf8.DecodeRune(rest)
-		l.advance() // names characters that can not be in any text
+		l.advance() // names characters that cannot be in any text
 		l.fail(t.at(), "", "unexpected character %q", r)
 	}
 	l.advance()

@@ -61,7 +61,7 @@ func (v *Vocabulary) refuse(s []token) *mistake {
 		return mistakef(first.at(), v.hint(first.text, hint), "%q is not part of Starlark", first.text)
 	}
 	if first.word("load") {
-		return mistakef(first.at(), "put everything into one file", "a configuration can not load another file")
+		return mistakef(first.at(), "put everything into one file", "a configuration cannot load another file")
 	}
 	if first.is("@") {
 		return v.refuseDecorator(s)

@@ -218,7 +218,7 @@ func (w *rewritten) chain(s []token) *mistake {
 	}
 	for _, i := range ops {
 		if !s[i].is("=") {
-			return mistakef(s[i].at(), "write two statements", "%q can not be part of a chained assignment", s[i].text)
+			return mistakef(s[i].at(), "write two statements", "%q cannot be part of a chained assignment", s[i].text)
 		}
 	}
 	start := 0

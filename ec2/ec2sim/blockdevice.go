@@ -54,7 +54,7 @@ func planDisks(img Image, mapping []blockDeviceInput) ([]disk, error) {
 		case m.Ebs != nil && m.VirtualName != "":
 			return nil, refuse("InvalidParameterCombination", "The device '%s' is both an EBS volume and '%s'", m.Device, m.VirtualName)
 		case m.NoDevice != nil && m.Device == rootDevice:
-			return nil, refuse("InvalidBlockDeviceMapping", "The root device '%s' can not be left out", m.Device)
+			return nil, refuse("InvalidBlockDeviceMapping", "The root device '%s' cannot be left out", m.Device)
 		}
 		seen[m.Device] = true
 		if m.Ebs == nil {

@@ -26,7 +26,7 @@ func (f *fault) withStatus(status int) *fault {
 	return f
 }
 
-// invalidValue is EC2's answer to a value that a parameter can not have.
+// invalidValue is EC2's answer to a value that a parameter cannot have.
 func invalidValue(parameter, value, why string) *fault {
 	return refuse("InvalidParameterValue", "Value (%s) for parameter %s is invalid. %s", value, parameter, why)
 }

@@ -51,7 +51,7 @@ var (
 	snapshotKind    = kind{"snap", "InvalidSnapshotID.Malformed", "InvalidSnapshot.NotFound", "snapshot"}
 )
 
-// check refuses ids that can not be of this kind, the first of them by name.
+// check refuses ids that cannot be of this kind, the first of them by name.
 func (k kind) check(ids ...string) error {
 	for _, id := range ids {
 		rest, ok := strings.CutPrefix(id, k.prefix+"-")

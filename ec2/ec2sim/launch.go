@@ -306,7 +306,7 @@ func (inst *instance) buy(in *marketInput) error {
 	}
 	if what := cmp.Or(in.Spot.Interruption, behaviourTerminate); what != behaviourTerminate {
 		return refuse("InvalidParameterCombination",
-			"The interruption behavior '%s' can not be used with a one-time Spot request", what)
+			"The interruption behavior '%s' cannot be used with a one-time Spot request", what)
 	}
 	if bid := in.Spot.MaxPrice; bid != "" {
 		price, err := strconv.ParseFloat(bid, 64)

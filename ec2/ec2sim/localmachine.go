@@ -183,7 +183,7 @@ for argument; do
 done
 case $power in
   off) echo off >%s ;;
-  reboot) echo "$name: this machine can not reboot" >&2; exit 1 ;;
+  reboot) echo "$name: this machine cannot reboot" >&2; exit 1 ;;
   *) echo "$name: there is no systemd in this machine" >&2; exit 1 ;;
 esac
 `

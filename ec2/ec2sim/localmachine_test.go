@@ -205,7 +205,7 @@ func TestWhatIsNoPowerOff(t *testing.T) {
 	id := *run(t, client, script("#!/bin/sh\nreboot; shutdown -r now; shutdown -c; systemctl daemon-reload; echo over\n")).Instances[0].InstanceId
 	eventually(t, "it ended", func() bool { return strings.Contains(consoleOf(t, client, id), "has ended") })
 	text := consoleOf(t, client, id)
-	if strings.Count(text, "can not reboot") != 2 || strings.Count(text, "no systemd") != 1 || !strings.Contains(text, "over\n") {
+	if strings.Count(text, "cannot reboot") != 2 || strings.Count(text, "no systemd") != 1 || !strings.Contains(text, "over\n") {
 		t.Errorf("console: %s", text)
 	}
 	if got := s.stateOf(id); got != dormouse.InstanceRunning {

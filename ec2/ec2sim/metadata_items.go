@@ -98,7 +98,7 @@ func (m *metadataService) items() map[string]string {
 	inst.notices(items, data)
 	if inst.metadata.tags {
 		for key, value := range s.tags[inst.id] {
-			// EC2 refuses to show a tag whose key can not be a path.
+			// EC2 refuses to show a tag whose key cannot be a path.
 			if !strings.Contains(key, "/") {
 				items[data+"tags/instance/"+key] = value
 			}

@@ -146,7 +146,7 @@ var (
 )
 
 // withDefaults returns the options with every default filled in, or says what
-// in them can not be.
+// in them cannot be.
 func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Region, defaultRegion)
 	setDefault(&o.AccountID, defaultAccountID)

@@ -23,7 +23,7 @@ func onFirstThread() bool { return syscall.Gettid() == syscall.Getpid() }
 const waitByPID = 1
 
 // awaitExit waits for the boot process to end and says how it did. It leaves
-// the zombie: while it is there, its number can not become a stranger's, and
+// the zombie: while it is there, its number cannot become a stranger's, and
 // the group can be named by it.
 func awaitExit(cmd *exec.Cmd) string {
 	pid := cmd.Process.Pid
@@ -80,7 +80,7 @@ func readStat(pid int) (stat, bool) {
 
 // machineProcesses lists the living processes of a machine: those of its group,
 // and those that carry its marker, a variable and its value, in the environment
-// they were started with. The environment of another user's processes can not
+// they were started with. The environment of another user's processes cannot
 // be read; those are not ours to end.
 func machineProcesses(group int, marker string) []int {
 	entries, err := filepath.Glob("/proc/[0-9]*")

@@ -53,7 +53,7 @@ func TestMachineOutlivesTheThreadThatBootedIt(t *testing.T) {
 }
 
 // The process's first thread never ends, so that whoever waits for its end, or
-// for what the kernel does at its end, waits in vain. A test can not choose the
+// for what the kernel does at its end, waits in vain. A test cannot choose the
 // thread that it is given; over many goroutines at once every thread comes up.
 func TestNoMortalThreadIsTheFirst(t *testing.T) {
 	const many = 64

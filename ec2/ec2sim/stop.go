@@ -20,7 +20,7 @@ type stateChangesOutput struct {
 }
 
 // stopInstances shuts machines down whose disk stays. As with every call that
-// lists ids, one that can not be stopped spoils it.
+// lists ids, one that cannot be stopped spoils it.
 func (c *call) stopInstances(in instancesInput) (*stateChangesOutput, error) {
 	instances, err := lookUp(instanceKind, in.InstanceIDs, c.instance)
 	if err != nil {

@@ -67,7 +67,7 @@ var (
 	vpcIDForm    = regexp.MustCompile(`^vpc-([0-9a-f]{8}|[0-9a-f]{17})$`)
 )
 
-// check says what in a configured subnet can not be.
+// check says what in a configured subnet cannot be.
 func (n Subnet) check(region string) error {
 	switch letters := regexp.MustCompile("^" + regexp.QuoteMeta(region) + "[" + zoneLetters + "]$"); {
 	case !subnetIDForm.MatchString(n.ID):

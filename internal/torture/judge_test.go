@@ -239,7 +239,8 @@ func TestWhoEndsWhatIsTakenBack(t *testing.T) {
 func TestWhatIsNoGenerations(t *testing.T) {
 	rows := []dormouse.Instance{{ID: "i-1", Worker: "w"}, {ID: "i-2", Worker: "w"}, {ID: "i-3", Worker: "w", Generation: 1}}
 	ledger := ec2sim.Ledger{Instances: []ec2sim.LedgerEntry{
-		{ID: "i-1", LaunchedAt: at(0), EndedAt: at(1)}, {ID: "i-2", LaunchedAt: at(2), EndedAt: at(3)},
+		{ID: "i-1", LaunchedAt: at(0), EndedAt: at(1)},
+		{ID: "i-2", LaunchedAt: at(2), EndedAt: at(3)},
 		{ID: "i-3", LaunchedAt: at(4), StoppingAt: at(5), EndedAt: at(5)},
 	}}
 	var f figures

@@ -2,7 +2,7 @@
 
 -- +goose Up
 -- The builder's steps as they were when the build began, and the agent's
--- session it began in; both empty for a build that can not go on.
+-- session it began in; both empty for a build that cannot go on.
 ALTER TABLE builds ADD COLUMN plan TEXT NOT NULL DEFAULT '';
 ALTER TABLE builds ADD COLUMN session TEXT NOT NULL DEFAULT '';
 -- Why somebody asked the build to stop, empty if nobody did.

@@ -20,7 +20,7 @@ func testText(t *testing.T, f *fixture) {
 	same(t, "the reason", got.Reason, "bad \uFFFD and \uFFFD")
 	same(t, "a property", got.Properties["p"].Value, any("nul \x00"))
 	_, err = f.SearchLogByName(ctx, 1, "\x00")
-	refused(t, "a name that can not be", err, dormouse.NotFound)
+	refused(t, "a name that cannot be", err, dormouse.NotFound)
 }
 
 // testContext calls with a context that has ended.

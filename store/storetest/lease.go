@@ -30,7 +30,7 @@ func testLease(t *testing.T, f *fixture) {
 		t.Errorf("%v does not say whose the lease is and until when", err)
 	}
 	if errors.Is(err, store.ErrSuperseded) {
-		t.Error("a master that was never one can not be superseded")
+		t.Error("a master that was never one cannot be superseded")
 	}
 	first := f.Owner
 	check(t, first.RenewLease(ctx, time.Hour, at(3000)))

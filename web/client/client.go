@@ -138,7 +138,7 @@ func (c *Client) newRequest(ctx context.Context, method, path string, query url.
 	if body != nil {
 		data, err := json.Marshal(body)
 		if err != nil {
-			return nil, dormouse.Errorf(dormouse.Invalid, "the request can not be written as JSON: %w", err)
+			return nil, dormouse.Errorf(dormouse.Invalid, "the request cannot be written as JSON: %w", err)
 		}
 		r = bytes.NewReader(data)
 	}
@@ -148,7 +148,7 @@ func (c *Client) newRequest(ctx context.Context, method, path string, query url.
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, r)
 	if err != nil {
-		return nil, dormouse.Errorf(dormouse.Invalid, "the request can not be made: %w", err)
+		return nil, dormouse.Errorf(dormouse.Invalid, "the request cannot be made: %w", err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -248,7 +248,7 @@ func (c *Client) stranger(err error) error {
 	return &dormouse.Error{Code: dormouse.Unavailable, Message: "what answers at " + c.base.String() + " is not a Dormouse master", Err: err}
 }
 
-// garbled is what can not be understood in the middle of a stream. To ask again
+// garbled is what cannot be understood in the middle of a stream. To ask again
 // would bring the same.
 func (c *Client) garbled(err error) error {
 	return dormouse.Errorf(dormouse.Internal, "the master at %s sends what this client does not understand; is it of another version? %w", c.base, err)

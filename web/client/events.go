@@ -32,7 +32,7 @@ type Message struct {
 }
 
 // Events listens to what happens. It ends with an error when ctx ends, the
-// master refuses, or it can not be reached at first, or later for two minutes.
+// master refuses, or it cannot be reached at first, or later for two minutes.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Message, error] {
 	v := url.Values{}
 	for i, k := range q.Kinds {
@@ -79,7 +79,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Message, er
 
 // FollowLog yields a log's lines, beginning with number from, until it is
 // complete. A cut connection is taken up again without a gap or a repetition.
-// It ends with an error when ctx ends, the master refuses, or it can not be
+// It ends with an error when ctx ends, the master refuses, or it cannot be
 // reached at first, or later for two minutes.
 func (c *Client) FollowLog(ctx context.Context, id, from int64) iter.Seq2[web.Line, error] {
 	v := url.Values{}

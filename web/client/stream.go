@@ -36,7 +36,7 @@ type serverEvent struct {
 var errStop = errors.New("stop")
 
 // stream opens a stream and hands its events to handle, again and again after
-// cuts, until ctx ends, handle fails, or the master can not be reached: at the
+// cuts, until ctx ends, handle fails, or the master cannot be reached: at the
 // first try, or for too long. connected is called each time the stream stands; resumed says whether
 // the connection goes on after an id.
 func (c *Client) stream(ctx context.Context, path string, query url.Values, connected func(resumed bool) error, handle func(serverEvent) error) error {

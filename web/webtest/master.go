@@ -289,7 +289,7 @@ func (m *Master) force(req web.ForceRequest) ([]dormouse.BuildRequest, error) {
 		return nil, dormouse.Errorf(dormouse.NotFound, "there is no builder named %q; there are: linux, nightly", req.Builder)
 	}
 	if !m.builders[i].Forceable {
-		return nil, dormouse.Errorf(dormouse.Invalid, "builder %q can not be forced: no ForceScheduler names it", req.Builder)
+		return nil, dormouse.Errorf(dormouse.Invalid, "builder %q cannot be forced: no ForceScheduler names it", req.Builder)
 	}
 	m.calls = append(m.calls, fmt.Sprintf("force %s count=%d branch=%s revision=%s reason=%s priority=%d properties=%v",
 		req.Builder, req.Count, req.Branch, req.Revision, req.Reason, req.Priority, req.Properties))

@@ -234,7 +234,7 @@ func startBzip2(ctx context.Context, to io.Writer, environ []string) (io.WriteCl
 		err = cmd.Start()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("can not run %s: %w", path, err)
+		return nil, fmt.Errorf("cannot run %s: %w", path, err)
 	}
 	return &bzip2Process{in, cmd}, nil
 }

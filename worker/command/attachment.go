@@ -44,7 +44,7 @@ func (c *Commands) Attach(ctx context.Context, conn Conn, log *slog.Logger) *Att
 func (a *Attachment) Settings(s wire.Settings) {
 	nl, exact := parseNewline(s.NewlineRE)
 	if !exact {
-		a.log.Warn(`the master's newline_re can not be used here: lines end at \n alone`, "newline_re", s.NewlineRE)
+		a.log.Warn(`the master's newline_re cannot be used here: lines end at \n alone`, "newline_re", s.NewlineRE)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -59,7 +59,7 @@ func (a *Attachment) Start(start wire.StartCommand) error {
 		return err
 	}
 	if _, moves := c.(*transfer); moves && start.Group != "" {
-		return dormouse.Errorf(dormouse.Invalid, "command %q moves a file, and can not outlive its connection", start.Name)
+		return dormouse.Errorf(dormouse.Invalid, "command %q moves a file, and cannot outlive its connection", start.Name)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -42,7 +42,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) *Commands {
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	if cfg.OwnProcess {
 		if err := procs.Adopt(); err != nil {
-			log.Warn("processes that leave their parents cannot be adopted: one that wipes its environment, too, outlives its build", "err", err)
+			log.Warn("processes that leave their parents cannot be adopted: one that wipes its environment, too, outlives its build", "error", err)
 		}
 		c.reaping.Go(func() { c.remains.reap(c.ctx) })
 	}

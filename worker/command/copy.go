@@ -19,7 +19,7 @@ const copyTimeout = 120 * time.Second
 // copyStep is how much of a large file is copied between looks at the clock.
 const copyStep = 4 << 20
 
-// maxLeftOut bounds how many things that can not be copied the log names.
+// maxLeftOut bounds how many things that cannot be copied the log names.
 const maxLeftOut = 10
 
 // copyCommand copies a tree: links as links, with modes, times and, where that
@@ -204,7 +204,7 @@ func (c *copier) clear(to string) error {
 }
 
 // link copies a link as it is, wherever it leads. Its times are its own: they
-// can not be set within a root.
+// cannot be set within a root.
 func (c *copier) link(name, to string) error {
 	leads, err := c.source.Readlink(name)
 	if err == nil {

@@ -102,14 +102,14 @@ func TestCopyDirectoryFails(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ name, from, to, want string }{
-		{"missing", base + "/nothing", base + "/to", "can not copy " + base + "/nothing: no such file or directory"},
-		{"outside", from, outside + "/to", "can not copy to " + outside + "/to: it is not in the worker's base directory " + base},
+		{"missing", base + "/nothing", base + "/to", "cannot copy " + base + "/nothing: no such file or directory"},
+		{"outside", from, outside + "/to", "cannot copy to " + outside + "/to: it is not in the worker's base directory " + base},
 		{"link", from, base + "/away/to", "a symbolic link on the way leads to "},
 		{"itself", from, from, "it is the directory that is copied, or in it"},
 		{"into itself", from, from + "/dir/to", "it is the directory that is copied, or in it"},
-		{"a directory in the way", from, base + "/clash", "can not copy to " + base + "/clash/file: is a directory"},
-		{"a file in the way", from, base + "/other", "can not copy to " + base + "/other/dir: not a directory"},
-		{"a link in the way", from, base + "/planted", "can not copy to " + base + "/planted/dir: not a directory"},
+		{"a directory in the way", from, base + "/clash", "cannot copy to " + base + "/clash/file: is a directory"},
+		{"a file in the way", from, base + "/other", "cannot copy to " + base + "/other/dir: not a directory"},
+		{"a link in the way", from, base + "/planted", "cannot copy to " + base + "/planted/dir: not a directory"},
 	} {
 		master, failure := moveIn(t, base, "cpdir", map[string]any{"from_path": tt.from, "to_path": tt.to}, nil)
 		if got := master.text(dormouse.Stderr); failure != "" || master.pairs["rc"] != 1 || !strings.Contains(got, tt.want) {

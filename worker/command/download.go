@@ -22,7 +22,7 @@ func parseDownload(args map[string]any) (command, error) {
 		// The master's file is closed in any case, with a stock master, which
 		// would else keep it open.
 		if closeErr := r.files.ReadFileClose(r.ctx, r.id); closeErr != nil && r.ctx.Err() == nil {
-			r.log.Warn("the master did not close what was downloaded", "err", closeErr)
+			r.log.Warn("the master did not close what was downloaded", "error", closeErr)
 		}
 		return err
 	}

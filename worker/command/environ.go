@@ -25,7 +25,7 @@ func stepEnviron(base []string, env map[string]any, dir string) ([]string, error
 	out := maps.Clone(own)
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			return nil, dormouse.Errorf(dormouse.Invalid, "env: %q can not be the name of a variable", name)
+			return nil, dormouse.Errorf(dormouse.Invalid, "env: %q cannot be the name of a variable", name)
 		}
 		if env[name] == nil {
 			delete(out, name)

@@ -26,7 +26,7 @@ func TestStepEnviron(t *testing.T) {
 		},
 		{"number", map[string]any{"N": int64(1)}, nil, "the value of N is neither a string nor a list"},
 		{"list of numbers", map[string]any{"N": []any{int64(1)}}, nil, "the value of N is neither"},
-		{"name", map[string]any{"A=B": "x"}, nil, `"A=B" can not be the name`},
+		{"name", map[string]any{"A=B": "x"}, nil, `"A=B" cannot be the name`},
 		{"NUL", map[string]any{"A": "x\x00"}, nil, "NUL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

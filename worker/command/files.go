@@ -113,7 +113,7 @@ func removeDirectories(ctx context.Context, path string) (string, any, error) {
 	err := removeTree(ctx, filepath.Clean(path))
 	if errors.Is(err, syscall.ENAMETOOLONG) {
 		// Nested deeper than a path can say: RemoveAll goes down step by
-		// step, but can not be interrupted.
+		// step, but cannot be interrupted.
 		err = os.RemoveAll(path)
 	}
 	return "", nil, err
@@ -173,7 +173,7 @@ func someNames(dir string) ([]string, error) {
 }
 
 // listDirectory gives the names in a directory. One that is not valid UTF-8,
-// which the protocol can not carry, is shown as nearly as possible.
+// which the protocol cannot carry, is shown as nearly as possible.
 func listDirectory(_ context.Context, path string) (string, any, error) {
 	f, err := os.Open(path)
 	if err != nil {

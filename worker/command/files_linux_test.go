@@ -40,7 +40,7 @@ func TestRemoveUnwritableTree(t *testing.T) {
 		}
 		become(t, nobody)
 		if _, err := os.ReadDir(tree); err == nil {
-			t.Fatal("still admitted: the test can not fail")
+			t.Fatal("still admitted: the test cannot fail")
 		}
 	}
 	if err := removeTree(context.Background(), tree); err != nil {

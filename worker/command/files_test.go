@@ -90,7 +90,7 @@ func TestRmdir(t *testing.T) {
 	touch(t, single)
 	master = file(t, "rmdir", map[string]any{"paths": []any{"/proc/self", single}})
 	if master.pairs["rc"] == 0 {
-		t.Error("rc 0 for what can not be removed")
+		t.Error("rc 0 for what cannot be removed")
 	}
 	if _, err := os.Stat(single); err == nil {
 		t.Error("a failure stopped the rest")

@@ -27,14 +27,14 @@ func TestFullDisk(t *testing.T) {
 	path := write(t, filepath.Join(base, "dir/old"), "old")
 	before := left(t, base)
 	master, failure := moveIn(t, base, "download_file", map[string]any{"path": path}, func(m *fakeConn, _ *running) { m.from = strings.NewReader(big) })
-	if got := master.text(dormouse.Stderr); failure != "" || master.pairs["rc"] != 1 || got != "can not write "+path+": "+full+"\n" {
+	if got := master.text(dormouse.Stderr); failure != "" || master.pairs["rc"] != 1 || got != "cannot write "+path+": "+full+"\n" {
 		t.Errorf("%q, %v, %s", failure, master.pairs, got)
 	}
 	if diff := cmp.Diff(before, left(t, base)); diff != "" {
 		t.Error(diff)
 	}
 	master, failure = moveIn(t, base, "cpdir", map[string]any{"from_path": filepath.Join(source, "tree"), "to_path": filepath.Join(base, "to")}, nil)
-	if got := master.text(dormouse.Stderr); failure != "" || master.pairs["rc"] != 1 || got != "can not copy to "+filepath.Join(base, "to/big")+": "+full+"\n" {
+	if got := master.text(dormouse.Stderr); failure != "" || master.pairs["rc"] != 1 || got != "cannot copy to "+filepath.Join(base, "to/big")+": "+full+"\n" {
 		t.Errorf("%q, %v, %s", failure, master.pairs, got)
 	}
 }

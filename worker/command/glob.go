@@ -16,7 +16,7 @@ const maxGlobBytes = 8 << 20
 
 // globFiles gives the paths that match a pattern, as Python's glob does when it
 // is recursive, but sorted, and each once. A name that is not valid UTF-8, which
-// the protocol can not carry, is shown as nearly as possible: such a file can be
+// the protocol cannot carry, is shown as nearly as possible: such a file can be
 // uploaded with its directory only.
 func globFiles(ctx context.Context, pattern string) (string, any, error) {
 	g := &globbing{ctx: ctx, pattern: pattern, seen: make(map[string]bool)}
@@ -167,7 +167,7 @@ func orHere(dir string) string {
 	return dir
 }
 
-// entries are what is in a directory; of one that can not be read, nothing.
+// entries are what is in a directory; of one that cannot be read, nothing.
 func entries(dir string) []fs.DirEntry {
 	f, err := os.Open(orHere(dir))
 	if err != nil {

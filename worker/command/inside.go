@@ -20,7 +20,7 @@ func openInside(base, path string) (dir *os.Root, name string, err error) {
 	path = filepath.Clean(path)
 	realBase, err := filepath.EvalSymlinks(base)
 	if err != nil {
-		return nil, "", fmt.Errorf("can not open the worker's base directory: %w", err)
+		return nil, "", fmt.Errorf("cannot open the worker's base directory: %w", err)
 	}
 	real, err := resolve(filepath.Dir(path))
 	if err != nil {

@@ -87,7 +87,7 @@ func (s *lineSplitter) Flush(dst []dormouse.LogLine, now time.Time) []dormouse.L
 	return dst
 }
 
-// decode returns data as valid UTF-8, each byte that can not be part of it
+// decode returns data as valid UTF-8, each byte that cannot be part of it
 // replaced, and keeps back a sequence that the next read may complete.
 func (s *lineSplitter) decode(data []byte) string {
 	if len(s.raw) > 0 {

@@ -20,7 +20,7 @@ type newline struct {
 }
 
 // parseNewline reads the newline_re setting; exact is false for an
-// expression that Go's RE2 can not do, where lines end at \n alone.
+// expression that Go's RE2 cannot do, where lines end at \n alone.
 func parseNewline(expr string) (nl newline, exact bool) {
 	switch expr {
 	case stockNewline:

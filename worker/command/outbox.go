@@ -78,7 +78,7 @@ type outbox struct {
 	sent  int // the first of the queue that are on the lane
 	lane  *lane
 	links chan relink // holds the newest
-	lost  error       // what was said can not be told any more
+	lost  error       // what was said cannot be told any more
 
 	timer     *time.Timer
 	armed     bool
@@ -179,7 +179,7 @@ func (o *outbox) seal() {
 		return
 	}
 	data, err := wire.EncodeUpdates(o.pairs)
-	if err != nil { // a value of ours that can not be sent: a mistake of this program
+	if err != nil { // a value of ours that cannot be sent: a mistake of this program
 		o.lose(err)
 	} else if o.lost == nil {
 		o.queue.add(record{first: o.said, count: o.items, data: data})
@@ -192,7 +192,7 @@ func (o *outbox) seal() {
 func (o *outbox) lose(err error) {
 	if o.lost == nil {
 		o.lost = err
-		o.log.Error("what the command says can not be told to the master", "err", err)
+		o.log.Error("what the command says cannot be told to the master", "error", err)
 	}
 }
 
@@ -263,7 +263,7 @@ func (o *outbox) Acked(err error) {
 	case o.held:
 		o.lose(err) // or the master would have a hole, and not know
 	default:
-		o.log.Warn("the master did not take an update", "err", err)
+		o.log.Warn("the master did not take an update", "error", err)
 	}
 	o.pump()
 }
@@ -312,7 +312,7 @@ func (o *outbox) Full() bool {
 }
 
 // Drain sends what is left, and waits until all of it is acknowledged or the
-// command's context ends. Its error says that some can not be told.
+// command's context ends. Its error says that some cannot be told.
 func (o *outbox) Drain() error {
 	o.Flush()
 	for o.queue.len() > 0 && o.lost == nil && o.ctx.Err() == nil {
@@ -336,7 +336,7 @@ func (o *outbox) Complete(failure string) {
 			err := o.lane.to.Complete(o.ctx, o.id, failure)
 			if !o.held || !errors.Is(err, wire.ErrConnectionLost) {
 				if err != nil && o.ctx.Err() == nil {
-					o.log.Warn("the master did not take the command's end", "err", err)
+					o.log.Warn("the master did not take the command's end", "error", err)
 				}
 				return
 			}

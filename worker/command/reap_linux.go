@@ -10,7 +10,7 @@ import (
 )
 
 // awaitExit waits for the leader's end without reaping it: while it is a
-// zombie its process group's id can not come into other use, so that a later
+// zombie its process group's id cannot come into other use, so that a later
 // signal to the group reaches nobody else.
 func (p *osProcess) awaitExit() {
 	for {

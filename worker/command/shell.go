@@ -218,7 +218,7 @@ func (c *shellCommand) run(r *running) (failure string) {
 		err = os.MkdirAll(dir, 0o777)
 	}
 	if err != nil {
-		return fmt.Sprintf("can not make the working directory: %v", err)
+		return fmt.Sprintf("cannot make the working directory: %v", err)
 	}
 	c.dir = dir
 	env, err := stepEnviron(r.environ, c.env, dir)
@@ -230,7 +230,7 @@ func (c *shellCommand) run(r *running) (failure string) {
 	var tails *tails
 	if len(c.logs) > 0 {
 		tails = startTails(c.logs, func(path string, err error) {
-			r.log.Warn("can not read a command's log file", "path", path, "err", err)
+			r.log.Warn("cannot read a command's log file", "path", path, "error", err)
 		})
 		defer tails.Close()
 	}
@@ -240,7 +240,7 @@ func (c *shellCommand) run(r *running) (failure string) {
 		begin: r.remains.start, reaped: r.remains.reaped,
 	})
 	if err != nil {
-		r.line(dormouse.Stderr, "can not start the command: "+err.Error())
+		r.line(dormouse.Stderr, "cannot start the command: "+err.Error())
 		code := -1
 		if e, ok := errors.AsType[*notStarted](err); ok {
 			code = e.code

@@ -86,8 +86,8 @@ func TestShell(t *testing.T) {
 		{name: "no input", args: map[string]any{"command": "cat; echo end"}, out: "end\n"},
 		{name: "stdout unwanted", args: map[string]any{"command": "echo a; echo b >&2", "want_stdout": int64(0)}, err: "b\n"},
 		{name: "stderr unwanted", args: map[string]any{"command": "echo a; echo b >&2", "want_stderr": false}, out: "a\n"},
-		{name: "no such program", args: map[string]any{"command": []any{"no-such-program"}}, err: "can not start the command: no-such-program: command not found in " + testPath + "\n", rc: 127},
-		{name: "not a program", args: map[string]any{"command": []any{"/etc/passwd"}}, err: "can not start the command: exec /etc/passwd: permission denied\n", rc: 126},
+		{name: "no such program", args: map[string]any{"command": []any{"no-such-program"}}, err: "cannot start the command: no-such-program: command not found in " + testPath + "\n", rc: 127},
+		{name: "not a program", args: map[string]any{"command": []any{"/etc/passwd"}}, err: "cannot start the command: exec /etc/passwd: permission denied\n", rc: 126},
 		{name: "killed by a signal", args: map[string]any{"command": "kill -SEGV $$"}, header: []string{"process killed by signal 11"}, rc: -1},
 		{
 			name: "limits are told", args: map[string]any{"command": "true", "timeout": int64(1200), "maxTime": 3600.0},
@@ -399,6 +399,6 @@ func TestFindExecutable(t *testing.T) {
 		}
 	}
 	if _, err := findExecutable("no", dir, []string{"PATH=."}); !errors.Is(err, os.ErrPermission) {
-		t.Errorf("a file that can not be run: %v", err)
+		t.Errorf("a file that cannot be run: %v", err)
 	}
 }

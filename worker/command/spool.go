@@ -59,7 +59,7 @@ func (s *spool) add(r record) {
 	if s.memory+r.size > spoolMemory {
 		if err := s.write(&r); err != nil {
 			if !s.broken {
-				s.log.Warn("output can not be kept on disk: the command is held back until the master is there", "err", err)
+				s.log.Warn("output cannot be kept on disk: the command is held back until the master is there", "error", err)
 			}
 			s.broken = true
 		}
@@ -101,7 +101,7 @@ func (s *spool) data(i int) (wire.Updates, error) {
 	}
 	b := make([]byte, r.size)
 	if _, err := s.file.ReadAt(b, r.offset); err != nil {
-		return nil, fmt.Errorf("output that was kept on disk can not be read back: %w", err)
+		return nil, fmt.Errorf("output that was kept on disk cannot be read back: %w", err)
 	}
 	return b, nil
 }
@@ -120,7 +120,7 @@ func (s *spool) drop() {
 		return
 	}
 	if s.onDisk--; s.onDisk == 0 {
-		// Nothing in it is wanted any more. That it can not be cut costs space
+		// Nothing in it is wanted any more. That it cannot be cut costs space
 		// until the command ends, and no more.
 		_ = s.file.Truncate(0)
 		s.end, s.broken = 0, false

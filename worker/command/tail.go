@@ -52,11 +52,11 @@ type tailed struct {
 	before os.FileInfo // as the command found it, until it is another; nil: not there
 	file   *os.File
 	at     int64
-	told   bool // that it can not be read
+	told   bool // that it cannot be read
 }
 
 // startTails notes what is there before a command begins, and begins to read.
-// complain is called, in the goroutine, with the first reason why a file can not
+// complain is called, in the goroutine, with the first reason why a file cannot
 // be read.
 func startTails(files []logFile, complain func(path string, err error)) *tails {
 	t := &tails{

@@ -20,7 +20,7 @@ func openTerminal() (ours, theirs *os.File, err error) {
 		}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("can not make a terminal: %w", err)
+		return nil, nil, fmt.Errorf("cannot make a terminal: %w", err)
 	}
 	return ours, theirs, nil
 }

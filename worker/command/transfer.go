@@ -95,7 +95,7 @@ func refusedByMaster(err error) bool {
 
 // pathError is an error with the path it is about, in a sentence.
 func pathError(doing, path string, err error) error {
-	return &reasonError{fmt.Sprintf("can not %s %s: %s", doing, path, reasonOf(err)), err}
+	return &reasonError{fmt.Sprintf("cannot %s %s: %s", doing, path, reasonOf(err)), err}
 }
 
 type reasonError struct {

@@ -88,9 +88,9 @@ func TestUploadFile(t *testing.T) {
 			stderr: path + " has more than the 80 bytes that maxsize allows: the rest is cut off\n",
 		},
 		{name: "nothing allowed", args: map[string]any{"maxsize": int64(0)}, rc: 1, closed: true, stderr: path + " has more than the 0 bytes that maxsize allows: the rest is cut off\n"},
-		{name: "missing", path: path + "?", rc: 1, stderr: "can not open for upload " + path + "?: no such file or directory\n"},
-		{name: "directory", path: dir, rc: 1, stderr: "can not open for upload " + dir + ": is a directory\n"},
-		{name: "pipe", path: fifo, rc: 1, stderr: "can not open for upload " + fifo + ": it is not a regular file\n"},
+		{name: "missing", path: path + "?", rc: 1, stderr: "cannot open for upload " + path + "?: no such file or directory\n"},
+		{name: "directory", path: dir, rc: 1, stderr: "cannot open for upload " + dir + ": is a directory\n"},
+		{name: "pipe", path: fifo, rc: 1, stderr: "cannot open for upload " + fifo + ": it is not a regular file\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := map[string]any{"path": path}
@@ -142,7 +142,7 @@ func TestUploadFile(t *testing.T) {
 	}
 }
 
-// What the master can not take is an exception, not the file's fault.
+// What the master cannot take is an exception, not the file's fault.
 func TestUploadRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, filepath.Join(dir, "file"), "x")
@@ -304,8 +304,8 @@ func TestUploadDirectoryFails(t *testing.T) {
 		environ string
 		want    string
 	}{
-		{"missing", map[string]any{"path": tree + "?"}, "", "can not open for upload " + tree + "?: no such file or directory\n"},
-		{"file", map[string]any{"path": path}, "", "can not open for upload " + path + ": not a directory\n"},
+		{"missing", map[string]any{"path": tree + "?"}, "", "cannot open for upload " + tree + "?: no such file or directory\n"},
+		{"file", map[string]any{"path": path}, "", "cannot open for upload " + path + ": not a directory\n"},
 		{"too large", map[string]any{"path": tree, "maxsize": int64(5000)}, "", tree + " has more than the 5000 bytes that maxsize allows: the archive is not unpacked\n"},
 		{"no bzip2", map[string]any{"path": tree, "compress": "bz2"}, "PATH=/nowhere", "compress is bz2, and this machine has no bzip2 (bzip2: command not found in PATH=/nowhere): install it, or use gz\n"},
 	} {
@@ -328,7 +328,7 @@ func TestUploadDirectoryFails(t *testing.T) {
 			return os.Truncate(path, 1)
 		}
 	})
-	if got := master.text(dormouse.Stderr); master.unpacked || !strings.HasPrefix(got, "can not send "+path+": it had 1000000 bytes, and was cut to ") {
+	if got := master.text(dormouse.Stderr); master.unpacked || !strings.HasPrefix(got, "cannot send "+path+": it had 1000000 bytes, and was cut to ") {
 		t.Errorf("stderr %q, unpacked %t", got, master.unpacked)
 	}
 }
@@ -465,7 +465,7 @@ func TestDownloadFails(t *testing.T) {
 		failure string
 	}{
 		{name: "outside", path: filepath.Join(outside, "new"), stderr: "it is not in the worker's base directory " + base},
-		{name: "up", path: in("dir/../../new"), stderr: "can not open for download " + in("dir/../../new") + ": it is not in the worker's base directory"},
+		{name: "up", path: in("dir/../../new"), stderr: "cannot open for download " + in("dir/../../new") + ": it is not in the worker's base directory"},
 		{name: "beside", path: base + "-other/new", stderr: "it is not in the worker's base directory"},
 		{name: "the root", path: "/", stderr: "it is not in the worker's"},
 		{name: "itself", path: base, stderr: "it is not in the worker's base directory"},
@@ -474,7 +474,7 @@ func TestDownloadFails(t *testing.T) {
 		{name: "below a link", path: in("etc/a/b/new"), stderr: "a symbolic link on the way leads to /etc/a/b, out of"},
 		{name: "chain", path: in("one/new"), stderr: "a symbolic link on the way leads to "},
 		{name: "dangling link", path: in("dangling/new"), stderr: "the symbolic link " + in("dangling") + " leads nowhere"},
-		{name: "loop", path: in("dir/loop/new"), stderr: "can not open for download " + in("dir/loop/new") + ": "},
+		{name: "loop", path: in("dir/loop/new"), stderr: "cannot open for download " + in("dir/loop/new") + ": "},
 		{name: "directory", path: in("dir"), stderr: "is a directory"},
 		{name: "below a file", path: in("old/new"), stderr: in("old") + " is not a directory"},
 		{name: "long name", path: in(strings.Repeat("x", 300)), stderr: "file name too long"},
@@ -596,7 +596,7 @@ func FuzzDownloadPath(f *testing.F) {
 	})
 }
 
-// A master can not make the agent hold more than a block.
+// A master cannot make the agent hold more than a block.
 func TestDownloadBlocksAreBounded(t *testing.T) {
 	base := t.TempDir()
 	big := bytes.Repeat([]byte("x"), 3<<20)
