@@ -1,6 +1,9 @@
 package dormouse
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Market is how an instance is bought.
 type Market string
@@ -168,3 +171,15 @@ const (
 	TagWorker     = "dormouse:worker"
 	TagGeneration = "dormouse:generation"
 )
+
+// ClaimedError is in the chain of the store's refusal to give an instance to a launch
+// attempt: another one has it.
+type ClaimedError struct {
+	Has, Wants Instance // the ledger's row, and the one that was refused
+}
+
+// Error names both.
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("instance %s belongs to worker %s, generation %d, by launch %s, and cannot be given to worker %s, generation %d, by launch %s",
+		e.Has.ID, e.Has.Worker, e.Has.Generation, e.Has.Launch, e.Wants.Worker, e.Wants.Generation, e.Wants.Launch)
+}

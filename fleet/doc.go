@@ -31,6 +31,10 @@
 // belongs to the launch. An instance that EC2 names for it and does not show yet is
 // waited for.
 //
+// An instance that the store has as another launch's is given to nobody, and the others
+// are: the launch is settled, and those who get none are told. What the store could not
+// take for any other reason is asked for again.
+//
 // What a refusal is about ([dormouse.Reach]) is passed over for a while by all whom
 // it concerns, with its reason ([Member.PassedOver]). Quotas are looked at anew
 // once an instance has ended.

@@ -50,6 +50,9 @@ type Store interface {
 	LaunchAttempts(ctx context.Context, token string) ([]dormouse.LaunchAttempt, error)
 	UnsettledAttempts(ctx context.Context) ([]dormouse.LaunchAttempt, error)
 	OpenAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt) ([]dormouse.LaunchAttempt, error)
+	// SettleAttempts stores the answer to attempts and what they have started. It
+	// stores nothing and returns a [dormouse.ClaimedError] where another attempt has
+	// one of the instances.
 	SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error
 	SetAttemptConsole(ctx context.Context, id int64, console string) error
 	SaveInstance(ctx context.Context, i dormouse.Instance) error

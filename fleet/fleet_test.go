@@ -339,7 +339,7 @@ func (b *books) settle(attempts []dormouse.LaunchAttempt, rows []dormouse.Instan
 	for _, r := range rows { // as the store does, which takes all or nothing
 		if known, ok := instances[r.ID]; ok {
 			if known.AttemptID != 0 && known.AttemptID != r.AttemptID {
-				return dormouse.Errorf(dormouse.Internal, "instance %s belongs to another attempt than %d", r.ID, r.AttemptID)
+				return &dormouse.Error{Code: dormouse.Internal, Err: &dormouse.ClaimedError{Has: known, Wants: r}}
 			}
 			known.Worker, known.Generation, known.AttemptID, known.Launch = r.Worker, r.Generation, r.AttemptID, r.Launch
 			r = known

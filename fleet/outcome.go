@@ -25,13 +25,6 @@ type outcome struct {
 func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *question, again bool) {
 	ctx := a.fleet.ctx
 	token := attempts[0].Token
-	answers := make(map[generationKey]answer, len(attempts))
-	all := func(err error) {
-		for _, at := range attempts {
-			answers[generationKey{at.Worker, at.Generation}] = answer{err: err}
-		}
-		a.land(f, token, answers)
-	}
 	var out outcome
 	launched, err := a.cloud.Launch(ctx, attempts[0].Request, token)
 	switch {
@@ -43,18 +36,31 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 		out, err = a.refused(ctx, attempts, again, err)
 	}
 	if err != nil {
-		all(&dormouse.Error{Code: dormouse.Unanswered, Message: "the launch has no answer yet", Err: err})
+		a.land(f, token, answerAll(attempts, &dormouse.Error{Code: dormouse.Unanswered, Message: "the launch has no answer yet", Err: err}))
 		return
 	}
-	now := time.Now()
+	a.settle(f, attempts, out, cost, again)
+}
+
+// settle stores what came of a launch, and tells all who have a part in it. An
+// instance that the store has as another launch's is given to nobody, and that is the
+// answer to those who get none: EC2 starts none twice, so it would be so the next time,
+// too.
+func (a *account) settle(f *flight, attempts []dormouse.LaunchAttempt, out outcome, cost *question, again bool) {
+	token, now := attempts[0].Token, time.Now()
 	known, answered := cost.now()
 	living, ended := parted(out.launched, a.fleet.serves)
 	rows := a.bind(attempts, living, known, now, again)
 	short := a.leftOver(attempts[len(rows):], ended, out, now)
 	// Before the answer: a process that ends between the two asks for it again.
 	over := a.enterEnded(attempts, ended, known, now)
-	if err := a.fleet.opt.Store.SettleAttempts(ctx, attempts, rows); err != nil {
-		all(notStored(attempts[0], err))
+	err := a.fleet.opt.Store.SettleAttempts(a.fleet.ctx, attempts, rows)
+	if claimed, ok := errors.AsType[*dormouse.ClaimedError](err); ok {
+		a.settle(f, attempts, out.without(claimed, attempts[0].Launch), cost, again)
+		return
+	}
+	if err != nil {
+		a.land(f, token, answerAll(attempts, unanswered(attempts[0].Worker, "storing what came of its launch", err)))
 		return
 	}
 	a.fleet.enter(rows)
@@ -62,12 +68,9 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 	if !answered {
 		a.priceLater(slices.Concat(rows, over), cost)
 	}
-	for i, at := range attempts {
-		r := answer{err: short}
-		if i < len(rows) {
-			r = answer{instanceID: rows[i].ID}
-		}
-		answers[generationKey{at.Worker, at.Generation}] = r
+	answers := answerAll(attempts, short)
+	for _, r := range rows {
+		answers[generationKey{r.Worker, r.Generation}] = answer{instanceID: r.ID}
 	}
 	if len(rows) < len(attempts) && passes(short) && !errors.Is(short, errNoneLeft) {
 		a.passOver(attempts, short, now)
@@ -75,16 +78,23 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 	a.land(f, token, answers)
 }
 
-// notStored says that what came of a launch could not be stored: it is asked for
-// again, but where the store refuses it for good.
-func notStored(at dormouse.LaunchAttempt, err error) error {
-	if e, ok := errors.AsType[*dormouse.Error](err); ok && e.Code == dormouse.Internal {
-		return &dormouse.Error{
-			Code: dormouse.Internal, Err: err,
-			Message: fmt.Sprintf("what came of launch %s for worker %s does not fit what is stored, which is a fault of Dormouse: please report it", at.Launch, at.Worker),
-		}
+// answerAll gives all who have a part in a launch the same answer.
+func answerAll(attempts []dormouse.LaunchAttempt, err error) map[generationKey]answer {
+	answers := make(map[generationKey]answer, len(attempts))
+	for _, at := range attempts {
+		answers[generationKey{at.Worker, at.Generation}] = answer{err: err}
 	}
-	return unanswered(at.Worker, "storing what came of its launch", err)
+	return answers
+}
+
+// without is the outcome less an instance that another launch has.
+func (o outcome) without(claimed *dormouse.ClaimedError, launch string) outcome {
+	o.launched, _ = parted(o.launched, func(c dormouse.CloudInstance) bool { return c.ID != claimed.Has.ID })
+	o.why = &dormouse.Error{
+		Code: dormouse.Internal, Err: claimed,
+		Message: fmt.Sprintf("what EC2 says of launch %s does not fit what is stored, which is a fault of Dormouse: please report it", launch),
+	}
+	return o
 }
 
 // passes reports whether a refusal is about what can be passed over for a while,
@@ -133,7 +143,7 @@ func (a *account) bind(attempts []dormouse.LaunchAttempt, launched []dormouse.Cl
 	var rows []dormouse.Instance
 	for i := range attempts[:min(len(attempts), len(launched))] {
 		at := &attempts[i]
-		at.State, at.SettledAt = dormouse.AttemptAccepted, now
+		at.State, at.SettledAt, at.Error, at.ErrorCode = dormouse.AttemptAccepted, now, "", ""
 		r := a.rowOf(launched[i], *at, cost, now, again)
 		r.Generation, r.AttemptID = at.Generation, at.ID
 		rows = append(rows, r)
@@ -159,6 +169,7 @@ func (a *account) rowOf(c dormouse.CloudInstance, at dormouse.LaunchAttempt, cos
 func (a *account) leftOver(attempts []dormouse.LaunchAttempt, ended []dormouse.CloudInstance, out outcome, now time.Time) error {
 	why := out.why
 	switch {
+	case dormouse.CodeOf(why) == dormouse.Internal: // see outcome.without
 	case len(ended) > 0 || dormouse.CodeOf(why) == dormouse.Conflict || why != nil && len(out.launched) > 0:
 		why = noneLeft(ended, why)
 	case why == nil:

@@ -639,6 +639,70 @@ func TestAnInstanceOfAnotherLaunch(t *testing.T) {
 	})
 }
 
+// TestOneInstanceOfAnotherLaunch: where one of three does not fit the store, the others
+// are given out all the same, the launch is settled, and its money is free.
+func TestOneInstanceOfAnotherLaunch(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.AddAccount(w.region)
+		w.SetBudget(Budget{PerHour: new(0.3)})
+		w.books.instances["i-1"] = dormouse.Instance{ID: "i-1", Worker: "bot9", Generation: 7, AttemptID: 77, Launch: "l9", EndedAt: time.Now()}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		var got []string
+		for i := range 3 {
+			m := w.member(fmt.Sprintf("bot%d", i))
+			w.alive(m.Worker, 1, true)
+			m.Batch = "bots"
+			m.Price = func(context.Context, dormouse.Offering) (*float64, string, error) { return new(0.1), "test", nil }
+			wg.Go(func() {
+				id, err := m.Start(t.Context(), 1)
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, id+string(dormouse.CodeOf(err)))
+			})
+		}
+		wg.Wait()
+		slices.Sort(got)
+		if diff := gocmp.Diff([]string{"i-2", "i-3", string(dormouse.Internal)}, got); diff != "" {
+			t.Errorf("started (-want +got):\n%s", diff)
+		}
+		if open, _ := w.books.UnsettledAttempts(t.Context()); len(open) > 0 {
+			t.Errorf("not settled: %+v", open)
+		}
+		for _, at := range w.books.attempts {
+			if refused := at.State == dormouse.AttemptRefused; refused != (at.Error != "") {
+				t.Errorf("%s is %s: %q", at.Worker, at.State, at.Error)
+			}
+		}
+		if w.Awaits(w.books.attempts[0].Launch) || len(w.reserved) > 0 {
+			t.Errorf("it is waited for still; reserved is %v", w.reserved)
+		}
+	})
+}
+
+// TestTheStoreFailsOnce: an answer that the store could not take for another reason,
+// whatever that is, is asked for again.
+func TestTheStoreFailsOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive("bot1", 1, true)
+		failed := false
+		w.books.fail = func(method string) error {
+			if method != "SettleAttempts" || failed {
+				return nil
+			}
+			failed = true
+			return dormouse.Errorf(dormouse.Internal, "settling a launch: out of memory")
+		}
+		m := w.member("bot1")
+		if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+			t.Errorf("%v", err)
+		}
+		if id, err := m.Start(t.Context(), 1); err != nil || id != "i-1" {
+			t.Errorf("%v, %v", id, err)
+		}
+	})
+}
+
 // TestReasonsAreOneLine: a worker's reason is shown within a line, also where several
 // things have failed.
 func TestReasonsAreOneLine(t *testing.T) {

@@ -109,7 +109,8 @@ func (t *tx) openAttempt(a dormouse.LaunchAttempt) (dormouse.LaunchAttempt, erro
 // time of each) together with the instances they started, in one step. Settling
 // again the same way is fine and leaves what has since been learnt of the
 // instances. Another answer than the one stored is a [dormouse.Conflict], and an
-// instance that another attempt has is [dormouse.Internal]: EC2 starts none twice.
+// instance that another attempt has is [dormouse.Internal] around a
+// [dormouse.ClaimedError]: EC2 starts none twice.
 func (o *Owner) SettleAttempts(ctx context.Context, attempts []dormouse.LaunchAttempt, instances []dormouse.Instance) error {
 	return o.write(ctx, "settling a launch", func(t *tx) error {
 		ours := make(map[int64]bool, len(attempts))

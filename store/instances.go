@@ -51,7 +51,8 @@ func (o *Owner) SaveInstance(ctx context.Context, i dormouse.Instance) error {
 }
 
 // claimInstance stores an instance that its attempt started. One that is in the
-// ledger already, found in the cloud meanwhile, is only given its attempt.
+// ledger already, found in the cloud meanwhile, is only given its attempt. One that
+// another attempt has is a [dormouse.ClaimedError].
 func (t *tx) claimInstance(i dormouse.Instance) error {
 	n, err := t.exec(insertInstance+` ON CONFLICT (id) DO UPDATE SET attempt_id = excluded.attempt_id, launch = excluded.launch,
 			worker = excluded.worker, generation = excluded.generation
@@ -63,8 +64,7 @@ func (t *tx) claimInstance(i dormouse.Instance) error {
 	if err != nil {
 		return err
 	}
-	return dormouse.Errorf(dormouse.Internal, "instance %s belongs to worker %s, generation %d, by launch %s, and cannot be given to worker %s, generation %d, by launch %s",
-		i.ID, known.Worker, known.Generation, known.Launch, i.Worker, i.Generation, i.Launch)
+	return &dormouse.Error{Code: dormouse.Internal, Err: &dormouse.ClaimedError{Has: known, Wants: i}}
 }
 
 // InstanceFilter selects rows of the ledger; a zero field selects all.

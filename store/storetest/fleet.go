@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -186,10 +187,14 @@ func testSettle(t *testing.T, f *fixture) {
 	refused(t, "settled otherwise", f.settle(ctx, refusedAs, nil), dormouse.Conflict)
 	b := f.attempt(t, "w2", "t2")
 	b.State = dormouse.AttemptAccepted
-	refused(t, "an instance of another attempt", f.settle(ctx, b, []dormouse.Instance{
+	err := f.settle(ctx, b, []dormouse.Instance{
 		{ID: "i-3", AttemptID: b.ID, LaunchedAt: at(1)}, {ID: "i-1", AttemptID: b.ID, LaunchedAt: at(1)},
-	}), dormouse.Internal)
-	_, err := f.Instance(ctx, "i-3")
+	})
+	refused(t, "an instance of another attempt", err, dormouse.Internal)
+	if claimed, ok := errors.AsType[*dormouse.ClaimedError](err); !ok || claimed.Has.ID != "i-1" || claimed.Has.AttemptID != a.ID {
+		t.Errorf("%v does not say which instance, and whose", err)
+	}
+	_, err = f.Instance(ctx, "i-3")
 	refused(t, "an instance of a settlement that failed", err, dormouse.NotFound)
 	open, err := f.UnsettledAttempts(ctx)
 	check(t, err)
