@@ -53,9 +53,6 @@ type account struct {
 	// elsewhere are the ledger's rows of accounts that have left the configuration
 	// which this one does not know either, by id. The fleet's mutex guards it.
 	elsewhere map[string]bool
-	// refusals is since when EC2 refuses to repeat a launch of which it shows less
-	// than was asked for, by token.
-	refusals map[string]time.Time
 	// trials is when EC2 has last said that it would carry a launch out whose price
 	// is not known.
 	trials map[groupKey]time.Time
@@ -93,8 +90,7 @@ func newAccount(f *Fleet, c Cloud) *account {
 	return &account{
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]fewer{},
-		trials: map[groupKey]time.Time{}, refusals: map[string]time.Time{},
-		elsewhere: map[string]bool{},
+		trials: map[groupKey]time.Time{}, elsewhere: map[string]bool{},
 	}
 }
 

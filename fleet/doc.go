@@ -21,15 +21,16 @@
 // each instance that lives is given to one of the launch's generations, and the
 // others try the next offering. Where EC2 shows all that were asked for, that counts
 // at once. Where it shows fewer, or says that they have ended
-// (IdempotentInstanceTerminated), the rest may not be shown yet: it counts once three
-// seconds have passed since the first refusal. Where nothing is to be seen for another
+// (IdempotentInstanceTerminated), the rest may not be shown yet: it is looked for each
+// second, and what is shown counts after three. Meanwhile nothing is sent again, as EC2
+// may have capacity by then, and would start others. Where nothing is to be seen for another
 // reason, it counts once five minutes have passed; or at once, where EC2 refuses for
 // want of capacity or quota.
 //
 // A launch on the spot that is refused for want of capacity may leave a request
 // open: it is cancelled before the next offering is tried, and what it has started
 // belongs to the launch. An instance that EC2 names for it and does not show yet is
-// waited for.
+// looked for like that, and then waited for.
 //
 // An instance that the store has as another launch's is given to nobody, and the others
 // are: the launch is settled, and those who get none are told. What the store could not

@@ -64,7 +64,7 @@ func (a *account) settle(f *flight, attempts []dormouse.LaunchAttempt, out outco
 		return
 	}
 	a.fleet.enter(rows)
-	a.settled(attempts[0])
+	a.fleet.settled(attempts[0].Launch)
 	if !answered {
 		a.priceLater(slices.Concat(rows, over), cost)
 	}
@@ -254,87 +254,96 @@ func endOf(c dormouse.CloudInstance, r dormouse.Instance, now time.Time) time.Ti
 // (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
 const tokenEnded = "IdempotentInstanceTerminated"
 
-// shownWithin is for how long, from the first refusal on, a launch that EC2 refuses
-// to repeat stays open where fewer instances are shown than were asked for. EC2 may
-// not show the others yet, which takes it a second or so as a rule; or there were no
-// others. With a worker's pauses of 2 and 4 s it is settled within 10 s.
+// shownWithin is for how long, from the refusal on, what a launch has started that EC2
+// refuses to repeat is looked for where fewer instances are shown than were asked for, or
+// than its spot request names. EC2 may not show the others yet, which takes it a second or
+// so as a rule; or there were no others. The launch is not sent again meanwhile: with
+// capacity by then, that would start others beside them.
 const shownWithin = 3 * time.Second
+
+// lookAgain is the pause between two looks.
+const lookAgain = time.Second
 
 // refused returns what a launch that EC2 refused has come to, or an error where
 // that is not certain yet: an earlier call with the same token may have started
 // instances, which are then adopted, and a spot request of it may do so later.
 func (a *account) refused(ctx context.Context, attempts []dormouse.LaunchAttempt, again bool, why error) (outcome, error) {
-	at, out := attempts[0], outcome{why: why}
 	code := dormouse.CodeOf(why)
-	isYoung := young(at.OpenedAt, time.Now(), a.fleet.scaled(visibleWithin))
-	mayHide := true // EC2 may not show all that an earlier call has started
-	var err error
-	switch {
-	case ctx.Err() != nil, code == dormouse.Unanswered, code == dormouse.Internal:
-		return out, why
-	case !again && code != dormouse.Conflict:
-		mayHide = false
-	case isYoung && (code == dormouse.Throttled || code == dormouse.Unavailable):
-		return out, why // EC2 has not looked at it
-	default:
-		if out.launched, err = a.cloud.Launched(ctx, at.Token); err != nil {
-			return out, lookFailed(why, err)
+	isYoung := young(attempts[0].OpenedAt, time.Now(), a.fleet.scaled(visibleWithin))
+	if ctx.Err() != nil || code == dormouse.Unanswered || code == dormouse.Internal {
+		return outcome{}, why
+	}
+	again = again || code == dormouse.Conflict // of a token that it has not seen before, EC2 says no such thing
+	if again && isYoung && (code == dormouse.Throttled || code == dormouse.Unavailable) {
+		return outcome{}, why // EC2 has not looked at it
+	}
+	until := time.Now().Add(a.fleet.scaled(shownWithin))
+	for {
+		out, hidden, err := a.started(ctx, attempts[0], again, isYoung, why)
+		if err != nil {
+			return outcome{}, lookFailed(why, err)
+		}
+		late := !time.Now().Before(until)
+		if hidden == nil && again {
+			hidden = hides(attempts, out, isYoung, late)
+		}
+		if hidden == nil {
+			return out, nil
+		}
+		if late {
+			return outcome{}, fmt.Errorf("%w; %w", why, hidden)
+		}
+		if pause(ctx, a.fleet.scaled(lookAgain)); ctx.Err() != nil {
+			return outcome{}, lookFailed(why, ctx.Err())
 		}
 	}
-	var started []dormouse.CloudInstance
-	if code == dormouse.Capacity && at.Offering.Market == dormouse.Spot {
-		var all bool
-		if started, all, err = a.withdrawn(ctx, at); err != nil {
-			return out, lookFailed(why, err)
+}
+
+// started looks for what a refused launch has started: by its token, where it was sent
+// before; and by the spot request that it may have left open. Hidden says that it has
+// started what EC2 does not show.
+func (a *account) started(ctx context.Context, at dormouse.LaunchAttempt, again, isYoung bool, why error) (out outcome, hidden, err error) {
+	out.why = why
+	if again {
+		if out.launched, err = a.cloud.Launched(ctx, at.Token); err != nil {
+			return out, nil, err
+		}
+	}
+	if dormouse.CodeOf(why) == dormouse.Capacity && at.Offering.Market == dormouse.Spot {
+		bySpot, all, err := a.withdrawn(ctx, at)
+		if err != nil {
+			return out, nil, err
 		}
 		if !all && isYoung {
-			return out, fmt.Errorf("%w; its spot request has started an instance that EC2 does not show yet", why)
+			hidden = errors.New("its spot request has started an instance that EC2 does not show yet")
 		}
+		out.launched = slices.Concat(out.launched, bySpot)
 	}
-	out.launched = distinct(slices.Concat(out.launched, started))
-	if mayHide && a.hides(attempts, out, isYoung) {
-		return out, fmt.Errorf("%w; EC2 shows %d of %d instances so far", why, len(out.launched), len(attempts))
-	}
-	return out, nil
+	out.launched = distinct(out.launched)
+	return out, hidden, nil
 }
 
-// hides reports whether EC2 may not show yet all that a launch has started which it
-// refuses to repeat.
-func (a *account) hides(attempts []dormouse.LaunchAttempt, out outcome, isYoung bool) bool {
+// hides says that EC2 may not show yet all that a launch has started which it refuses
+// to repeat; late is that it has been looked for long enough where some of it, or its
+// end, is known.
+func hides(attempts []dormouse.LaunchAttempt, out outcome, isYoung, late bool) error {
 	code := dormouse.CodeOf(out.why)
+	// Credentials, or an image that was removed since, may be why it is refused now.
+	may := isYoung && code != dormouse.Capacity && code != dormouse.Quota
 	switch {
 	case len(out.launched) >= len(attempts):
-		return false
+		may = false
 	case len(out.launched) > 0, remoteOf(out.why) == tokenEnded:
-		return time.Since(a.refusedSince(attempts[0].Token)) < a.fleet.scaled(shownWithin)
-	default: // credentials, or an image that was removed since, may be why it is refused now
-		return isYoung && code != dormouse.Capacity && code != dormouse.Quota
+		may = !late
 	}
-}
-
-// refusedSince returns when EC2 first refused to repeat a launch: now, where it has
-// not before. It is remembered until the launch is settled.
-func (a *account) refusedSince(token string) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	since, known := a.refusals[token]
-	if !known {
-		since = time.Now()
-		a.refusals[token] = since
+	if !may {
+		return nil
 	}
-	return since
+	return fmt.Errorf("EC2 shows %d of %d instances so far", len(out.launched), len(attempts))
 }
 
 func lookFailed(why, err error) error {
 	return fmt.Errorf("%w; looking for what it started: %w", why, err)
-}
-
-// settled forgets a launch that has its answer.
-func (a *account) settled(at dormouse.LaunchAttempt) {
-	a.mu.Lock()
-	delete(a.refusals, at.Token)
-	a.mu.Unlock()
-	a.fleet.settled(at.Launch)
 }
 
 // distinct returns each instance once: pages of a listing, and looks by token and by
