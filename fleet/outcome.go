@@ -48,7 +48,7 @@ func (a *account) send(f *flight, attempts []dormouse.LaunchAttempt, cost *quest
 // too.
 func (a *account) settle(f *flight, attempts []dormouse.LaunchAttempt, out outcome, cost *question, again bool) {
 	token, now := attempts[0].Token, time.Now()
-	known, answered := cost.now()
+	known := cost.now()
 	living, ended := parted(out.launched, a.fleet.serves)
 	rows := a.bind(attempts, living, known, now, again)
 	short := a.leftOver(attempts[len(rows):], ended, out, now)
@@ -65,9 +65,7 @@ func (a *account) settle(f *flight, attempts []dormouse.LaunchAttempt, out outco
 	}
 	a.fleet.enter(rows)
 	a.fleet.settled(attempts[0].Launch)
-	if !answered {
-		a.priceLater(slices.Concat(rows, over), cost)
-	}
+	a.priceLater(slices.Concat(rows, over), cost)
 	answers := answerAll(attempts, short)
 	for _, r := range rows {
 		answers[generationKey{r.Worker, r.Generation}] = answer{instanceID: r.ID}
@@ -211,7 +209,8 @@ func refuse(a *dormouse.LaunchAttempt, err error, now time.Time) {
 
 // enterEnded enters what a launch has started and what has ended, or is ending,
 // before a generation could have it: it has cost money, and tells where capacity
-// is short. It is no generation's.
+// is short. It is no generation's. Also returned is what an earlier try has entered
+// whose price was not known then.
 func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse.CloudInstance, cost price, now time.Time) (rows []dormouse.Instance) {
 	f := a.fleet
 	for i, c := range ended {
@@ -221,7 +220,10 @@ func (a *account) enterEnded(attempts []dormouse.LaunchAttempt, ended []dormouse
 			f.rememberShort(r, &at.Offering, now)
 		}
 		f.wg.Go(func() { a.lastConsole(f.ctx, r.ID, at) })
-		_, err := f.opt.Store.Instance(f.ctx, r.ID)
+		stored, err := f.opt.Store.Instance(f.ctx, r.ID)
+		if err == nil && stored.PricePerHour == nil && stored.Generation == 0 {
+			rows = append(rows, stored)
+		}
 		if _, known := f.Lookup(r.ID); known || dormouse.CodeOf(err) != dormouse.NotFound {
 			continue // it is there, or cannot be looked up: then what is there stays
 		}

@@ -408,6 +408,57 @@ func TestWhatEndedUnseenCostsUntilItsEnd(t *testing.T) {
 	}
 }
 
+// TestWhatEndedUnseenGetsItsPriceLater: an instance that ended before it was known, and
+// was entered by a try that came no further, learns its price with the next.
+func TestWhatEndedUnseenGetsItsPriceLater(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the price is late again: %v", late), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.AddAccount(w.region)
+				w.alive("bot1", 1, true)
+				w.region.launch = w.region.lostThenAlways(ended())
+				m := w.member("bot1")
+				_, _ = m.Start(t.Context(), 1)
+				w.region.end("i-1", "Client.UserInitiatedShutdown: User initiated shutdown")
+				time.Sleep(10 * time.Minute)
+				failed := false
+				w.books.fail = func(method string) error {
+					if method != "SettleAttempts" || failed {
+						return nil
+					}
+					failed = true
+					return dormouse.Errorf(dormouse.Unavailable, "the database is away")
+				}
+				m.Price = func(ctx context.Context, _ dormouse.Offering) (*float64, string, error) {
+					pause(ctx, time.Second)
+					return nil, "", nil
+				}
+				if _, err := m.Start(t.Context(), 1); dormouse.CodeOf(err) != dormouse.Unanswered {
+					t.Fatalf("%v", err)
+				}
+				time.Sleep(time.Minute)
+				if row := w.books.instance("i-1"); row.EndedAt.IsZero() || row.PricePerHour != nil {
+					t.Fatalf("the first try has entered %+v", row)
+				}
+				m.Price = func(ctx context.Context, _ dormouse.Offering) (*float64, string, error) {
+					if late {
+						pause(ctx, time.Second)
+					}
+					return new(0.1), "test", nil
+				}
+				if _, err := m.Start(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if row := w.books.instance("i-1"); row.PricePerHour == nil || *row.PricePerHour != 0.1 {
+					t.Errorf("%+v", row)
+				}
+			})
+		})
+	}
+}
+
 // TestWhatEndedWithoutItsTags: an instance that has ended loses its tags before EC2
 // forgets it. It is asked for by its id: why it ended is known, that its capacity
 // was short, and what it printed last.

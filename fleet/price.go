@@ -47,17 +47,17 @@ func (q *question) wait(ctx context.Context) price {
 	}
 }
 
-// now returns the answer, and whether there is one yet.
-func (q *question) now() (price, bool) {
+// now returns the answer, which is empty while there is none.
+func (q *question) now() price {
 	select {
 	case <-q.done:
-		return q.of, true
+		return q.of
 	default:
-		return price{}, false
+		return price{}
 	}
 }
 
-// priceLater enters what instances cost once that is known.
+// priceLater enters what those instances cost that have no price, once that is known.
 func (a *account) priceLater(rows []dormouse.Instance, q *question) {
 	a.fleet.wg.Go(func() { a.fleet.priced(rows, q.wait(a.fleet.ctx)) })
 }
