@@ -52,7 +52,7 @@ type account struct {
 	flights  map[string]*flight  // launches on the wire, by token
 	// elsewhere are the ledger's rows of accounts that have left the configuration
 	// which this one does not know either, by id. The fleet's mutex guards it.
-	elsewhere map[string]bool
+	elsewhere map[string]unfound
 	// trials is when EC2 has last said that it would carry a launch out whose price
 	// is not known.
 	trials map[groupKey]time.Time
@@ -75,6 +75,12 @@ func (a *account) full(o dormouse.Offering, now time.Time) int {
 	return maxBatch
 }
 
+// unfound is since when an account does not know an instance, and whether that is sure.
+type unfound struct {
+	since time.Time
+	sure  bool
+}
+
 type listing struct {
 	done chan struct{}
 	err  error
@@ -90,7 +96,7 @@ func newAccount(f *Fleet, c Cloud) *account {
 	return &account{
 		fleet: f, cloud: c, kick: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, flights: map[string]*flight{}, most: map[dormouse.Offering]fewer{},
-		trials: map[groupKey]time.Time{}, elsewhere: map[string]bool{},
+		trials: map[groupKey]time.Time{}, elsewhere: map[string]unfound{},
 	}
 }
 

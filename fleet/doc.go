@@ -71,9 +71,8 @@
 // Whoever wants to know how an instance is joins the next listing of its account
 // by the deployment's tag. Instances of the ledger that the listing lacks are asked
 // for by their ids, as those that have ended lose their tags; those of an account that
-// has left the configuration only until it is sure that they are not in this one. A
-// listing updates the ledger, tells workers of
-// instances that ended, and is also the reaper: an instance that carries our tag
+// has left the configuration only until two looks, a minute apart, have not found them. A
+// listing updates the ledger, tells workers of instances that ended, and is also the reaper: an instance that carries our tag
 // but belongs to no live generation is terminated, again and again until it is
 // gone. What is no instance is looked for now and then ([Fleet.Reap] looks at
 // once). Accounts are listed quickly while something ends, and every five

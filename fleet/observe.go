@@ -19,11 +19,11 @@ func (f *Fleet) lacking(a *account, seen []dormouse.CloudInstance, began time.Ti
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(a.elsewhere, func(id string, _ bool) bool { return f.rows[id] == nil })
+	maps.DeleteFunc(a.elsewhere, func(id string, _ unfound) bool { return f.rows[id] == nil })
 	var ids []string
 	for id, r := range f.rows {
 		// Other credentials may be of the same account: see observe.
-		here := r.Account == a.cloud.Key() || f.accounts[r.Account] == nil && r.Region == a.cloud.Region() && !a.elsewhere[id]
+		here := r.Account == a.cloud.Key() || f.accounts[r.Account] == nil && r.Region == a.cloud.Region() && !a.elsewhere[id].sure
 		if here && !r.LaunchedAt.After(began) && !byID[id] {
 			ids = append(ids, id)
 		}
@@ -34,17 +34,25 @@ func (f *Fleet) lacking(a *account, seen []dormouse.CloudInstance, began time.Ti
 
 // noteElsewhere remembers which of the rows that were asked for are not the account's:
 // those of accounts that have left the configuration, which it does not know either. One
-// that other credentials of its account can see is seen at the first look, or by its
-// tag.
+// look may not be whole, as in [Fleet.isGone]: it is believed once another says the same
+// after a while. One that other credentials of its account can see is seen by then, or
+// later by its tag.
 func (f *Fleet) noteElsewhere(a *account, asked []string, found []dormouse.CloudInstance, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range asked {
 		known := slices.ContainsFunc(found, func(c dormouse.CloudInstance) bool { return c.ID == id })
 		r := f.rows[id]
-		if r != nil && !known && f.accounts[r.Account] == nil && !young(r.LaunchedAt, now, f.scaled(visibleWithin)) {
-			a.elsewhere[id] = true
+		if r == nil || known || f.accounts[r.Account] != nil || young(r.LaunchedAt, now, f.scaled(visibleWithin)) {
+			delete(a.elsewhere, id)
+			continue
 		}
+		before, lacked := a.elsewhere[id]
+		if !lacked {
+			before.since = now
+		}
+		before.sure = now.Sub(before.since) >= f.scaled(goneAfter)
+		a.elsewhere[id] = before
 	}
 }
 

@@ -550,7 +550,10 @@ func TestARowOfAnAccountThatHasLeft(t *testing.T) {
 		list(1) // it is young: EC2 may not show it yet
 		list(1)
 		time.Sleep(visibleWithin + time.Second)
-		list(-1) // or the watch has asked by now
+		list(1) // one look may not be whole
+		list(1)
+		time.Sleep(goneAfter)
+		list(1)
 		list(0)
 		w.region.mu.Lock()
 		w.region.instances["i-9"] = &dormouse.CloudInstance{ID: "i-9", State: dormouse.InstanceRunning, Tags: map[string]string{dormouse.TagDeployment: "d"}}
@@ -561,6 +564,38 @@ func TestARowOfAnAccountThatHasLeft(t *testing.T) {
 		}
 		w.region.hide("i-9")
 		list(1) // it is this account's now
+	})
+}
+
+// TestOneLookIsNotBelieved: an instance of an account whose credentials have changed is
+// taken over although EC2 did not know it for a moment, also where it has no tag any more.
+func TestOneLookIsNotBelieved(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.enter([]dormouse.Instance{{
+			ID: "i-9", Worker: "bot9", Generation: 1, Account: "us-east-1/left", Region: "us-east-1",
+			State: dormouse.InstanceRunning, LaunchedAt: time.Now(),
+		}})
+		w.alive("bot9", 1, true)
+		w.region.instances["i-9"] = &dormouse.CloudInstance{ID: "i-9", State: dormouse.InstanceRunning}
+		w.region.forget("i-9")
+		time.Sleep(visibleWithin + time.Second)
+		w.AddAccount(w.region)
+		list := func() {
+			t.Helper()
+			if err := w.account(w.region).refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list()
+		time.Sleep(goneAfter - 10*time.Second)
+		list()
+		w.region.hide("i-9")
+		w.region.end("i-9", "Server.SpotInstanceTermination: Spot instance termination")
+		time.Sleep(sweepInterval)
+		synctest.Wait()
+		if row := w.books.instance("i-9"); row.Account != w.region.Key() || row.State != dormouse.InstanceTerminated || row.EndedAt.IsZero() {
+			t.Errorf("%+v", row)
+		}
 	})
 }
 
