@@ -77,7 +77,7 @@ func proof(key []byte, parts ...string) string {
 // on. Whoever comes with the launch's secret afterwards, and without that
 // commitment, is refused, and it is said: also an agent that died before the token of
 // its machine was on the disk. Its generation ends when nobody has come back in the
-// grace time.
+// grace time or, before its first attachment, when missing_timeout has passed.
 func (m *Master) authenticate(ctx context.Context, h wire.Hello) (wire.Identity, error) {
 	if !m.leased() {
 		// What is said of a generation may power its machine off.
