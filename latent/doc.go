@@ -12,7 +12,8 @@
 // Every substantiation opens a new generation and closes it again. At most one
 // is open at a time, and events carry the one they are about, so that the late
 // answer of an earlier generation is dropped (but for [Ended], which frees what
-// a closed generation still held).
+// a closed generation still held, and [BuildFinished], whose result speaks of the
+// worker).
 //
 // # Phases
 //
@@ -65,13 +66,16 @@
 //	PrepareFailed    starting, transient           prepare it again after the next check
 //	                 starting, definite            quarantine, stop
 //	BootSays         starting, never attached      shown; where no waiting helps: quarantine, stop (console kept)
-//	AgentGone        live, no build has ended yet  quarantine, stop; only stop where EC2 recommends to leave
+//	AgentGone        live, no build has ended yet  quarantine, stop; only stop where EC2 recommends to leave (what
+//	                                               EC2 or a person ends is Checked first: it stops without)
 //	                 live, a build has ended       stop, without a quarantine: its agent was restarted, or crashed
 //	                 live, EC2 takes the instance  nothing: it is left to EC2
 //	BuildFinished    substantiated                 build_wait_timeout 0 and no other build: stop;
 //	                                               any result but RETRY or EXCEPTION resets the quarantine,
 //	                                               and counts as a build that has ended, for AgentGone
-//	                 any                           EXCEPTION: quarantine, unless it is quarantined already
+//	                 any                           EXCEPTION: quarantine, unless it is quarantined already; any
+//	                                               other but RETRY ends the quarantine that AgentGone of its
+//	                                               generation began before the result was known
 //	BuildWithdrawn   substantiated                 nothing: it never ran
 //	Interruption     starting, substantiated       no new builds; stop when the last build ends, or at the deadline,
 //	                                               where there is one (what EC2 has announced to take back is only
@@ -105,10 +109,14 @@
 // # Quarantine
 //
 // A generation that could not be brought up or whose agent did not outlive its first
-// build, and a build that ended in EXCEPTION, keep their worker from being started and from builds for 10 s, doubled by each
-// further one up to an hour, as Buildbot does; the reason stays on the worker and
-// on the requests that wait for it. Nobody wants a quarantined worker meanwhile, so
+// build, and a build that ended in EXCEPTION, keep their worker from being started and
+// from builds for 10 s, doubled by each further one up to an hour, as Buildbot does; the
+// reason stays on the worker and on the requests that wait for it. Nobody wants a quarantined worker meanwhile, so
 // that an instance that it has is ended when it has been idle for long enough.
+//
+// The agent of a machine that EC2 or a person ends says that it ends, too, and is not
+// to blame: the host asks EC2 first, and posts [Checked] before [AgentGone]. An answer
+// that does not come in time is none, and the agent is taken to have ended by itself.
 //
 // # What always holds
 //

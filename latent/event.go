@@ -74,7 +74,8 @@ type (
 	// Detached: that connection has ended.
 	Detached struct{ Generation int64 }
 	// AgentGone: the process on the instance has ended for good, as itself has said or
-	// another of its machine proves: what it did is lost, and no other may attach.
+	// another of its machine proves: what it did is lost, and no other may attach. What
+	// EC2 says of the instance, where it is known to end, is to be Checked first.
 	AgentGone struct {
 		Generation int64
 		Reason     string

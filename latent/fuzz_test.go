@@ -146,6 +146,9 @@ func (l *ledger) note(s State, actions []Action) {
 	if s.Ready() && (!s.Open || s.Generation != l.open) {
 		l.t.Fatalf("ready without an open generation: %+v", s)
 	}
+	if s.Fresh && !s.Open || s.Blamed > s.Generation || s.Blamed != 0 && s.Quarantine == 0 {
+		l.t.Fatalf("what its agents have done cannot be so: %+v", s)
+	}
 	if s.Builds < 0 {
 		l.t.Fatalf("%d builds", s.Builds)
 	}
@@ -159,6 +162,29 @@ func (l *ledger) note(s State, actions []Action) {
 	if s.Open && s.Next().IsZero() && !s.StartInFlight && !s.StopInFlight && s.Held == 0 &&
 		s.Phase != Substantiated {
 		l.t.Fatalf("stuck: nothing will wake %+v", s)
+	}
+}
+
+// blames checks what an event may say of the worker: a machine's own end, and its agent's
+// after a build has ended on it, quarantine nobody; a build that ends well after its agent
+// was blamed takes that back.
+func (l *ledger) blames(before, after State, e Event) {
+	l.t.Helper()
+	blameless := false
+	switch e := e.(type) {
+	case AgentGone:
+		blameless = !before.Fresh
+	case Checked, Ended:
+		blameless = before.Phase == Substantiated
+	case BuildFinished:
+		counts := !before.Open || e.Generation != before.Generation || before.Builds > 0
+		good := e.Result != dormouse.Retry && e.Result != dormouse.Exception
+		if counts && good && before.Blamed != 0 && before.Blamed == e.Generation && !after.QuarantinedUntil.IsZero() {
+			l.t.Fatalf("blamed after all: %+v", after)
+		}
+	}
+	if blameless && after.QuarantinedUntil.After(before.QuarantinedUntil) {
+		l.t.Fatalf("%#v quarantines %+v", e, before)
 	}
 }
 
@@ -177,8 +203,10 @@ func FuzzStep(f *testing.F) {
 		l := &ledger{t: t, closed: map[int64]bool{}}
 		step := func(e Event) []Action {
 			var actions []Action
+			before := s
 			s, actions = Step(p, s, now, e)
 			l.note(s, actions)
+			l.blames(before, s, e)
 			return actions
 		}
 		tick := func() []Action {

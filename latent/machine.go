@@ -131,9 +131,7 @@ func (m *machine) applyLate(e Event) {
 			m.Held = 0
 		}
 	case BuildFinished:
-		if e.Result == dormouse.Exception {
-			m.exception(e)
-		}
+		m.result(e)
 	}
 }
 
@@ -232,10 +230,11 @@ func (m *machine) detached() {
 func (m *machine) agentGone(e AgentGone) {
 	switch {
 	case !m.TakenAt.IsZero():
-	case m.Proven, m.Retiring: // of one that EC2 recommends to leave, the end is no surprise
+	case !m.Fresh, m.Retiring: // of one that EC2 recommends to leave, the end is no surprise
 		m.stop(e.Reason, false)
-	default:
+	case m.Live():
 		m.fail(e.Reason, false)
+		m.Blamed = m.Generation
 	}
 }
 
@@ -292,15 +291,20 @@ func (m *machine) buildFinished(e BuildFinished) {
 		return
 	}
 	m.Builds--
+	m.result(e)
+	if m.Builds == 0 && m.policy.BuildWaitTimeout == 0 && m.Phase == Substantiated {
+		m.stop("the build ended and build_wait_timeout is 0", false)
+	}
+}
+
+// result draws what a build's result says of its worker.
+func (m *machine) result(e BuildFinished) {
 	switch e.Result {
 	case dormouse.Retry:
 	case dormouse.Exception:
 		m.exception(e)
 	default:
-		m.Quarantine, m.Proven = 0, true
-	}
-	if m.Builds == 0 && m.policy.BuildWaitTimeout == 0 && m.Phase == Substantiated {
-		m.stop("the build ended and build_wait_timeout is 0", false)
+		m.proves(e.Generation)
 	}
 }
 
@@ -416,7 +420,7 @@ func (m *machine) settleNotSubstantiated() {
 	case m.Wanted && !m.Paused && m.QuarantinedUntil.IsZero():
 		m.Generation++
 		m.Open, m.OpenedAt, m.AttachedAt = true, m.now, time.Time{}
-		m.Prepared = !m.policy.Prepares
+		m.Prepared, m.Fresh = !m.policy.Prepares, true
 		m.do(Open{Generation: m.Generation})
 		m.enter(Substantiating)
 	}
@@ -570,7 +574,7 @@ func (m *machine) close(reason string) {
 	m.do(Close{Generation: m.Generation, Reason: reason})
 	m.clearDeadlines()
 	m.Open, m.Launched, m.StartInFlight, m.StopInFlight = false, false, false, false
-	m.Prepared, m.Preparing, m.Retiring, m.Proven, m.Console, m.Died = false, false, false, false, false, false
+	m.Prepared, m.Preparing, m.Retiring, m.Fresh, m.Console, m.Died = false, false, false, false, false, false
 	m.Connected, m.Builds, m.InstanceID, m.Tries = false, 0, "", 0
 	m.Reason = ""
 	m.enter(NotSubstantiated)

@@ -426,6 +426,10 @@ func TestAgentGone(t *testing.T) {
 		{"EC2 takes it", []Event{BuildStarted{1}, Interruption{1, t0.Add(time.Hour)}}, AgentGone{1, "x"}, Substantiated, false},
 		{"EC2 recommends to leave it", []Event{BuildStarted{1}, Interruption{Generation: 1}}, AgentGone{1, "x"}, Insubstantiating, false},
 		{"it is being stopped", []Event{ShutDownNow{}}, AgentGone{1, "x"}, Insubstantiating, false},
+		{"EC2 ends it", []Event{Checked{1, dormouse.InstanceShuttingDown, ""}}, AgentGone{1, "x"}, Insubstantiating, false},
+		{"EC2 ends it, in the first build", []Event{BuildStarted{1}, Detached{1}, Checked{1, dormouse.InstanceTerminated, ""}}, AgentGone{1, "x"}, Insubstantiating, false},
+		{"a person stops it", []Event{BuildStarted{1}, Checked{1, dormouse.InstanceStopping, ""}}, AgentGone{1, "x"}, Insubstantiating, false},
+		{"it runs", []Event{Checked{1, dormouse.InstanceRunning, ""}}, AgentGone{1, "x"}, Insubstantiating, true},
 	} {
 		s := newScript(t).running().send(Demand{}).send(tt.before...).send(tt.event)
 		if s.state.Phase != tt.phase || s.state.QuarantinedUntil.IsZero() == tt.pauses {
@@ -459,6 +463,51 @@ func TestAgentsThatNeverLast(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A result that is known only after the agent has ended takes back what its end was taken
+// for, before and after the instance is stopped; no other quarantine.
+func TestAResultAfterItsAgent(t *testing.T) {
+	result := func(r dormouse.Result) Event { return BuildFinished{Generation: 1, Result: r, Build: "build linux/7"} }
+	for name, tt := range map[string]struct {
+		late   []Event // after the agent has ended
+		lasts  bool    // the quarantine
+		length time.Duration
+	}{
+		"success":                  {[]Event{result(dormouse.Success)}, false, 0},
+		"failure":                  {[]Event{result(dormouse.Failure)}, false, 0},
+		"retry":                    {[]Event{result(dormouse.Retry)}, true, 2 * QuarantineFirst},
+		"exception":                {[]Event{result(dormouse.Exception)}, true, 2 * QuarantineFirst},
+		"one of each, ended well":  {[]Event{result(dormouse.Retry), result(dormouse.Success)}, false, 0},
+		"of an earlier generation": {[]Event{BuildFinished{Generation: 0, Result: dormouse.Success}}, true, 2 * QuarantineFirst},
+	} {
+		for _, stopped := range []bool{false, true} {
+			s := newScript(t).running().send(Demand{})
+			s.state.Quarantine = QuarantineFirst // an earlier machine's
+			s.send(BuildStarted{1}, BuildStarted{1}, AgentGone{1, "x"}).phase(Insubstantiating)
+			if stopped {
+				s.send(StopAccepted{1}).phase(NotSubstantiated)
+			}
+			s.send(tt.late...)
+			if s.state.QuarantinedUntil.IsZero() == tt.lasts || (s.state.QuarantineWhy != "") != tt.lasts || s.state.Quarantine != tt.length {
+				t.Errorf("%s, stopped %v: quarantined until %v for %q, of %v", name, stopped, s.state.QuarantinedUntil, s.state.QuarantineWhy, s.state.Quarantine)
+			}
+		}
+	}
+	t.Run("after another failure", func(t *testing.T) {
+		s := newScript(t).running().send(BuildStarted{1}, AgentGone{1, "x"}, StopAccepted{1}, Demand{true})
+		s.wait(QuarantineFirst).phase(Starting).send(StartFailed{Generation: 2, Reason: "no such AMI"})
+		s.send(result(dormouse.Success)).phase(NotSubstantiated)
+		if s.state.QuarantineWhy != "no such AMI" || s.state.Quarantine != 2*QuarantineFirst {
+			t.Errorf("%+v", s.state)
+		}
+	})
+	t.Run("with an exception on the same machine", func(t *testing.T) {
+		s := newScript(t).running().send(BuildStarted{1}, BuildStarted{1}, AgentGone{1, "x"}, StopAccepted{1})
+		if s.send(result(dormouse.Exception), result(dormouse.Success)); s.state.QuarantineWhy == "" {
+			t.Errorf("the exception's quarantine is over: %+v", s.state)
+		}
+	})
 }
 
 // A failure of what is being stopped already changes nothing.

@@ -76,15 +76,19 @@ func TestDeadlinesOutliveTheSettingOfAClock(t *testing.T) {
 }
 
 // TestWhatAGenerationHasDoneIsStored: that a build has ended on a generation outlives the
-// master; a state of a release that did not note it is read, and has none.
+// master, and that none has; a generation of a release that did not note it counts as
+// proven, so that the agents of kept machines may be restarted after an upgrade.
 func TestWhatAGenerationHasDoneIsStored(t *testing.T) {
 	s := newScript(t).running().send(BuildStarted{1}, BuildFinished{Generation: 1, Result: dormouse.Success})
 	if was := newScript(t).running().state; durable(was) == durable(s.state) {
 		t.Error("the host would not store it")
 	}
-	text, err := json.Marshal(s.state)
-	if err != nil {
-		t.Fatal(err)
+	stored := func(s State) string {
+		text, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
 	const earlier = `{"phase":"substantiated","since":"2026-03-01T12:00:00Z","generation":1,"open":true,"opened_at":"2026-03-01T12:00:00Z",` +
 		`"attached_at":"2026-03-01T12:00:00Z","launched":true,"instance_id":"i-1","prepared":true,"idle_at":"2026-03-01T12:10:00Z"}`
@@ -92,8 +96,9 @@ func TestWhatAGenerationHasDoneIsStored(t *testing.T) {
 		stored string
 		pauses bool
 	}{
-		"this release":    {string(text), false},
-		"the one earlier": {earlier, true},
+		"this release":           {stored(s.state), false},
+		"this release, no build": {stored(newScript(t).running().state), true},
+		"the one earlier":        {earlier, false},
 	} {
 		s := newScript(t)
 		if err := json.Unmarshal([]byte(tt.stored), &s.state); err != nil {

@@ -85,9 +85,11 @@ type State struct {
 	Prepared      bool   `json:"prepared,omitempty"`
 	Preparing     bool   `json:"preparing,omitempty"`
 	Retiring      bool   `json:"retiring,omitempty"` // EC2 will take the instance: no new builds
-	Proven        bool   `json:"proven,omitempty"`   // a build has ended on the generation, and not in RETRY or EXCEPTION
-	StopInFlight  bool   `json:"stop_in_flight,omitempty"`
-	Died          bool   `json:"died,omitempty"` // the instance is known to have ended
+	// Fresh says that no build has ended on the open generation yet, but in RETRY or
+	// EXCEPTION. A state of a release that did not note it counts as proven.
+	Fresh        bool `json:"fresh,omitempty"`
+	StopInFlight bool `json:"stop_in_flight,omitempty"`
+	Died         bool `json:"died,omitempty"` // the instance is known to have ended
 
 	// These hold only as long as the master runs.
 	Connected bool `json:"-"`
@@ -104,7 +106,10 @@ type State struct {
 	QuarantinedUntil time.Time     `json:"quarantined_until,omitzero"`
 	QuarantineWhy    string        `json:"quarantine_why,omitempty"`
 	Quarantine       time.Duration `json:"quarantine,omitempty"` // length of the last one, 0 after a good build
-	Tries            int           `json:"tries,omitempty"`      // failures in a row of the start or stop at hand
+	// Blamed is the generation whose agent the last quarantine is for, as no build had
+	// ended on it: one that ends after all takes that back. 0 for none.
+	Blamed int64 `json:"blamed,omitempty"`
+	Tries  int   `json:"tries,omitempty"` // failures in a row of the start or stop at hand
 	// Console asks the stop at hand to keep what the machine printed.
 	Console bool `json:"console,omitempty"`
 	// Reason says why the worker is not ready, for people; "" when it is.

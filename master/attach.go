@@ -95,14 +95,33 @@ func (m *Master) agentGone(name string, generation int64, h wire.Hello) {
 	w.latent.Post(latent.AgentGone{Generation: generation, Reason: "its agent was started again, or its machine was reset"})
 }
 
-// sessionOver ends what waits for an agent's process that has said that it ends.
+// sessionOver ends what waits for an agent's process that has said that it ends. A
+// machine that EC2 or a person ends tells its agent to end, too: where that makes a
+// difference, what EC2 says of it comes first.
 func (m *Master) sessionOver(w *worker, generation int64, session, reason string) {
 	w.mu.Lock()
 	w.over = session
 	w.mu.Unlock()
-	if w.latent != nil {
-		w.latent.Post(latent.AgentGone{Generation: generation, Reason: reason})
+	if w.latent == nil {
+		return
 	}
+	gone := latent.AgentGone{Generation: generation, Reason: reason}
+	s := w.latent.State()
+	if s.Generation != generation || !s.Fresh || s.InstanceID == "" {
+		w.latent.Post(gone)
+		return
+	}
+	m.aside.Go(func() {
+		ctx, cancel := context.WithTimeout(m.ctx, fateTime)
+		defer cancel()
+		i, _, err := m.fleet.Fate(ctx, s.InstanceID)
+		if err != nil {
+			m.log.Warn("what became of the instance of an agent that has ended is not known", "worker", w.name, "instance", s.InstanceID, "error", err)
+		} else if i.State != dormouse.InstanceRunning {
+			w.latent.Post(latent.Checked{Generation: generation, State: i.State, Reason: i.StateReason})
+		}
+		w.latent.Post(gone)
+	})
 }
 
 // detach forgets a connection, unless another has taken its place.
